@@ -1,0 +1,106 @@
+"""What the tables must hold beside what their constraints can say. Run inside every load, before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from peewee import Database, fn
+
+from fsroute import number, timeprofile
+from fsroute import tables as t
+from fsroute.database import rows
+from fsroute.plan import MAX_LEGS
+
+
+def problems(database: Database) -> list[str]:
+    """One line for each row that can not work; empty if all can."""
+    return [*_places(database), *_holidays(database), *_targets(database), *_stages(database)]
+
+
+def _places(database: Database) -> Iterator[str]:
+    for name, country, timezone in rows(database, t.Account.select(t.Account.name, t.Account.country, t.Account.timezone)):
+        if not number.is_country(country):
+            yield f"accounts: {name}: country {country} has no numbering plan"
+        if not timeprofile.is_timezone(timezone):
+            yield f"accounts: {name}: {timezone} is no time zone"
+    for name, country in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
+        if not number.is_country(country):
+            yield f"trunks: {name}: country {country} has no numbering plan"
+    profile = t.TimeProfile
+    for account, name, timezone in rows(database, profile.select(profile.account, profile.name, profile.timezone)):
+        if timezone is not None and not timeprofile.is_timezone(timezone):
+            yield f"time_profiles: {account}, {name}: {timezone} is no time zone"
+
+
+def _holidays(database: Database) -> Iterator[str]:
+    profile, r = t.TimeProfile, t.TimeProfileRange
+    for account, name, region in rows(
+        database,
+        profile.select(profile.account, profile.name, profile.holiday_region).where(profile.holiday_region.is_null(False)),
+    ):
+        try:
+            timeprofile.public_holidays(region, 2026)
+        except LookupError as error:
+            yield f"time_profiles: {account}, {name}: {error}"
+    without_region = (
+        r.select(r.account, r.time_profile, r.position, r.holidays)
+        .join(profile, on=(profile.account == r.account) & (profile.name == r.time_profile))
+        .where((r.holidays != "any") & profile.holiday_region.is_null())
+    )
+    for account, name, position, holidays in rows(database, without_region):
+        yield (
+            f"time_profile_ranges: {account}, {name}, {position}: holidays = {holidays}, but the profile has no "
+            "holiday_region"
+        )
+    dates = r.select(r.account, r.time_profile, r.position, r.first_date, r.last_date).where(
+        r.first_date.is_null(False) | r.last_date.is_null(False)
+    )
+    for account, name, position, *days in rows(database, dates):
+        for day in days:
+            if day is not None and not timeprofile.is_date(day):
+                yield f"time_profile_ranges: {account}, {name}, {position}: {day} is no date"
+
+
+def _targets(database: Database) -> Iterator[str]:
+    target = t.RuleTarget
+    late = (
+        target.select(target.number, target.rule_position, target.position, target.start_s)
+        .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))
+        .where((t.Rule.mode == "sequential") & (target.start_s > 0))
+    )
+    for hosted, rule, position, start_s in rows(database, late):
+        yield f"rule_targets: {hosted}, {rule}, {position}: start_s = {start_s}, but the rule is sequential"
+
+
+def _stages(database: Database) -> Iterator[str]:
+    """Rules that ring more legs together than FreeSWITCH can. Other hosted numbers are counted when they are called."""
+    target, member, phone = t.RuleTarget, t.RingGroupMember, t.Endpoint
+    members = (
+        member.select(member.account, member.ring_group, fn.COUNT(member.endpoint).alias("legs"))
+        .group_by(member.account, member.ring_group)
+        .alias("members")
+    )
+    phones = (
+        phone.select(phone.account, phone.user_name, fn.COUNT(phone.name).alias("legs"))
+        .where(phone.user_name.is_null(False))
+        .group_by(phone.account, phone.user_name)
+        .alias("phones")
+    )
+    legs: Any = fn.COALESCE(members.c.legs, phones.c.legs, 1)
+    ringing = target.voicemail.is_null() & target.announcement.is_null() & target.hangup_cause.is_null()
+    sums = (
+        target.select(target.number, target.rule_position, t.Rule.mode, fn.SUM(legs), fn.MAX(legs))
+        .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))
+        .left_outer_join(
+            members, on=(members.c.account == target.account) & (members.c.ring_group == target.ring_group)
+        )
+        .left_outer_join(phones, on=(phones.c.account == target.account) & (phones.c.user_name == target.user_name))
+        .where(target.enabled & ringing)
+        .group_by(target.number, target.rule_position, t.Rule.mode)
+        .having(fn.SUM(legs) > MAX_LEGS)
+    )
+    for hosted, rule, mode, together, largest in rows(database, sums):
+        count = together if mode == "parallel" else largest
+        if count > MAX_LEGS:
+            yield f"rules: {hosted}, {rule}: rings {count} legs together, FreeSWITCH can {MAX_LEGS}"

@@ -1,0 +1,220 @@
+"""Settings: every tunable of fsroute with its meaning, unit and reason, in one place.
+
+A setting `ring_ms` comes from the flag `--ring-ms`, else the variable `FSROUTE_RING_MS`, else the key `ring_ms` of the
+TOML file that `--config` or `FSROUTE_CONFIG` names, else its default here. An unknown one is an error wherever it
+stands: a misspelt setting must not be silently without effect.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fsroute import number
+from fsroute.dialstring import Confirmation
+from fsroute.errors import ConfigError, DialStringError
+
+ENVIRONMENT_PREFIX = "FSROUTE_"
+CONFIG_VARIABLE = "FSROUTE_CONFIG"
+
+
+def _setting(default: Any, meaning: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. Raises ConfigError for a value that can not be used."""
+
+    db: str = _setting(
+        "sqlite:///fsroute.db",
+        "The database with the routing tables: sqlite:///PATH (sqlite:////PATH for an absolute one) or "
+        "postgresql://USER@HOST/NAME.",
+    )
+    listen: str = _setting(
+        "127.0.0.1:8084",
+        "ADDRESS:PORT for FreeSWITCH's outbound Event Socket; 8084 is the port its socket application takes by default. "
+        "An IPv6 address stands in brackets.",
+    )
+    allow: str = _setting(
+        "127.0.0.0/8,::1",
+        "Networks that may connect, separated by commas. FreeSWITCH does not authenticate here, so whoever connects is "
+        "taken for it.",
+    )
+    on_failure: str = _setting(
+        "fallback",
+        "What a call gets that can not be decided (database away, deadline passed, too many calls): 'fallback' hands it "
+        "back to the dialplan's next action, 'hangup' ends it with NORMAL_TEMPORARY_FAILURE (SIP 503).",
+        choices=("fallback", "hangup"),
+    )
+    decision_ms: int = _setting(
+        500,
+        "Milliseconds a decision may take; then the call counts as one that can not be decided. The caller hears silence "
+        "so long: half a second is not yet noticed.",
+        least=1,
+    )
+    handshake_s: float = _setting(
+        10.0,
+        "Seconds FreeSWITCH may take to answer a command that answers at once. Its own limit for our first word is 25 s.",
+        least=0.1,
+    )
+    max_calls: int = _setting(
+        2000,
+        "Calls that are handled at once. Each holds a connection and a file descriptor while it rings and talks; keep it "
+        "below the limit of open files (ulimit -n).",
+        least=1,
+    )
+    drain_s: float = _setting(
+        30.0,
+        "Seconds that running calls get to end after SIGTERM. Their bridges go on in FreeSWITCH when fsroute leaves; what "
+        "is lost is the follow-up of calls that still ring.",
+        least=0.0,
+    )
+    country: str = _setting(
+        "DE",
+        "ISO 3166 country in which numbers without + are read when the call names no trunk that has one.",
+    )
+    hop_limit: int = _setting(
+        5,
+        "How often a call may leave through a trunk and come back before its external targets are left out as a loop.",
+        least=1,
+    )
+    confirm_key: str = _setting("1", "What the called side presses to take a call that must be confirmed; 1 to 9 digits.")
+    confirm_prompt: str = _setting(
+        "tone_stream://%(300,200,880,1320)",
+        "What it hears meanwhile: a sound file of FreeSWITCH or a tone_stream://. One that can not be played ends the leg.",
+    )
+    confirm_s: int = _setting(10, "Seconds for pressing the key, from the answer on.", least=1)
+    log_format: str = _setting(
+        "auto",
+        "'json': one object a line; 'console': coloured text; 'auto': console on a terminal, else json.",
+        choices=("auto", "json", "console"),
+    )
+    log_level: str = _setting(
+        "info",
+        "'debug' also logs bridge strings; 'info' has a line for each decision; 'warning' only what went wrong.",
+        choices=("debug", "info", "warning", "error"),
+    )
+    log_numbers: str = _setting(
+        "short",
+        "'short' hides the last three digits of callers' numbers in the log, which are personal data (GDPR); 'full' "
+        "does not.",
+        choices=("short", "full"),
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, choices, least = getattr(self, item.name), item.metadata["choices"], item.metadata["least"]
+            if choices and value not in choices:
+                raise ConfigError(f"{item.name} = {value!r}: must be one of {', '.join(choices)}")
+            if least is not None and value < least:
+                raise ConfigError(f"{item.name} = {value}: must be at least {least:g}")
+        if not number.is_country(self.country):
+            raise ConfigError(f"country = {self.country!r}: not an ISO 3166 code with a numbering plan")
+        _ = self.address, self.networks, self.confirmation
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to listen."""
+        return parse_address("listen", self.listen)
+
+    @property
+    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Who may connect."""
+        try:
+            return tuple(ipaddress.ip_network(text.strip()) for text in self.allow.split(",") if text.strip())
+        except ValueError as error:
+            raise ConfigError(f"allow = {self.allow!r}: {error}") from error
+
+    @property
+    def confirmation(self) -> Confirmation:
+        """How external legs are confirmed."""
+        try:
+            return Confirmation(self.confirm_key, self.confirm_prompt, self.confirm_s)
+        except DialStringError as error:
+            raise ConfigError(str(error)) from error
+
+
+def parse_address(name: str, text: str) -> tuple[str, int]:
+    """HOST:PORT or [HOST]:PORT. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{name} = {text!r}: must be ADDRESS:PORT")
+    return host, int(port)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One setting, for whoever lists them."""
+
+    name: str
+    meaning: str
+    default: Any
+    choices: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+
+def items() -> tuple[Item, ...]:
+    """All settings, in the order in which they are documented."""
+    return tuple(
+        Item(item.name, item.metadata["meaning"], item.default, item.metadata["choices"]) for item in fields(Settings)
+    )
+
+
+def load_settings(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], config: str | None = None
+) -> Settings:
+    """Settings from flags, else environment, else the TOML file, else defaults. Raises ConfigError."""
+    known = {item.name for item in items()}
+    values: dict[str, Any] = {}
+    path = config or environment.get(CONFIG_VARIABLE)
+    if path:
+        values |= _from_file(Path(path), known)
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in known:
+            raise ConfigError(f"unknown setting {variable} in the environment")
+        values[name] = _cast(name, text)
+    values |= {name: _cast(name, text) for name, text in flags.items() if text is not None}
+    return Settings(**values)
+
+
+def _from_file(path: Path, known: set[str]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from error
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown setting {name}")
+    return {name: _cast(name, value) for name, value in values.items()}
+
+
+def _cast(name: str, value: Any) -> Any:
+    """A value of the setting's type, from text or from TOML's types."""
+    kind: Callable[[Any], Any] = get_type_hints(Settings)[name]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigError(f"{name} = {value!r}: must be a {kind.__name__}")
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ConfigError(f"{name} = {value!r}: must be a {'number' if kind is not str else 'text'}") from error
+
+
+assert all(item.default is not MISSING for item in fields(Settings))  # noqa: S101 - a setting without default is a bug

@@ -1,0 +1,152 @@
+"""A plan as FreeSWITCH's `bridge` reads it. Pure; the only file that writes FreeSWITCH's quoting.
+
+There is none, almost: nothing is escaped, everything is on an allow-list, and what is not is an error that names
+the field. FreeSWITCH undoes quoting four times over (see originate.py), so a value that needs it has no reliable form.
+The one exception is a comma in an operator's own prompt.
+
+What a leg needs, and why (switch_ivr_originate.c, 1.11):
+
+  leg_timeout            the ring time. Only this ends a leg alone; the group's own limit would end the whole list.
+  leg_progress_timeout   the same time, for a leg that has not even rung by then: it then ends with PROGRESS_TIMEOUT
+                         instead of ALLOTTED_TIMEOUT, which tells "unreachable" from "no answer".
+  leg_delay_start        when it starts; added to both.
+  originate_timeout      the group's limit, two seconds above its longest leg: legs end up to a second late.
+  originate_continue_on_timeout
+                         should the limit be met after all, the next stage rings instead of none.
+  ignore_early_media     otherwise the first carrier that plays a tone wins the race.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fsroute.errors import DialStringError
+from fsroute.model import EndpointDial, Leg, Plan, Stage, TrunkDial
+from fsroute.plan import MAX_LEGS
+
+HOPS_HEADER = "X-FSRoute-Hops"
+"""Counts how often a call left here through a trunk; FreeSWITCH shows it on the incoming leg as `sip_h_...`."""
+
+_GRACE_S = 2
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_DOMAIN = re.compile(r"[a-z0-9.-]{1,253}\Z")
+_NUMBER = re.compile(r"\+?[0-9*#]{1,32}\Z")
+_KEY = re.compile(r"[0-9*#]{1,9}\Z")
+_PROMPT = re.compile(r"[A-Za-z0-9_./:;%=,()-]{1,200}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How an external leg is confirmed: which keys, what is played, and how many seconds are given after the answer.
+
+    FreeSWITCH reads as many digits as the key has, at most nine (`collect_thread_run`). A prompt that it can not play
+    ends the leg. Raises DialStringError for what does not fit a dial string.
+    """
+
+    key: str = "1"
+    prompt: str = "tone_stream://%(300,200,880,1320)"
+    seconds: int = 10
+
+    def __post_init__(self) -> None:
+        _allowed("confirm key", self.key, _KEY)
+        _allowed("confirm prompt", self.prompt, _PROMPT)
+        if ":_:" in self.prompt:
+            raise DialStringError(f"confirm prompt: {self.prompt!r} has FreeSWITCH's enterprise delimiter in it")
+
+
+def bridge(plan: Plan, confirmation: Confirmation) -> str:
+    """The argument of `bridge` for the plan's stages; empty when nothing rings.
+
+    Raises DialStringError, naming the leg and the field, for a value outside its allow-list or a stage too large.
+    """
+    if not plan.stages:
+        return ""
+    if len(plan.stages) > MAX_LEGS:
+        raise DialStringError(f"{len(plan.stages)} stages: FreeSWITCH rings {MAX_LEGS}")
+    limit = max(_limit(leg, confirmation) for stage in plan.stages for leg in stage) + _GRACE_S
+    variables = f"{{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout={limit}}}"
+    return variables + "|".join(_stage(stage, confirmation) for stage in plan.stages)
+
+
+def dial(leg: Leg) -> str:
+    """What a leg dials, without its variables."""
+    match leg.dial:
+        case EndpointDial():
+            return f"${{sofia_contact({_address(leg, leg.dial)})}}"
+        case TrunkDial(gateway, number):
+            _allowed(f"{leg.target}: gateway", gateway, _NAME)
+            _allowed(f"{leg.target}: number", number, _NUMBER)
+            return f"sofia/gateway/{gateway}/{number}"
+
+
+def _limit(leg: Leg, confirmation: Confirmation) -> int:
+    return leg.end_s + (confirmation.seconds if leg.confirm else 0)
+
+
+def _stage(stage: Stage, confirmation: Confirmation) -> str:
+    if not 1 <= len(stage) <= MAX_LEGS:
+        raise DialStringError(f"{len(stage)} legs together: FreeSWITCH rings 1 to {MAX_LEGS}")
+    return ",".join(_leg(leg, confirmation) for leg in stage)
+
+
+def _leg(leg: Leg, confirmation: Confirmation) -> str:
+    variables = [f"leg_timeout={leg.ring_s}", f"leg_progress_timeout={leg.ring_s}"]
+    if leg.start_s:
+        variables.append(f"leg_delay_start={leg.start_s}")
+    if isinstance(leg.dial, EndpointDial):
+        variables += _shown_inside(leg)
+        # What follows the second slash is put in front of every registered contact: each phone gets the variables.
+        # Before the expansion they would go to the first one only; and `user/1001` rings only one phone in a fork.
+        return f"${{sofia_contact({_address(leg, leg.dial)}/[{','.join(variables)}])}}"
+    variables += _shown_outside(leg)
+    if leg.confirm:
+        prompt = confirmation.prompt.replace(",", r"\,")
+        variables += [
+            f"group_confirm_key={confirmation.key}",
+            f"group_confirm_file={prompt}",
+            # From the answer on this takes the place of leg_timeout, so that who answers late still can press the key.
+            f"group_confirm_timeout={confirmation.seconds}",
+        ]
+    return f"[{','.join(variables)}]{dial(leg)}"
+
+
+def _shown_inside(leg: Leg) -> list[str]:
+    """What a phone shows of the caller."""
+    caller_id = leg.caller_id
+    if caller_id.as_received:
+        return []
+    if caller_id.presented is None:
+        return ["origination_caller_id_number=anonymous", "origination_caller_id_name=Anonymous"]
+    _allowed(f"{leg.target}: presented number", caller_id.presented, _NUMBER)
+    return [f"origination_caller_id_number={caller_id.presented}"]
+
+
+def _shown_outside(leg: Leg) -> list[str]:
+    """What a carrier learns: our number in From and P-Asserted-Identity, nothing of the caller.
+
+    `_undef_` is FreeSWITCH's word for "no display name" (sofia_glue.c); without it the caller's own would be asserted.
+    `screen` makes the number asserted instead of preferred (P-Asserted-Identity, RFC 3325).
+    """
+    caller_id = leg.caller_id
+    variables = [f"sip_h_{HOPS_HEADER}={leg.hops}"]
+    if caller_id.presented is not None:
+        _allowed(f"{leg.target}: presented number", caller_id.presented, _NUMBER)
+        variables += [
+            f"origination_caller_id_number={caller_id.presented}",
+            "origination_caller_id_name=_undef_",
+            "origination_privacy=screen",
+            "sip_cid_type=pid",
+        ]
+    return variables
+
+
+def _address(leg: Leg, dialled: EndpointDial) -> str:
+    _allowed(f"{leg.target}: name", dialled.user, _NAME)
+    _allowed(f"{leg.target}: domain", dialled.domain, _DOMAIN)
+    return f"*/{dialled.user}@{dialled.domain}"
+
+
+def _allowed(field: str, value: str, allowed: re.Pattern[str]) -> None:
+    if not allowed.match(value):
+        raise DialStringError(f"{field}: {value!r} does not fit into a dial string")

@@ -1,0 +1,31 @@
+"""What can go wrong, sorted by who has to hear of it."""
+
+from __future__ import annotations
+
+
+class FsrouteError(Exception):
+    """Base of every error that fsroute raises itself. Its text is one line that says what to do about it."""
+
+
+class ConfigError(FsrouteError):
+    """A setting is unknown, malformed or contradicts another one. The command line exits with status 2."""
+
+
+class DataError(FsrouteError):
+    """The database, or a script that was to fill it, holds something that can not work."""
+
+
+class DialStringError(FsrouteError):
+    """A value does not fit into a dial string. Names the value's field, so that its row can be found."""
+
+
+class ProtocolError(FsrouteError):
+    """The far end of an Event Socket sent something that is not the protocol, or broke off."""
+
+
+class Disconnected(ProtocolError):
+    """The far end closed the connection: the caller hung up, or FreeSWITCH has gone."""
+
+
+class ReplyTimeout(ProtocolError):
+    """The far end did not answer in time."""

@@ -1,0 +1,362 @@
+"""The values that a routing decision is made from and made of. All are immutable and none does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from enum import StrEnum
+
+# --- what was asked ---------------------------------------------------------------------------------------
+
+
+class Direction(StrEnum):
+    """Where a call came from. The dialplan says so; it is never derived from what the caller sent."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as FreeSWITCH reported it.
+
+    `destination` and `caller` are what the network or a phone sent: any text at all. `hops` counts how often
+    this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
+    """
+
+    destination: str
+    caller: str = ""
+    direction: Direction = Direction.INBOUND
+    anonymous: bool = False
+    trunk: str | None = None
+    account: str | None = None
+    user: str | None = None
+    hops: int = 0
+    uuid: str = ""
+
+
+class Outcome(StrEnum):
+    """How a plan ended when nobody took the call."""
+
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    UNREACHABLE = "unreachable"
+
+
+# --- what the tables say ----------------------------------------------------------------------------------
+
+
+class AccountStatus(StrEnum):
+    TRIAL = "trial"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A gateway of FreeSWITCH that leads to the telephone network."""
+
+    name: str
+    gateway: str
+    country: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRoute:
+    """Calls to numbers that begin with `prefix` may use `trunk`."""
+
+    prefix: str
+    position: int
+    trunk: Trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer. `network_number` identifies its line towards carriers."""
+
+    name: str
+    country: str
+    timezone: str
+    domain: str
+    status: AccountStatus = AccountStatus.ACTIVE
+    network_number: str | None = None
+    routes: tuple[TrunkRoute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A device: the user part of its SIP address in its account's domain."""
+
+    name: str
+    domain: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with the endpoints that ring for them."""
+
+    name: str
+    extension: str | None
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Holidays(StrEnum):
+    """What public holidays mean for a range of times."""
+
+    ANY = "any"
+    ONLY = "only"
+    EXCEPT = "except"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A range of wall-clock times; everything that is given must hold. Weekdays are 0 (Monday) to 6.
+
+    `end` is exclusive and None for the end of the day; an `end` at or before `start` lies on the next day.
+    """
+
+    weekdays: frozenset[int] | None = None
+    start: time | None = None
+    end: time | None = None
+    first_date: date | None = None
+    last_date: date | None = None
+    holidays: Holidays = Holidays.ANY
+
+
+@dataclass(frozen=True, slots=True)
+class TimeProfile:
+    """A named set of times, in an IANA time zone. It matches when one of its ranges does."""
+
+    name: str
+    timezone: str
+    holiday_region: str | None = None
+    ranges: tuple[TimeRange, ...] = ()
+
+
+class TargetKind(StrEnum):
+    """What a target is. The values are the columns of rule_targets."""
+
+    ENDPOINT = "endpoint"
+    RING_GROUP = "ring_group"
+    USER = "user_name"
+    EXTERNAL = "external_number"
+    HOSTED = "hosted_number"
+    VOICEMAIL = "voicemail"
+    ANNOUNCEMENT = "announcement"
+    HANGUP = "hangup_cause"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One line of a rule: whom to ring, when and for how long (seconds)."""
+
+    position: int
+    kind: TargetKind
+    value: str
+    endpoints: tuple[Endpoint, ...] = ()
+    start_s: int = 0
+    ring_s: int | None = None
+    confirm: bool | None = None
+    enabled: bool = True
+
+
+class RuleType(StrEnum):
+    GENERAL = "general"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    UNREACHABLE = "unreachable"
+    BASE = "base"
+
+
+class Mode(StrEnum):
+    PARALLEL = "parallel"
+    SEQUENTIAL = "sequential"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKey:
+    """Names a rule. Written `+492214710100/1`: FreeSWITCH keeps it for us while a plan rings."""
+
+    number: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A forwarding rule of a number. `callers` are E.164 numbers, or prefixes that end with `*`."""
+
+    number: str
+    position: int
+    type: RuleType = RuleType.GENERAL
+    mode: Mode = Mode.PARALLEL
+    ring_s: int | None = None
+    anonymous: bool | None = None
+    time_profile: TimeProfile | None = None
+    callers: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    enabled: bool = True
+
+    @property
+    def key(self) -> RuleKey:
+        return RuleKey(self.number, self.position)
+
+    def __str__(self) -> str:
+        return f"rule {self.key} ({self.type})"
+
+
+@dataclass(frozen=True, slots=True)
+class HostedNumber:
+    """A number that is routed here."""
+
+    number: str
+    account: Account
+    rules: tuple[Rule, ...] = ()
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What one read of the tables found for one call: the numbers it can reach, and who is calling.
+
+    `country` is the one in which the destination and the caller's number are read. `dialled` is the hosted number
+    that the destination means, None if it means none. `numbers` holds it and every hosted number that its rules lead
+    to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled.
+    """
+
+    country: str
+    dialled: str | None = None
+    numbers: Mapping[str, HostedNumber] = field(default_factory=dict)
+    account: Account | None = None
+    caller: User | None = None
+    callee: User | None = None
+
+
+# --- what was decided -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDial:
+    """Every phone that is registered as `user`@`domain`."""
+
+    user: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkDial:
+    """A number of the telephone network, through a gateway."""
+
+    gateway: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerId:
+    """What the called side learns of the caller.
+
+    `presented` is the number it sees, None for an anonymous call; `network` is the number that is asserted towards a
+    carrier, None inside. `reason` is the code of the rule that decided. `as_received` leaves name and number to
+    FreeSWITCH, which copies them from the incoming call.
+    """
+
+    presented: str | None
+    network: str | None
+    reason: str
+    as_received: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One outgoing call. Seconds count from the start of its stage."""
+
+    target: str
+    dial: EndpointDial | TrunkDial
+    caller_id: CallerId
+    start_s: int = 0
+    ring_s: int = 20
+    confirm: bool = False
+    hops: int = 0
+
+    @property
+    def end_s(self) -> int:
+        return self.start_s + self.ring_s
+
+
+Stage = tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Voicemail:
+    """The caller is connected to the mailbox of an endpoint."""
+
+    mailbox: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The caller hears a sound file; then the call ends."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """The call ends with a cause (FreeSWITCH's name for it)."""
+
+    cause: str
+
+
+Final = Voicemail | Announcement | Hangup
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Stages that ring one after another, and what happens when none of them answers.
+
+    Without a `final` the outcome of the stages decides how it goes on.
+    """
+
+    stages: tuple[Stage, ...] = ()
+    final: Final | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was decided: a stable code, what it is about, and a sentence for people."""
+
+    code: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that."""
+
+    rule: RuleKey | None
+    outcome: Outcome
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a call: what rings, and how that came about.
+
+    `number` is the hosted number that was dialled and `rule` the rule of it that decided, each None if there is none.
+    `code` is the code of the reason that decided.
+    """
+
+    number: str | None
+    account: str | None
+    rule: Rule | None
+    plan: Plan
+    caller_id: CallerId
+    code: str
+    reasons: tuple[Reason, ...]

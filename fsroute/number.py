@@ -1,0 +1,82 @@
+"""Telephone numbers: what somebody dialled or sent, and the E.164 numbers it can mean.
+
+phonenumbers (the Python port of Google's libphonenumber) knows the numbering plans. It is kept at arm's length,
+because it guesses for people who type, and a number from the network is not typed: letters, extensions and
+"possible" corrections are refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import phonenumbers
+
+E164 = re.compile(r"\+[1-9][0-9]{2,14}\Z")
+"""An E.164 number as fsroute stores it (ITU-T E.164, 6.2: at most 15 digits). The same rule is a CHECK in schema.sql."""
+
+_SCHEME = re.compile(r"(?:tel|sips?):", re.IGNORECASE)
+
+_SPELLING = re.compile(r"\+?[0-9][0-9 ()./-]{0,39}\Z")
+"""What a number may be written with. 40 characters hold every spelling of 15 digits with an international prefix;
+phonenumbers would also take letters (vanity numbers), extensions and full-width digits."""
+
+
+def is_e164(text: str) -> bool:
+    return E164.match(text) is not None
+
+
+def spelled(text: str) -> str | None:
+    """The number in `text` without URI scheme, host and parameters, or None if it is not spelled like a number."""
+    text = _SCHEME.sub("", text.strip(), count=1)
+    text = re.split("[@;]", text, maxsplit=1)[0].strip()
+    text = text.replace("(+", "+", 1) if text.startswith("(+") else text
+    return text if _SPELLING.match(text) else None
+
+
+@lru_cache(maxsize=4096)
+def candidates(text: str, country: str) -> tuple[str, ...]:
+    """The E.164 numbers that `text` can mean when it is dialled in `country` (ISO 3166), the likeliest first.
+
+    There are several when the text has neither `+` nor a prefix: carriers deliver `492214710100` without `+`,
+    and in Germany the same digits are also a number of the area 04922. Which one is meant is known only by
+    whoever knows which numbers are hosted here. Empty if the text is no number.
+    """
+    number = spelled(text)
+    if number is None:
+        return ()
+    if number.startswith("+"):
+        return _distinct(_parsed(number, country))
+    digits = re.sub("[^0-9]", "", number)
+    national = _parsed(number, country)
+    plus = _parsed("+" + digits, country)
+    code = str(phonenumbers.country_code_for_region(country))
+    # The country's own code first: with it in front, digits from a carrier are international far more often than
+    # they are a local number that happens to begin alike.
+    return _distinct(plus, national) if digits.startswith(code) else _distinct(national, plus)
+
+
+def _parsed(number: str, country: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(number, country)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(parsed):
+        return None
+    e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return e164 if is_e164(e164) else None
+
+
+def _distinct(*numbers: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(number for number in numbers if number))
+
+
+def is_emergency(text: str, country: str) -> bool:
+    """Whether dialling `text` in `country` reaches an emergency service (110 and 112 in Germany)."""
+    number = spelled(text)
+    return number is not None and phonenumbers.is_emergency_number(number, country)
+
+
+def is_country(country: str) -> bool:
+    """Whether numbers can be read in this country (ISO 3166 code)."""
+    return country in phonenumbers.SUPPORTED_REGIONS

@@ -1,0 +1,261 @@
+"""Reads a dial string as FreeSWITCH does: the far end's half of dialstring.py. Pure.
+
+It proves that what the builder writes is what FreeSWITCH understands (tests), and lets the far end in farend.py ring
+the same legs. It follows the order of switch_ivr_originate.c (1.11), because the order is what makes the grammar:
+
+  1. the application argument is expanded (switch_channel_expand_variables_check), before anything else;
+  2. `:_:` anywhere makes it an enterprise string, whatever stands around it;
+  3. `<...>` blocks, then `{...}` blocks, at the very front;
+  4. the rest is split on `|`, which knows quotes and backslashes but no brackets;
+  5. each group marks the commas inside `[...]`, then is split on `,`;
+  6. each leg loses its `[...]` blocks.
+
+Every split strips quotes and one level of backslashes, so the passes eat each other's quoting. That is why the
+builder quotes nothing and allows so little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MAX_ELEMENTS = 128
+"""Groups, and legs of a group (MAX_PEERS). The rest of the text stays glued to the last one."""
+
+_MAX_VARIABLES = 1024
+_QUOTED_COMMA, _UNQUOTED_COMMA = "\x01", "\x02"
+_ENTERPRISE = ":_:"
+
+
+class OriginateError(ValueError):
+    """FreeSWITCH would say "Parse Error!" and dial nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedLeg:
+    """One leg: its own variables and what is dialled. `error` marks a leg whose block does not end."""
+
+    variables: dict[str, str]
+    endpoint: str
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A dial string: variables for all legs, and groups of legs. `enterprise` parts are dial strings themselves."""
+
+    variables: dict[str, str]
+    groups: tuple[tuple[ParsedLeg, ...], ...] = ()
+    enterprise: tuple[Parsed | OriginateError, ...] = ()
+
+
+# --- expansion --------------------------------------------------------------------------------------------
+
+
+def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], str]) -> str:
+    """What FreeSWITCH makes of `${name}` and `${name(args)}` in an application's argument, and of backslashes.
+
+    `variable` gives a channel variable's value, which is expanded too; `api` a command's answer, which is not.
+    """
+    if not _needs_expansion(text):
+        return text
+    out: list[str] = []
+    i = 0
+    while i < len(text):
+        pair = text[i : i + 2]
+        if pair == "\\$":
+            i += 2 if text[i + 2 : i + 3] == "$" else 1
+            out.append("$")
+            i += 1
+        elif pair == "\\'":
+            i += 2
+        elif pair == "\\\\":
+            out.append("\\")
+            i += 2
+        elif pair == "${" or text[i : i + 3] == "$${":
+            start = text.index("{", i) + 1
+            end = _end_of_expansion(text, start)
+            out.append(_expanded(text[start:end], variable, api))
+            i = end + 1
+        else:
+            out.append(text[i])
+            i += 1
+    return "".join(out)
+
+
+def _needs_expansion(text: str) -> bool:
+    """switch_string_var_check_const and switch_string_has_escaped_data."""
+    dollar = text.find("$")
+    while dollar >= 0:
+        if text[dollar + 1 :].lstrip("\\").startswith("{"):
+            return True
+        dollar = text.find("$", dollar + 1)
+    return any(escape in text for escape in ("\\\\", "\\n", "\\s", "\\t", "\\'"))
+
+
+def _end_of_expansion(text: str, start: int) -> int:
+    depth = 1
+    for i in range(start, len(text)):
+        if text[i] == "{" and i > start:
+            depth += 1
+        elif text[i] == "}":
+            depth -= 1
+            if not depth:
+                return i
+    return len(text)
+
+
+def _expanded(inner: str, variable: Callable[[str], str], api: Callable[[str, str], str]) -> str:
+    split = min((i for i in (inner.find(" "), inner.find("(")) if i >= 0), default=-1)
+    if split < 0:
+        return expand(variable(expand(inner, variable, api)), variable, api)
+    name, args = inner[:split].rstrip(" "), inner[split + 1 :]
+    if inner[split] == "(":
+        args = _until_parenthesis(args)
+    return api(expand(name, variable, api), expand(args, variable, api))
+
+
+def _until_parenthesis(args: str) -> str:
+    depth = 1
+    for i, char in enumerate(args):
+        depth += (char == "(") - (char == ")")
+        if not depth:
+            return args[:i]
+    return args
+
+
+# --- parsing ----------------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Parsed:
+    """The legs of an expanded dial string. Raises OriginateError where FreeSWITCH dials nothing."""
+    if _ENTERPRISE in text:
+        return _parse_enterprise(text)
+    variables: dict[str, str] = {}
+    for opening, closing in ("<>", "{}"):
+        while text.startswith(opening):
+            text = _take_block(text, opening, closing, ",", variables)
+    groups = _separate(text.lstrip(" "), "|", MAX_ELEMENTS)
+    return Parsed(variables, tuple(tuple(_parse_group(group)) for group in groups))
+
+
+def _parse_enterprise(text: str) -> Parsed:
+    variables: dict[str, str] = {}
+    text = text.lstrip(" ")
+    while text.startswith("<"):
+        text = _take_block(text, "<", ">", ",", variables)
+    return Parsed(variables, (), tuple(_parse_part(part) for part in text.split(_ENTERPRISE)[:MAX_ELEMENTS]))
+
+
+def _parse_part(part: str) -> Parsed | OriginateError:
+    try:
+        return parse(part)
+    except OriginateError as error:
+        return error
+
+
+def _parse_group(group: str) -> list[ParsedLeg]:
+    return [_parse_leg(leg) for leg in _separate(_mark_commas(group), ",", MAX_ELEMENTS)]
+
+
+def _mark_commas(group: str) -> str:
+    """Hides the commas inside `[...]` from the split into legs."""
+    chars = list(group)
+    end, quoted, caret = -1, False, False
+    for i, char in enumerate(chars):
+        if end < 0 and char == "[":
+            end = _find_end(group, i, "[", "]")
+            caret = group.startswith("^^", i + 1)
+            quoted = False
+        if char == "'":
+            quoted = not quoted
+        if i < end and char == "," and chars[i - 1] != "\\":
+            chars[i] = _QUOTED_COMMA if quoted or caret else _UNQUOTED_COMMA
+        if i == end:
+            end = -1
+    return "".join(chars)
+
+
+def _parse_leg(leg: str) -> ParsedLeg:
+    variables: dict[str, str] = {}
+    leg = leg.lstrip(" ")
+    while leg.startswith("["):
+        end = _find_end(leg, 0, "[", "]")
+        block = leg[: end + 1].replace(_QUOTED_COMMA, ",") + leg[end + 1 :]
+        try:
+            leg = _take_block(block, "[", "]", _UNQUOTED_COMMA, variables)
+        except OriginateError:
+            return ParsedLeg(variables, leg, error=True)
+    return ParsedLeg(variables, leg.lstrip(" "))
+
+
+def _take_block(text: str, opening: str, closing: str, delimiter: str, variables: dict[str, str]) -> str:
+    """Reads the block that `text` begins with into `variables`; returns what follows it."""
+    end = _find_end(text, 0, opening, closing)
+    if end < 0:
+        raise OriginateError(f"a {opening} block does not end: {text}")
+    inner = text[1:end]
+    if inner.startswith("^^"):
+        delimiter, inner = inner[2:3], inner[3:]
+    for item in _separate(inner, delimiter, _MAX_VARIABLES):
+        pair = _separate(item, "=", 2)
+        if len(pair) == 2 and pair[1]:
+            variables[pair[0]] = pair[1]
+    return text[end + 1 :]
+
+
+def _find_end(text: str, start: int, opening: str, closing: str) -> int:
+    """switch_find_end_paren: counts brackets and knows neither quotes nor backslashes."""
+    depth = 0
+    for i in range(start, len(text)):
+        depth += (text[i] == opening) - (text[i] == closing)
+        if not depth:
+            return i
+    return -1
+
+
+def _separate(text: str, delimiter: str, limit: int) -> list[str]:
+    """switch_separate_string."""
+    if text.startswith("^^") and len(text) > 3:
+        delimiter, text = text[2], text[3:]
+    elements: list[str] = []
+    start, i, quoted = 0, 0, False
+    while i < len(text) and len(elements) < limit - 1:
+        char = text[i]
+        if char == "\\":
+            i += 1
+        elif char == "'" and (quoted or "'" in text[i + 1 :]):
+            quoted = not quoted
+        elif char == delimiter and not quoted:
+            elements.append(text[start:i])
+            start = i + 1
+        i += 1
+    if start < len(text):
+        elements.append(text[start:])
+    return [_clean(element, delimiter) for element in elements]
+
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "s": " "}
+
+
+def _clean(text: str, delimiter: str) -> str:
+    """cleanup_separated_string: outer blanks, paired quotes and one level of backslashes go."""
+    out: list[str] = []
+    keep, quoted, i = 0, False, 0
+    text = text.lstrip(" ")
+    while i < len(text):
+        char, following = text[i], text[i + 1 : i + 2]
+        if char == "\\" and (following in _ESCAPES or (following and following in f"'\"\\{delimiter}")):
+            out.append(_ESCAPES.get(following, following))
+            keep = len(out)
+            i += 1
+        elif char == "'" and (quoted or "'" in text[i + 1 :]):
+            quoted = not quoted
+            if quoted:
+                keep = len(out)
+        else:
+            out.append(char)
+            if char != " " or quoted:
+                keep = len(out)
+        i += 1
+    return "".join(out[:keep])

@@ -1,0 +1,54 @@
+"""How a plan ended, read from what FreeSWITCH says of the channel afterwards. Pure.
+
+`originate_causes` has an entry `uuid;CAUSE` for every leg that existed; a leg that could not even be created (a phone
+that is not registered, a gateway that is down) has none. Over all legs of the plan, the best that happened counts:
+somebody rang and did not answer, else somebody was busy, else nobody could be reached.
+"""
+
+from __future__ import annotations
+
+from fsroute.frames import Frame
+from fsroute.model import Outcome
+
+_RANG = frozenset(
+    {
+        "ALLOTTED_TIMEOUT",  # leg_timeout of a leg that had rung; one that had not ends with PROGRESS_TIMEOUT
+        "NO_ANSWER",
+        "NORMAL_CLEARING",  # answered but hung up without the confirmation key
+        "NORMAL_UNSPECIFIED",
+        "LOSE_RACE",  # somebody else had answered, and is gone since
+        "ORIGINATOR_CANCEL",
+        "PICKED_OFF",
+    }
+)
+_BUSY = frozenset(
+    {
+        "USER_BUSY",
+        # The callee pressed "reject" (603): to the caller that is busy, as it is in mobile networks (3GPP TS 24.604,
+        # user determined user busy).
+        "CALL_REJECTED",
+    }
+)
+
+
+def was_answered(channel: Frame) -> bool:
+    """Whether somebody took the call."""
+    return channel.variable("originate_disposition") in ("SUCCESS", "success")
+
+
+def of_failed(channel: Frame) -> tuple[Outcome, str]:
+    """The outcome of a plan that nobody took, and FreeSWITCH's cause for it."""
+    causes = [entry.rpartition(";")[2] for entry in _entries(channel.variable("originate_causes"))]
+    last = channel.variable("originate_disposition")
+    if any(cause in _RANG for cause in causes):
+        return Outcome.NO_ANSWER, last
+    if any(cause in _BUSY for cause in causes) or last in _BUSY:
+        return Outcome.BUSY, last
+    return Outcome.UNREACHABLE, last
+
+
+def _entries(array: str) -> list[str]:
+    """FreeSWITCH writes an array of one element as that element, of several as `ARRAY::a|:b`."""
+    if array.startswith("ARRAY::"):
+        return array.removeprefix("ARRAY::").split("|:")
+    return [array] if array else []

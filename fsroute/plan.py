@@ -1,0 +1,313 @@
+"""From a rule's targets to the legs that ring. Pure.
+
+A parallel rule becomes one stage; a sequential one a stage per target. Another hosted number is expanded in place:
+its own rule decides, its stages take the target's place. Whatever can not ring is left out, with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from fsroute import callerid, rules
+from fsroute.model import (
+    Account,
+    Announcement,
+    Call,
+    CallerId,
+    Endpoint,
+    EndpointDial,
+    Final,
+    Hangup,
+    HostedNumber,
+    Leg,
+    Mode,
+    Outcome,
+    Plan,
+    Reason,
+    Routing,
+    Rule,
+    Stage,
+    Target,
+    TargetKind,
+    Trunk,
+    TrunkDial,
+    Voicemail,
+)
+
+PARALLEL_RING_S = 25
+"""How long a parallel rule rings that does not say: five or six rings, what German carriers ring before their mailbox."""
+
+SEQUENTIAL_RING_S = 20
+"""How long a target of a sequential rule rings that does not say."""
+
+MAX_LEGS = 128
+"""Legs of a stage, and stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. What is more, it would
+glue to the last leg instead of dialling it."""
+
+DEFAULT_HOP_LIMIT = 5
+"""How often a call may leave through a trunk and come back: chains of forwards that people mean are shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A leg before it is known what rings beside it."""
+
+    leg: Leg
+    confirm: bool | None
+
+
+@dataclass(slots=True)
+class _Drafts:
+    """A plan before it is known what rings beside what."""
+
+    stages: list[list[_Draft]] = field(default_factory=list)
+    final: Final | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.stages) or self.final is not None
+
+
+@dataclass(slots=True)
+class Planner:
+    """Expands the rules of one call; phones see `caller_id`. Collects the reasons, and in `expanded` the numbers of the last plan, each with
+    the rule that it was expanded by."""
+
+    call: Call
+    routing: Routing
+    now: datetime
+    caller_id: CallerId
+    hop_limit: int = DEFAULT_HOP_LIMIT
+    reasons: list[Reason] = field(default_factory=list)
+    expanded: dict[str, Rule | None] = field(default_factory=dict)
+
+    def tell(self, code: str, subject: object, text: str) -> None:
+        self.reasons.append(Reason(code, str(subject), text))
+
+    def plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
+        """The plan of one rule of a hosted number. It may be empty: then nothing of it can ring."""
+        self.expanded = {hosted.number: rule}
+        drafts = self._of_rule(rule, hosted)
+        stages = [stage for stage in map(self._stage, drafts.stages) if stage]
+        for stage in stages[MAX_LEGS:]:
+            self.tell("stage_limit", stage[0].target, f"left out: more than {MAX_LEGS} stages")
+        return Plan(tuple(stages[:MAX_LEGS]), drafts.final)
+
+    # --- rules -------------------------------------------------------------------------------------------
+
+    def _of_rule(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        return (self._parallel if rule.mode is Mode.PARALLEL else self._sequential)(rule, hosted)
+
+    def _parallel(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        whole = rule.ring_s or PARALLEL_RING_S
+        together: list[_Draft] = []
+        final: Final | None = None
+        for target in self._enabled(rule):
+            if final is not None and _final(target, hosted.account) is not None:
+                self.tell("after_final", _name(target), "left out: the call's way has already ended")
+                continue
+            found = self._of_target(target, hosted, target.ring_s or whole)
+            final = final or found.final
+            for stage, offset in _one_after_another(found.stages, target.start_s):
+                together += self._until(whole, [_delayed(draft, offset) for draft in stage])
+        return _Drafts([together] if together else [], final)
+
+    def _sequential(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        result = _Drafts()
+        left = rule.ring_s
+        for target in self._enabled(rule):
+            if result.final is not None:
+                self.tell("after_final", _name(target), "left out: the call's way has already ended")
+                continue
+            found = self._of_target(target, hosted, target.ring_s or SEQUENTIAL_RING_S)
+            for stage in found.stages:
+                kept = stage if left is None else self._until(left, stage)
+                if kept:
+                    result.stages.append(kept)
+                    left = None if left is None else left - _length(kept)
+            result.final = found.final
+        return result
+
+    def _enabled(self, rule: Rule) -> Iterable[Target]:
+        for target in rule.targets:
+            if target.enabled:
+                yield target
+            else:
+                self.tell("target_disabled", _name(target), "left out: is switched off")
+
+    def _until(self, end_s: int, stage: list[_Draft]) -> list[_Draft]:
+        """What is left of a stage when it must end at `end_s`."""
+        kept = []
+        for draft in stage:
+            leg = draft.leg
+            if leg.start_s >= end_s:
+                self.tell("no_time_left", leg.target, f"left out: would start after the rule's end at {end_s} s")
+            else:
+                kept.append(replace(draft, leg=replace(leg, ring_s=min(leg.ring_s, end_s - leg.start_s))))
+        return kept
+
+    # --- targets -----------------------------------------------------------------------------------------
+
+    def _of_target(self, target: Target, hosted: HostedNumber, ring_s: int) -> _Drafts:
+        account = hosted.account
+        final = _final(target, account)
+        if final is not None:
+            return _Drafts(final=final)
+        if target.kind is TargetKind.EXTERNAL:
+            return self._external(target, hosted, ring_s)
+        if target.kind is TargetKind.HOSTED:
+            return self._hosted(target, ring_s)
+        if not target.endpoints:
+            self.tell("no_endpoints", _name(target), "left out: has no endpoint")
+        drafts = [_Draft(leg, None) for leg in self.ring(target.endpoints, ring_s)]
+        return _Drafts([drafts] if drafts else [])
+
+    def ring(self, endpoints: Iterable[Endpoint], ring_s: int) -> list[Leg]:
+        """A leg for each endpoint that is switched on."""
+        legs = []
+        for endpoint in endpoints:
+            name = f"endpoint {endpoint.name}"
+            if endpoint.enabled:
+                legs.append(Leg(name, EndpointDial(endpoint.name, endpoint.domain), self.caller_id, ring_s=ring_s))
+            else:
+                self.tell("endpoint_disabled", name, "left out: is switched off")
+        return legs
+
+    def _external(self, target: Target, hosted: HostedNumber, ring_s: int) -> _Drafts:
+        if target.value in self.routing.numbers:
+            self.tell("hosted_here", _name(target), "is hosted here and stays inside")
+            return self._hosted(target, ring_s)
+        caller_id = callerid.of_forwarded(hosted.number)
+        leg = self.dial(target.value, hosted.account, caller_id, ring_s)
+        return _Drafts([[_Draft(leg, target.confirm)]] if leg else [])
+
+    def dial(self, number: str, account: Account, caller_id: CallerId, ring_s: int) -> Leg | None:
+        """A leg to the telephone network, or None (with a reason) if there is no way or the call went in circles."""
+        name = f"external {number}"
+        if self.call.hops >= self.hop_limit:
+            self.tell("hop_limit", name, f"left out: the call came through trunks {self.call.hops} times, a loop")
+            return None
+        trunk = self.trunk_for(number, account)
+        if trunk is None:
+            self.tell("no_trunk", name, f"left out: account {account.name} has no trunk to it")
+            return None
+        return self.leg(trunk, number, caller_id, ring_s)
+
+    def leg(self, trunk: Trunk, number: str, caller_id: CallerId, ring_s: int) -> Leg:
+        """A leg to a number through this trunk."""
+        dial = TrunkDial(trunk.gateway, number)
+        return Leg(f"external {number}", dial, caller_id, ring_s=ring_s, hops=self.call.hops + 1)
+
+    def trunk_for(self, number: str, account: Account) -> Trunk | None:
+        """The trunk with the longest prefix, then the lowest position, that is switched on."""
+        matching = sorted(
+            (route for route in account.routes if number.startswith(route.prefix)),
+            key=lambda route: (-len(route.prefix), route.position),
+        )
+        for route in matching:
+            if route.trunk.enabled:
+                return route.trunk
+            self.tell("trunk_disabled", f"trunk {route.trunk.name}", f"not used for {number}: is switched off")
+        return None
+
+    def _hosted(self, target: Target, ring_s: int) -> _Drafts:
+        """The plan of another number that is hosted here, in place of the target."""
+        hosted = self.routing.numbers[target.value]
+        name = f"number {hosted.number}"
+        if hosted.number in self.expanded:
+            self.tell("loop", name, "left out: the call has already been there")
+            return _Drafts()
+        if not hosted.enabled:
+            self.tell("number_disabled", name, "left out: is switched off")
+            return _Drafts()
+        self.expanded[hosted.number] = None
+        rule = rules.first_rule(hosted, self.call, self.routing.country, self.now, self.tell)
+        while rule is not None:
+            drafts = self._of_rule(rule, hosted)
+            if drafts:
+                self.expanded[hosted.number] = rule
+                return self._within(target, drafts, ring_s)
+            self.tell("empty_plan", rule, "nothing of it can ring")
+            rule = rules.next_rule(
+                hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.tell
+            )
+        return _Drafts()
+
+    def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:
+        """The drafts of another number, ended by the target's own ring time if it has one."""
+        if target.ring_s is None:
+            return drafts
+        stages = []
+        for stage, offset in _one_after_another(drafts.stages, 0):
+            kept = self._until(ring_s - offset, stage) if offset < ring_s else self._until(0, stage)
+            if kept:
+                stages.append(kept)
+        return _Drafts(stages, drafts.final)
+
+    # --- stages ------------------------------------------------------------------------------------------
+
+    def _stage(self, drafts: list[_Draft]) -> Stage:
+        """The legs of a stage: each device and number once, no more than FreeSWITCH can dial, confirmed where needed."""
+        first: dict[EndpointDial | TrunkDial, _Draft] = {}
+        for draft in drafts:
+            seen = first.get(draft.leg.dial)
+            if seen is None:
+                first[draft.leg.dial] = draft
+                continue
+            self.tell("duplicate", draft.leg.target, "rings once")
+            if draft.leg.start_s < seen.leg.start_s:
+                first[draft.leg.dial] = draft
+        kept = list(first.values())
+        for draft in kept[MAX_LEGS:]:
+            self.tell("leg_limit", draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
+        kept = kept[:MAX_LEGS]
+        return tuple(replace(draft.leg, confirm=_is_confirmed(draft, beside=len(kept) > 1)) for draft in kept)
+
+
+def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:
+    if isinstance(draft.leg.dial, EndpointDial):
+        return False
+    return beside if draft.confirm is None else draft.confirm
+
+
+def _final(target: Target, account: Account) -> Final | None:
+    match target.kind:
+        case TargetKind.VOICEMAIL:
+            return Voicemail(target.value, account.domain)
+        case TargetKind.ANNOUNCEMENT:
+            return Announcement(target.value)
+        case TargetKind.HANGUP:
+            return Hangup(target.value)
+    return None
+
+
+def _name(target: Target) -> str:
+    return f"{_KIND_NAMES[target.kind]} {target.value}"
+
+
+_KIND_NAMES = {
+    TargetKind.ENDPOINT: "endpoint",
+    TargetKind.RING_GROUP: "ring group",
+    TargetKind.USER: "user",
+    TargetKind.EXTERNAL: "external",
+    TargetKind.HOSTED: "number",
+    TargetKind.VOICEMAIL: "voicemail",
+    TargetKind.ANNOUNCEMENT: "announcement",
+    TargetKind.HANGUP: "hang-up",
+}
+
+
+def _length(stage: list[_Draft]) -> int:
+    return max(draft.leg.end_s for draft in stage)
+
+
+def _delayed(draft: _Draft, by_s: int) -> _Draft:
+    return replace(draft, leg=replace(draft.leg, start_s=draft.leg.start_s + by_s)) if by_s else draft
+
+
+def _one_after_another(stages: list[list[_Draft]], start_s: int) -> Iterable[tuple[list[_Draft], int]]:
+    """Each stage with the second at which it begins when the first one begins at `start_s`."""
+    for stage in stages:
+        yield stage, start_s
+        start_s += _length(stage)

@@ -1,0 +1,209 @@
+"""Where a call goes: the decision, in its order. Pure: facts, tables and time in, a Decision out.
+
+Inbound: the dialled number's rules. Outbound, from a user: emergency number, the account's extensions, a number
+that is hosted here, a trunk. When a plan failed, the same function says what follows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fsroute import callerid, number, rules
+from fsroute.model import (
+    Account,
+    AccountStatus,
+    Call,
+    CallerId,
+    Decision,
+    Direction,
+    Failed,
+    Hangup,
+    HostedNumber,
+    Leg,
+    Outcome,
+    Plan,
+    Routing,
+    Rule,
+    TrunkRoute,
+    User,
+)
+from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner
+
+OUTBOUND_RING_S = 120
+"""How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
+
+END_CAUSES = {
+    Outcome.BUSY: "USER_BUSY",
+    Outcome.NO_ANSWER: "NO_ANSWER",
+    Outcome.UNREACHABLE: "SUBSCRIBER_ABSENT",
+}
+"""What the caller of a number hears when its rules have come to their end (SIP 486, 480 and 480)."""
+
+
+def route(
+    call: Call, routing: Routing, now: datetime, failed: Failed | None = None, hop_limit: int = DEFAULT_HOP_LIMIT
+) -> Decision:
+    """Decides what a call does now; after `failed`, what it does next.
+
+    `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
+    """
+    planner = Planner(call, routing, now, _caller_id(call, routing), hop_limit)
+    if call.direction is Direction.OUTBOUND:
+        return _outbound(planner, failed)
+    return _to_number(planner, failed)
+
+
+def _caller_id(call: Call, routing: Routing) -> CallerId:
+    """What the phones of the called account see."""
+    received = callerid.of_caller(call, routing.country)
+    return callerid.of_extension(routing.caller, received) if call.direction is Direction.OUTBOUND else received
+
+
+# --- inbound ----------------------------------------------------------------------------------------------
+
+
+def _to_number(planner: Planner, failed: Failed | None) -> Decision:
+    call, routing = planner.call, planner.routing
+    hosted = routing.numbers.get(routing.dialled) if routing.dialled else None
+    if hosted is None:
+        return _end(planner, None, "number_unknown", call.destination, "is no number here", "UNALLOCATED_NUMBER")
+    if not hosted.enabled:
+        return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
+    if hosted.account.status is AccountStatus.SUSPENDED:
+        return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+    while True:
+        rule = _first_or_next(planner, hosted, failed)
+        if rule is None:
+            break
+        plan = planner.plan(rule, routing.numbers[rule.number])
+        if plan.stages or plan.final:
+            return _decision(planner, hosted, rule, plan, planner.caller_id, "routed")
+        planner.tell("empty_plan", rule, "nothing of it can ring")
+        failed = Failed(rule.key, Outcome.UNREACHABLE)
+    if failed is None:
+        return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
+    cause = END_CAUSES[failed.outcome]
+    return _end(planner, hosted, "rules_exhausted", hosted.number, f"{failed.outcome}, and no rule follows", cause)
+
+
+def _first_or_next(planner: Planner, hosted: HostedNumber, failed: Failed | None) -> Rule | None:
+    call, routing, now, tell = planner.call, planner.routing, planner.now, planner.tell
+    if failed is None:
+        return rules.first_rule(hosted, call, routing.country, now, tell)
+    rule = _rule(routing, failed)
+    if rule is None:
+        planner.tell("rule_gone", failed.rule or hosted.number, "was deleted while it rang")
+        return None
+    owner = routing.numbers[rule.number]
+    following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, tell)
+    if following is not None or owner.number != hosted.number:
+        return following
+    # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
+    # another number is used, it does not come back here, so two numbers can not send a caller round in circles.
+    inner = Planner(call, routing, now, planner.caller_id, planner.hop_limit)
+    inner.plan(rule, owner)
+    for number_, used in inner.expanded.items():
+        if used is not None and number_ != hosted.number:
+            other = routing.numbers[number_]
+            following = rules.next_rule(other, used, failed.outcome, call, routing.country, now, tell)
+            if following is not None:
+                return following
+    return None
+
+
+def _rule(routing: Routing, failed: Failed) -> Rule | None:
+    key = failed.rule
+    hosted = routing.numbers.get(key.number) if key else None
+    return next((rule for rule in hosted.rules if rule.key == key), None) if hosted else None
+
+
+# --- outbound ---------------------------------------------------------------------------------------------
+
+
+def _outbound(planner: Planner, failed: Failed | None) -> Decision:
+    call, routing = planner.call, planner.routing
+    account = routing.account
+    if account is None:
+        who = call.account or "(none)"
+        return _end(planner, None, "account_unknown", who, "is no account here", "CALL_REJECTED")
+    if number.is_emergency(call.destination, account.country):
+        return _emergency(planner, account, failed)
+    if account.status is AccountStatus.SUSPENDED:
+        return _end(planner, None, "account_suspended", account.name, "is suspended", "OUTGOING_CALL_BARRED")
+    if routing.callee is not None:
+        return _extension(planner, routing.callee, failed)
+    if routing.dialled is not None:
+        planner.tell("hosted_here", f"number {routing.dialled}", "is hosted here and stays inside")
+        return _to_number(planner, failed)
+    return _trunk(planner, account, failed)
+
+
+def _emergency(planner: Planner, account: Account, failed: Failed | None) -> Decision:
+    """To any trunk that carries calls, with the line's number, whatever the account's state (TKG section 164)."""
+    dialled = number.spelled(planner.call.destination) or ""
+    planner.tell("emergency", dialled, "is an emergency number")
+    caller_id = callerid.of_line(account, "emergency") or CallerId(None, None, "emergency", as_received=True)
+    trunk = next((route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled), None)
+    leg = planner.leg(trunk, dialled, caller_id, OUTBOUND_RING_S) if trunk else None
+    return _direct(planner, [leg] if leg else [], caller_id, "emergency", failed)
+
+
+def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
+    """Emergency numbers have no prefix: the most general route is the account's main one."""
+    return len(route.prefix), route.position
+
+
+def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decision:
+    planner.tell("extension", f"user {callee.name}", f"has extension {callee.extension}")
+    legs = planner.ring(callee.endpoints, PARALLEL_RING_S)
+    return _direct(planner, legs, planner.caller_id, "extension", failed)
+
+
+def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decision:
+    spellings = number.candidates(planner.call.destination, account.country)
+    if not spellings:
+        where = planner.call.destination
+        return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+    caller_id = callerid.of_line(account)
+    if caller_id is None:
+        text = "has no network number, which a carrier must be given"
+        return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
+    leg = planner.dial(spellings[0], account, caller_id, OUTBOUND_RING_S)
+    return _direct(planner, [leg] if leg else [], caller_id, "trunk", failed)
+
+
+def _direct(
+    planner: Planner, legs: list[Leg], caller_id: CallerId, code: str, failed: Failed | None
+) -> Decision:
+    """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
+    if failed is not None:
+        cause = failed.cause or END_CAUSES[failed.outcome]
+        return _end(planner, None, "call_failed", planner.call.destination, f"ended {failed.outcome}", cause)
+    if not legs:
+        return _end(planner, None, "empty_plan", planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
+    return _decision(planner, None, None, Plan((tuple(legs),)), caller_id, code)
+
+
+# --- ends -------------------------------------------------------------------------------------------------
+
+
+def _end(
+    planner: Planner, hosted: HostedNumber | None, code: str, subject: str, text: str, cause: str
+) -> Decision:
+    planner.tell(code, subject, text)
+    return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
+
+
+def _decision(
+    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: str
+) -> Decision:
+    account = hosted.account if hosted else planner.routing.account
+    return Decision(
+        hosted.number if hosted else None,
+        account.name if account else None,
+        rule,
+        plan,
+        caller_id,
+        code,
+        tuple(planner.reasons),
+    )

@@ -1,0 +1,80 @@
+"""Which rule of a number applies to a call. Pure; every rule that does not apply says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from fsroute import number, timeprofile
+from fsroute.model import Call, HostedNumber, Outcome, Reason, Rule, RuleType
+
+Tell = Callable[[str, object, str], None]
+"""Takes a reason: code, subject, text."""
+
+
+def first_rule(hosted: HostedNumber, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
+    """The rule that a call to this number begins with: the first general one that matches, else the base rule."""
+    return _first(hosted.rules, RuleType.GENERAL, call, country, now, tell) or _base(hosted, tell)
+
+
+def next_rule(
+    hosted: HostedNumber, failed: Rule, outcome: Outcome, call: Call, country: str, now: datetime, tell: Tell
+) -> Rule | None:
+    """The rule that follows when `failed`, a rule of this number, ended with `outcome`.
+
+    After a general rule: the rule for this outcome, else the base rule. After a rule for an outcome: the base rule.
+    After the base rule: none. So a call is at most in three rules of one number, and always gets to an end.
+    """
+    if failed.type is RuleType.BASE:
+        return None
+    if failed.type is RuleType.GENERAL:
+        rule = _first(hosted.rules, RuleType(outcome.value), call, country, now, tell)
+        if rule is not None:
+            return rule
+    return _base(hosted, tell)
+
+
+def _first(
+    rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, tell: Tell
+) -> Rule | None:
+    for rule in rules:
+        if rule.type is type_ and (refusal := _refusal(rule, call, country, now)) is None:
+            tell("rule_matched", rule, "applies")
+            return rule
+        if rule.type is type_ and refusal is not None:
+            tell(refusal.code, refusal.subject, refusal.text)
+    return None
+
+
+def _base(hosted: HostedNumber, tell: Tell) -> Rule | None:
+    for rule in hosted.rules:
+        if rule.type is RuleType.BASE and rule.enabled:
+            tell("base_rule", rule, "the last resort applies")
+            return rule
+    return None
+
+
+def _refusal(rule: Rule, call: Call, country: str, now: datetime) -> Reason | None:
+    """Why the rule does not apply, or None if it does."""
+    if not rule.enabled:
+        return Reason("rule_disabled", str(rule), "is switched off")
+    if rule.anonymous is True and not call.anonymous:
+        return Reason("caller_not_anonymous", str(rule), "is for anonymous callers only")
+    if rule.anonymous is False and call.anonymous:
+        return Reason("caller_anonymous", str(rule), "is not for anonymous callers")
+    if rule.callers and not _is_caller(rule, call, country):
+        return Reason("caller_not_listed", str(rule), "is for other callers")
+    profile = rule.time_profile
+    if profile is not None and not timeprofile.matches(profile, now):
+        return Reason("time_outside", str(rule), f"is for other times (time profile {profile.name})")
+    return None
+
+
+def _is_caller(rule: Rule, call: Call, country: str) -> bool:
+    if call.anonymous:
+        return False  # a hidden number that the network lets through must not have an effect that the caller can see
+    spellings = number.candidates(call.caller, country)
+    return any(
+        any(e164.startswith(caller[:-1]) for e164 in spellings[:1]) if caller.endswith("*") else caller in spellings
+        for caller in rule.callers
+    )

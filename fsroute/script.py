@@ -1,0 +1,139 @@
+"""Runs SQL scripts all or nothing, and says where one failed.
+
+SQLite's own complaint about a foreign key names neither table nor value. When it comes, the statement is run once more
+with the check put off, and the rows that point nowhere are looked up.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peewee import Database, DatabaseError, InterfaceError
+
+from fsroute.check import problems
+from fsroute.database import explain_failure, is_sqlite
+from fsroute.errors import DataError
+
+_COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|\Z)|/\*.*?\*/|;)", re.DOTALL)
+_FORBIDDEN = frozenset(
+    "abort analyze attach begin checkpoint commit copy detach do end listen load lock pragma prepare reindex release "
+    "reset rollback savepoint set start vacuum".split()
+)
+"""Statements that would end the transaction that makes a load all or nothing, or reach beyond the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement and the line of the file where it begins (from 1)."""
+
+    line: int
+    text: str
+
+
+def load(database: Database, url: str, paths: Iterable[Path]) -> int:
+    """Runs the files in one transaction and returns the number of statements.
+
+    Raises DataError, with file, line and reason, after which nothing has changed.
+    """
+    scripts = [(path, list(statements(_read(path), path))) for path in paths]
+    try:
+        with database.connection_context():
+            # A write lock from the start: another load that began to write in between would make this one fail late.
+            with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
+                for path, script in scripts:
+                    for statement in script:
+                        _run(database, path, statement)
+                found = problems(database)
+                if found:
+                    raise DataError("\n".join(found))
+    except (DatabaseError, InterfaceError, ImportError) as error:
+        raise DataError(explain_failure(url, error)) from error
+    return sum(len(script) for _, script in scripts)
+
+
+def statements(text: str, path: Path) -> Iterator[Statement]:
+    """Cuts a script into its statements, where SQLite's own lexer sees their ends.
+
+    Raises DataError for one that does not end, or that would interfere with the transaction.
+    """
+    start = 0
+    while True:
+        while skipped := _COMMENT.match(text, start):
+            start = skipped.end()
+        if not text[start:].strip():
+            return
+        start += len(text[start:]) - len(text[start:].lstrip())
+        end = text.find(";", start)
+        while end >= 0 and not sqlite3.complete_statement(text[start : end + 1]):
+            end = text.find(";", end + 1)
+        line = text.count("\n", 0, start) + 1
+        if end < 0:
+            raise DataError(f"{path}:{line}: statement without end (a ; or a quote is missing)")
+        statement = Statement(line, text[start : end + 1])
+        word = re.match(r"\w*", statement.text)
+        if word and word[0].lower() in _FORBIDDEN:
+            raise DataError(f"{path}:{line}: {word[0].upper()} can not be loaded: fsroute load is one transaction")
+        yield statement
+        start = end + 1
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _run(database: Database, path: Path, statement: Statement) -> None:
+    try:
+        with database.atomic():
+            database.execute_sql(_literal(database, statement.text))
+    except (DatabaseError, InterfaceError) as error:
+        reason = _one_line(error)
+        if "FOREIGN KEY constraint failed" in reason:
+            reason = _dangling(database, statement.text) or reason
+        raise DataError(f"{path}:{statement.line}: {reason}") from error
+
+
+def _literal(database: Database, sql: str) -> str:
+    """psycopg takes % for a placeholder."""
+    return sql if is_sqlite(database) else sql.replace("%", "%%")
+
+
+def _one_line(error: Exception) -> str:
+    """The database's message. PostgreSQL's second line (DETAIL) says which row."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(line for line in lines if not line.startswith(("LINE ", "^"))) or type(error).__name__
+
+
+def _dangling(database: Database, sql: str) -> str | None:
+    """Which row of the statement points nowhere (SQLite). Leaves the database as it was."""
+    with database.atomic() as again:
+        database.execute_sql("PRAGMA defer_foreign_keys = ON")
+        try:
+            database.execute_sql(sql)
+            for table, row, parent, key in database.execute_sql("PRAGMA foreign_key_check").fetchall():
+                return _dangling_row(database, table, row, parent, key)
+        except DatabaseError:
+            return None
+        finally:
+            again.rollback()
+    return None
+
+
+def _dangling_row(database: Database, table: str, row: int, parent: str, key: int) -> str:
+    keys = database.execute_sql(f'PRAGMA foreign_key_list("{table}")').fetchall()
+    columns = [str(column[3]) for column in sorted(keys, key=lambda column: column[1]) if column[0] == key]
+    selected = ", ".join(f'"{column}"' for column in columns)
+    values: tuple[Any, ...] = database.execute_sql(
+        f'SELECT {selected} FROM "{table}" WHERE rowid = ?', (row,)  # noqa: S608 - names come from the schema
+    ).fetchone()
+    pairs = ", ".join(f"{column} = {value}" for column, value in zip(columns, values, strict=True))
+    return f"{table}: {pairs} points nowhere: no such row in {parent}"

@@ -1,0 +1,369 @@
+"""Reads from the database what one call needs, as values. The only file that queries the routing tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, time
+from typing import Any
+
+from peewee import Database, DatabaseError, InterfaceError
+
+from fsroute import number as numbers
+from fsroute import tables as t
+from fsroute.database import explain_failure, rows
+from fsroute.errors import DataError
+from fsroute.model import (
+    Account,
+    AccountStatus,
+    Call,
+    Direction,
+    Endpoint,
+    Holidays,
+    HostedNumber,
+    Mode,
+    Routing,
+    Rule,
+    RuleKey,
+    RuleType,
+    Target,
+    TargetKind,
+    TimeProfile,
+    TimeRange,
+    Trunk,
+    TrunkRoute,
+    User,
+)
+
+MAX_NUMBERS = 128
+"""Hosted numbers that one call can reach by its rules. More is no forwarding that anybody meant."""
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TARGET_COLUMNS = tuple(getattr(t.RuleTarget, kind.value) for kind in TargetKind)
+
+_Named = tuple[str, str]
+"""An account and a name in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The routing tables. Each thread that reads has a connection of its own, which stays open."""
+
+    database: Database
+    url: str
+    default_country: str
+
+    def routing(self, call: Call) -> Routing:
+        """What the tables say about this call, as of one moment. Raises DataError if they can not be read."""
+        try:
+            self.database.connect(reuse_if_open=True)
+            with self.database.atomic():
+                return _Read(self.database).routing(call, self.default_country)
+        except (DatabaseError, InterfaceError, ImportError) as error:
+            self.database.close()  # PostgreSQL: a broken connection must not serve the next call
+            raise DataError(explain_failure(self.url, error)) from error
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        self.database.close()
+
+
+class _Read:
+    """One consistent read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def _rows(self, query: Any) -> list[tuple[Any, ...]]:
+        return rows(self._database, query)
+
+    def routing(self, call: Call, default_country: str) -> Routing:
+        if call.direction is Direction.OUTBOUND:
+            return self._outbound(call, default_country)
+        country = self._trunk_country(call.trunk) or default_country
+        return self._to_numbers(Routing(country), numbers.candidates(call.destination, country))
+
+    def _trunk_country(self, name: str | None) -> str | None:
+        if name is None:
+            return None
+        rows = self._rows(t.Trunk.select(t.Trunk.country).where(t.Trunk.name == name))
+        return rows[0][0] if rows else None
+
+    def _outbound(self, call: Call, default_country: str) -> Routing:
+        accounts = self._accounts([call.account]) if call.account else {}
+        account = accounts.get(call.account or "")
+        if account is None:
+            return Routing(default_country)
+        users = self._rows(
+            t.User.select(t.User.name, t.User.extension).where(
+                (t.User.account == account.name)
+                & ((t.User.name == call.user) | (t.User.extension == call.destination))
+            )
+        )
+        phones = self._phones_of_users((account.name, name) for name, _ in users)
+        found = [User(name, extension, phones[account.name, name]) for name, extension in users]
+        routing = Routing(
+            account.country,
+            account=account,
+            caller=next((user for user in found if user.name == call.user), None),
+            callee=next((user for user in found if user.extension == call.destination), None),
+        )
+        return self._to_numbers(routing, numbers.candidates(call.destination, account.country))
+
+    # --- numbers and their rules -------------------------------------------------------------------------
+
+    def _to_numbers(self, routing: Routing, spellings: Sequence[str]) -> Routing:
+        """Adds the dialled number and every hosted number that its rules lead to."""
+        found: dict[str, tuple[str, bool]] = {}
+        targets: list[tuple[RuleKey, str, Target]] = []
+        wanted = set(spellings)
+        while wanted and len(found) < MAX_NUMBERS:
+            rows = self._rows(
+                t.Number.select(t.Number.number, t.Number.account, t.Number.enabled).where(t.Number.number.in_(wanted))
+            )
+            reached = {number: (account, enabled) for number, account, enabled in rows}
+            found |= reached
+            led_to = self._targets(reached)
+            targets += led_to
+            leads = (TargetKind.HOSTED, TargetKind.EXTERNAL)
+            wanted = {target.value for _, _, target in led_to if target.kind in leads} - found.keys()
+        dialled = next((spelling for spelling in spellings if spelling in found), None)
+        if dialled is None:
+            return routing
+        accounts = self._accounts({account for account, _ in found.values()})
+        rules = self._rules(found, accounts, self._with_phones(targets))
+        hosted = {
+            number: HostedNumber(number, accounts[account], tuple(rules[number]), enabled)
+            for number, (account, enabled) in found.items()
+        }
+        return replace(routing, dialled=dialled, numbers=hosted)
+
+    def _targets(self, reached: Iterable[str]) -> list[tuple[RuleKey, str, Target]]:
+        column = t.RuleTarget
+        rows = self._rows(
+            column.select(
+                column.account,
+                column.number,
+                column.rule_position,
+                column.position,
+                column.start_s,
+                column.ring_s,
+                column.confirm,
+                column.enabled,
+                *_TARGET_COLUMNS,
+            )
+            .where(column.number.in_(list(reached)))
+            .order_by(column.number, column.rule_position, column.position)
+        )
+        return [_target(row) for row in rows]
+
+    def _rules(
+        self, found: Iterable[str], accounts: dict[str, Account], targets: dict[RuleKey, list[Target]]
+    ) -> dict[str, list[Rule]]:
+        column, selected = t.Rule, list(found)
+        rows = self._rows(
+            column.select(
+                column.account,
+                column.number,
+                column.position,
+                column.type,
+                column.mode,
+                column.ring_s,
+                column.anonymous,
+                column.time_profile,
+                column.enabled,
+            )
+            .where(column.number.in_(selected))
+            .order_by(column.number, column.position)
+        )
+        profiles = self._time_profiles({(row[0], row[7]) for row in rows if row[7] is not None}, accounts)
+        callers: dict[RuleKey, list[str]] = defaultdict(list)
+        caller = t.RuleCaller
+        for number, position, text in self._rows(
+            caller.select(caller.number, caller.rule_position, caller.caller).where(caller.number.in_(selected))
+        ):
+            callers[RuleKey(number, position)].append(text)
+        rules: dict[str, list[Rule]] = defaultdict(list)
+        for account, number, position, type_, mode, ring_s, anonymous, profile, enabled in rows:
+            key = RuleKey(number, position)
+            rules[number].append(
+                Rule(
+                    number,
+                    position,
+                    RuleType(type_),
+                    Mode(mode),
+                    ring_s,
+                    anonymous,
+                    profiles[account, profile] if profile is not None else None,
+                    tuple(sorted(callers[key])),
+                    tuple(targets.get(key, ())),
+                    enabled,
+                )
+            )
+        return rules
+
+    # --- what targets ring -------------------------------------------------------------------------------
+
+    def _with_phones(self, targets: list[tuple[RuleKey, str, Target]]) -> dict[RuleKey, list[Target]]:
+        """The targets of each rule, with the endpoints that ring for them."""
+        named: dict[TargetKind, set[_Named]] = defaultdict(set)
+        for _, account, target in targets:
+            named[target.kind].add((account, target.value))
+        phones = {
+            TargetKind.ENDPOINT: self._phones(named[TargetKind.ENDPOINT]),
+            TargetKind.USER: self._phones_of_users(named[TargetKind.USER]),
+            TargetKind.RING_GROUP: self._phones_of_groups(named[TargetKind.RING_GROUP]),
+        }
+        result: dict[RuleKey, list[Target]] = defaultdict(list)
+        for key, account, target in targets:
+            rings = phones.get(target.kind)
+            result[key].append(replace(target, endpoints=rings[account, target.value]) if rings else target)
+        return result
+
+    def _phones(self, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
+        by_account = _by_account(named)
+        found: dict[_Named, tuple[Endpoint, ...]] = {}
+        for account, names in by_account.items():
+            rows = self._rows(
+                _endpoints().where((t.Endpoint.account == account) & t.Endpoint.name.in_(names))
+            )
+            found |= {(account, name): (Endpoint(name, domain, enabled),) for _, name, domain, enabled in rows}
+        return found
+
+    def _phones_of_users(self, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
+        found: dict[_Named, list[Endpoint]] = defaultdict(list)
+        for account, names in _by_account(named).items():
+            rows = self._rows(
+                _endpoints()
+                .where((t.Endpoint.account == account) & t.Endpoint.user_name.in_(names))
+                .order_by(t.Endpoint.name)
+            )
+            for user, name, domain, enabled in rows:
+                found[account, user].append(Endpoint(name, domain, enabled))
+        return defaultdict(tuple, {key: tuple(endpoints) for key, endpoints in found.items()})
+
+    def _phones_of_groups(self, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
+        found: dict[_Named, list[Endpoint]] = defaultdict(list)
+        member = t.RingGroupMember
+        for account, names in _by_account(named).items():
+            rows = self._rows(
+                member.select(member.ring_group, t.Endpoint.name, t.Account.domain, t.Endpoint.enabled)
+                .join(
+                    t.Endpoint,
+                    on=(t.Endpoint.account == member.account) & (t.Endpoint.name == member.endpoint),
+                )
+                .join(t.Account, on=t.Account.name == t.Endpoint.account)
+                .where((member.account == account) & member.ring_group.in_(names))
+                .order_by(member.ring_group, member.position)
+            )
+            for group, name, domain, enabled in rows:
+                found[account, group].append(Endpoint(name, domain, enabled))
+        return defaultdict(tuple, {key: tuple(endpoints) for key, endpoints in found.items()})
+
+    # --- accounts, times ---------------------------------------------------------------------------------
+
+    def _accounts(self, names: Iterable[str]) -> dict[str, Account]:
+        selected = list(names)
+        account, route, trunk = t.Account, t.TrunkRoute, t.Trunk
+        routes: dict[str, list[TrunkRoute]] = defaultdict(list)
+        for name, prefix, position, *columns in self._rows(
+            route.select(
+                route.account, route.prefix, route.position, trunk.name, trunk.gateway, trunk.country, trunk.enabled
+            )
+            .join(trunk, on=route.trunk == trunk.name)
+            .where(route.account.in_(selected))
+            .order_by(route.prefix, route.position)
+        ):
+            routes[name].append(TrunkRoute(prefix, position, Trunk(*columns)))
+        network = dict(
+            self._rows(
+                t.Number.select(t.Number.account, t.Number.number).where(
+                    t.Number.account.in_(selected) & t.Number.is_network_number
+                )
+            )
+        )
+        return {
+            name: Account(
+                name, country, timezone, domain, AccountStatus(status), network.get(name), tuple(routes[name])
+            )
+            for name, country, timezone, domain, status in self._rows(
+                account.select(
+                    account.name, account.country, account.timezone, account.domain, account.status
+                ).where(account.name.in_(selected))
+            )
+        }
+
+    def _time_profiles(self, named: set[_Named], accounts: dict[str, Account]) -> dict[_Named, TimeProfile]:
+        found: dict[_Named, TimeProfile] = {}
+        profile, r = t.TimeProfile, t.TimeProfileRange
+        for account, names in _by_account(named).items():
+            ranges: dict[str, list[TimeRange]] = defaultdict(list)
+            for name, *columns in self._rows(
+                r.select(
+                    r.time_profile,
+                    r.first_weekday,
+                    r.last_weekday,
+                    r.start_time,
+                    r.end_time,
+                    r.first_date,
+                    r.last_date,
+                    r.holidays,
+                ).where((r.account == account) & r.time_profile.in_(names))
+            ):
+                ranges[name].append(_time_range(*columns))
+            for name, timezone, region in self._rows(
+                profile.select(profile.name, profile.timezone, profile.holiday_region).where(
+                    (profile.account == account) & profile.name.in_(names)
+                )
+            ):
+                zone = timezone or accounts[account].timezone
+                found[account, name] = TimeProfile(name, zone, region, tuple(ranges[name]))
+        return found
+
+
+def _endpoints() -> Any:
+    endpoint = t.Endpoint
+    return endpoint.select(endpoint.user_name, endpoint.name, t.Account.domain, endpoint.enabled).join(
+        t.Account, on=t.Account.name == endpoint.account
+    )
+
+
+def _by_account(named: Iterable[_Named]) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = defaultdict(list)
+    for account, name in named:
+        result[account].append(name)
+    return result
+
+
+def _target(row: tuple[Any, ...]) -> tuple[RuleKey, str, Target]:
+    account, number, rule_position, position, start_s, ring_s, confirm, enabled, *values = row
+    kind, value = next((kind, value) for kind, value in zip(TargetKind, values, strict=True) if value is not None)
+    target = Target(position, kind, value, (), start_s, ring_s, confirm, enabled)
+    return RuleKey(number, rule_position), account, target
+
+
+def _time_range(
+    first_weekday: str | None,
+    last_weekday: str | None,
+    start: str | None,
+    end: str | None,
+    first_date: str | None,
+    last_date: str | None,
+    holidays: str,
+) -> TimeRange:
+    return TimeRange(
+        _weekdays(first_weekday, last_weekday) if first_weekday and last_weekday else None,
+        time.fromisoformat(start) if start else None,
+        time.fromisoformat(end) if end and end != "24:00" else None,
+        date.fromisoformat(first_date) if first_date else None,
+        date.fromisoformat(last_date) if last_date else None,
+        Holidays(holidays),
+    )
+
+
+def _weekdays(first: str, last: str) -> frozenset[int]:
+    """Monday is 0. From Saturday to Monday goes across the week's end."""
+    start = _WEEKDAYS.index(first)
+    length = (_WEEKDAYS.index(last) - start) % 7 + 1
+    return frozenset((start + i) % 7 for i in range(length))

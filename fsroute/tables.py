@@ -1,0 +1,215 @@
+"""peewee's picture of schema.sql. schema.sql is the truth; tests/test_tables.py fails when the two differ.
+
+Constraints are not repeated here, and foreign keys are plain fields: they have two columns each, which peewee can not
+express, and the database enforces them. No model has behaviour, and none is bound to a database: queries are.
+"""
+
+from __future__ import annotations
+
+from peewee import BooleanField, CompositeKey, IntegerField, Model, TextField
+
+
+class Account(Model):
+    name = TextField(primary_key=True)
+    country = TextField()
+    timezone = TextField()
+    domain = TextField(unique=True)
+    status = TextField()
+
+    class Meta:
+        table_name = "accounts"
+
+
+class Number(Model):
+    number = TextField(primary_key=True)
+    account = TextField()
+    enabled = BooleanField()
+    is_network_number = BooleanField()
+
+    class Meta:
+        table_name = "numbers"
+
+
+class User(Model):
+    account = TextField()
+    name = TextField()
+    extension = TextField(null=True)
+
+    class Meta:
+        table_name = "users"
+        primary_key = CompositeKey("account", "name")
+
+
+class Endpoint(Model):
+    account = TextField()
+    name = TextField()
+    user_name = TextField(null=True)
+    enabled = BooleanField()
+
+    class Meta:
+        table_name = "endpoints"
+        primary_key = CompositeKey("account", "name")
+
+
+class RingGroup(Model):
+    account = TextField()
+    name = TextField()
+
+    class Meta:
+        table_name = "ring_groups"
+        primary_key = CompositeKey("account", "name")
+
+
+class RingGroupMember(Model):
+    account = TextField()
+    ring_group = TextField()
+    position = IntegerField()
+    endpoint = TextField()
+
+    class Meta:
+        table_name = "ring_group_members"
+        primary_key = CompositeKey("account", "ring_group", "position")
+
+
+class TimeProfile(Model):
+    account = TextField()
+    name = TextField()
+    timezone = TextField(null=True)
+    holiday_region = TextField(null=True)
+
+    class Meta:
+        table_name = "time_profiles"
+        primary_key = CompositeKey("account", "name")
+
+
+class TimeProfileRange(Model):
+    account = TextField()
+    time_profile = TextField()
+    position = IntegerField()
+    first_weekday = TextField(null=True)
+    last_weekday = TextField(null=True)
+    start_time = TextField(null=True)
+    end_time = TextField(null=True)
+    first_date = TextField(null=True)
+    last_date = TextField(null=True)
+    holidays = TextField()
+
+    class Meta:
+        table_name = "time_profile_ranges"
+        primary_key = CompositeKey("account", "time_profile", "position")
+
+
+class Rule(Model):
+    account = TextField()
+    number = TextField()
+    position = IntegerField()
+    type = TextField()
+    mode = TextField()
+    ring_s = IntegerField(null=True)
+    anonymous = BooleanField(null=True)
+    time_profile = TextField(null=True)
+    enabled = BooleanField()
+
+    class Meta:
+        table_name = "rules"
+        primary_key = CompositeKey("number", "position")
+
+
+class RuleCaller(Model):
+    number = TextField()
+    rule_position = IntegerField()
+    caller = TextField()
+
+    class Meta:
+        table_name = "rule_callers"
+        primary_key = CompositeKey("number", "rule_position", "caller")
+
+
+class RuleTarget(Model):
+    account = TextField()
+    number = TextField()
+    rule_position = IntegerField()
+    position = IntegerField()
+    endpoint = TextField(null=True)
+    ring_group = TextField(null=True)
+    user_name = TextField(null=True)
+    external_number = TextField(null=True)
+    hosted_number = TextField(null=True)
+    voicemail = TextField(null=True)
+    announcement = TextField(null=True)
+    hangup_cause = TextField(null=True)
+    start_s = IntegerField()
+    ring_s = IntegerField(null=True)
+    confirm = BooleanField(null=True)
+    enabled = BooleanField()
+
+    class Meta:
+        table_name = "rule_targets"
+        primary_key = CompositeKey("number", "rule_position", "position")
+
+
+class Trunk(Model):
+    name = TextField(primary_key=True)
+    gateway = TextField()
+    country = TextField()
+    enabled = BooleanField()
+
+    class Meta:
+        table_name = "trunks"
+
+
+class TrunkRoute(Model):
+    account = TextField()
+    prefix = TextField()
+    position = IntegerField()
+    trunk = TextField()
+
+    class Meta:
+        table_name = "trunk_routes"
+        primary_key = CompositeKey("account", "prefix", "position")
+
+
+class VerifiedNumber(Model):
+    account = TextField()
+    first_number = TextField()
+    last_number = TextField()
+    method = TextField()
+    state = TextField()
+    verified_at = TextField(null=True)
+    expires_at = TextField(null=True)
+    revoked_at = TextField(null=True)
+    verified_by = TextField(null=True)
+
+    class Meta:
+        table_name = "verified_numbers"
+        primary_key = CompositeKey("account", "first_number")
+
+
+class SchemaVersion(Model):
+    version = IntegerField(primary_key=True)
+
+    class Meta:
+        table_name = "schema_version"
+
+
+MODELS: tuple[type[Model], ...] = (
+    SchemaVersion,
+    Account,
+    Number,
+    User,
+    Endpoint,
+    RingGroup,
+    RingGroupMember,
+    TimeProfile,
+    TimeProfileRange,
+    Rule,
+    RuleCaller,
+    RuleTarget,
+    Trunk,
+    TrunkRoute,
+    VerifiedNumber,
+)
+
+SCHEMA_VERSION = 1
+"""The version of schema.sql that this fsroute works with."""
+
