@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,14 @@ def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
     return list(query.bind(database).tuples())
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
+
+
 def explain_failure(url: str, error: Exception) -> str:
     """One line for a database that can not be used."""
+    url = without_password(url)
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "unable to open database file" in text:
         return f"database {url}: no such file (fsroute init makes it)"
@@ -60,7 +67,7 @@ def check_version(database: Database, url: str) -> None:
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
     if versions != [SCHEMA_VERSION]:
-        raise DataError(f"database {url}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}")
+        raise DataError(f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}")
 
 
 def schema() -> str:

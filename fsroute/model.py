@@ -298,6 +298,9 @@ class Voicemail:
     mailbox: str
     domain: str
 
+    def __str__(self) -> str:
+        return f"voicemail {self.mailbox}@{self.domain}"
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
@@ -305,12 +308,18 @@ class Announcement:
 
     file: str
 
+    def __str__(self) -> str:
+        return f"announcement {self.file}"
+
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
     """The call ends with a cause (FreeSWITCH's name for it)."""
 
     cause: str
+
+    def __str__(self) -> str:
+        return f"hangup {self.cause}"
 
 
 Final = Voicemail | Announcement | Hangup

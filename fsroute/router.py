@@ -6,6 +6,7 @@ that is hosted here, a trunk. When a plan failed, the same function says what fo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from fsroute import callerid, number, rules
@@ -71,6 +72,11 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
         return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
     if hosted.account.status is AccountStatus.SUSPENDED:
         return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+    if failed is not None and (rule := _rule(routing, failed)) is not None:
+        final = _aside(planner).plan(rule, routing.numbers[rule.number]).final
+        if final is not None:
+            planner.tell("final_target", rule, "nobody answered: its last target follows")
+            return _decision(planner, hosted, rule, Plan(final=final), planner.caller_id, "routed")
     while True:
         rule = _first_or_next(planner, hosted, failed)
         if rule is None:
@@ -100,7 +106,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: Failed | None
         return following
     # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
     # another number is used, it does not come back here, so two numbers can not send a caller round in circles.
-    inner = Planner(call, routing, now, planner.caller_id, planner.hop_limit)
+    inner = _aside(planner)
     inner.plan(rule, owner)
     for number_, used in inner.expanded.items():
         if used is not None and number_ != hosted.number:
@@ -109,6 +115,11 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: Failed | None
             if following is not None:
                 return following
     return None
+
+
+def _aside(planner: Planner) -> Planner:
+    """A planner for the same call that keeps its reasons to itself."""
+    return replace(planner, reasons=[], expanded={})
 
 
 def _rule(routing: Routing, failed: Failed) -> Rule | None:
@@ -168,6 +179,7 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
     if caller_id is None:
         text = "has no network number, which a carrier must be given"
         return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
+    planner.tell("trunk", spellings[0], "is not hosted here: to the telephone network")
     leg = planner.dial(spellings[0], account, caller_id, OUTBOUND_RING_S)
     return _direct(planner, [leg] if leg else [], caller_id, "trunk", failed)
 

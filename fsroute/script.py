@@ -16,7 +16,7 @@ from typing import Any
 from peewee import Database, DatabaseError, InterfaceError
 
 from fsroute.check import problems
-from fsroute.database import explain_failure, is_sqlite
+from fsroute.database import explain_failure, is_sqlite, schema
 from fsroute.errors import DataError
 
 _COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|\Z)|/\*.*?\*/|;)", re.DOTALL)
@@ -33,6 +33,20 @@ class Statement:
 
     line: int
     text: str
+
+
+def make_tables(database: Database, url: str) -> None:
+    """Runs schema.sql. SQLite is put into WAL mode for good, so that loads do not make calls wait."""
+    path = Path("schema.sql")
+    try:
+        with database.connection_context():
+            if is_sqlite(database):
+                database.execute_sql("PRAGMA journal_mode = WAL")
+            with database.atomic():
+                for statement in statements(schema(), path):
+                    _run(database, path, statement)
+    except (DatabaseError, InterfaceError, ImportError) as error:
+        raise DataError(explain_failure(url, error)) from error
 
 
 def load(database: Database, url: str, paths: Iterable[Path]) -> int:

@@ -40,6 +40,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
 
     def __init__(self, address: Any, sock: Any, timeout_s: float) -> None:
         self.timeout_s = timeout_s
+        self.peer = str(address[0])
         self._frames = FrameReader()
         super().__init__(address, sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,5 @@
+"""`python -m fsroute`."""
+
+from fsroute.cli import main
+
+main()

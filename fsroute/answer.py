@@ -1,0 +1,118 @@
+"""A decision as the commands that FreeSWITCH is told, and a channel's snapshot as the call it is. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fsroute import callerid, dialstring, frames, number, outcome
+from fsroute.dialstring import Confirmation
+from fsroute.frames import Frame
+from fsroute.model import Announcement, Call, Decision, Direction, Failed, Final, Hangup, RuleKey, Voicemail
+
+STEP_VARIABLE = "fsroute_step"
+"""The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
+ringing; when that fails too, the next process to get the call reads here what comes next."""
+
+_DIRECT = "direct"
+_DONE = "done"
+
+_MAX_HOPS = 99
+_CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
+_PLAYBACK_PAUSE_MS = 500
+"""Silence between the answer and the first word: a carrier may take so long to open the caller's ear."""
+
+
+def call_of(channel: Frame) -> Call:
+    """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
+    caller = channel.get("Caller-Caller-ID-Number")
+    hops = channel.variable(f"sip_h_{dialstring.HOPS_HEADER}")
+    outbound = channel.variable("fsroute_direction") == Direction.OUTBOUND
+    return Call(
+        destination=channel.get("Caller-Destination-Number"),
+        caller=caller,
+        direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
+        anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
+        or callerid.is_hidden(caller)
+        or callerid.is_hidden(channel.variable("sip_from_user")),
+        trunk=channel.variable("fsroute_trunk") or None,
+        account=channel.variable("fsroute_account") or None,
+        user=channel.variable("fsroute_user") or None,
+        hops=min(int(hops), _MAX_HOPS) if hops.isascii() and hops.isdigit() else 0,
+        uuid=channel.get("Unique-ID"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that needs no further decision: it was answered, or has had its last one."""
+
+
+def progress_of(channel: Frame) -> Failed | Ended | None:
+    """What became of the plan that rang. None for a call that has had none yet."""
+    step = channel.variable(STEP_VARIABLE)
+    if not step:
+        return None
+    if step == _DONE or outcome.was_answered(channel):
+        return Ended()
+    ended, cause = outcome.of_failed(channel)
+    return Failed(_rule_key(step), ended, cause if _CAUSE.match(cause) else "")
+
+
+def _rule_key(step: str) -> RuleKey | None:
+    hosted, _, position = step.partition("/")
+    if number.is_e164(hosted) and position.isascii() and position.isdigit() and len(position) < 10:
+        return RuleKey(hosted, int(position))
+    return None
+
+
+def commands(decision: Decision, confirmation: Confirmation) -> bytes:
+    """Everything FreeSWITCH needs for this decision, for one write.
+
+    While a plan rings the last reply to it is a new snapshot, and tells how it ended. Raises DialStringError.
+    """
+    plan = decision.plan
+    step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else _DIRECT
+    told = frames.set_variables(
+        {
+            STEP_VARIABLE: step,
+            "fsroute_code": decision.code,
+            "fsroute_number": decision.number or "none",
+            "fsroute_rule": str(decision.rule.key) if decision.rule else "none",
+            "fsroute_caller_id": decision.caller_id.reason,
+        }
+    )
+    if plan.stages:
+        # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
+        return (
+            told
+            + frames.execute("ring_ready")
+            + frames.execute("bridge", dialstring.bridge(plan, confirmation))
+            + frames.CONNECT
+        )
+    assert plan.final is not None  # the router never leaves a plan empty
+    return told + _final(plan.final)
+
+
+def _final(final: Final) -> bytes:
+    match final:
+        case Hangup(cause):
+            return frames.hangup(cause)
+        case Announcement(file):
+            return _answered("playback", file)
+        case Voicemail(mailbox, domain):
+            return _answered("voicemail", f"default {domain} {mailbox}")
+
+
+def _answered(application: str, argument: str) -> bytes:
+    return (
+        frames.execute("answer")
+        + frames.execute("sleep", str(_PLAYBACK_PAUSE_MS))
+        + frames.execute(application, argument)
+        + frames.hangup("NORMAL_CLEARING")
+    )
+
+
+def is_last(decision: Decision) -> bool:
+    """Whether FreeSWITCH needs nothing more for this call."""
+    return not decision.plan.stages

@@ -1,0 +1,257 @@
+"""The command line: parses, builds, calls. No rules live here.
+
+Modules that only one command needs are imported in it: `fsroute --help` must not wait for a database driver.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fsroute import __version__
+from fsroute.errors import ConfigError, FsrouteError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "confirm_s")
+
+
+class _Group(click.Group):
+    """Says every error of ours in one line, with exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FsrouteError as error:
+            for line in str(error).splitlines():
+                click.echo(f"fsroute: {line}", err=True)
+            ctx.exit(2)
+
+
+def _settings(*names: str) -> Callable[[_Command], _Command]:
+    """Adds `--config` and a flag for each of these settings; the command gets `config` and `flags`."""
+    from fsroute.config import items  # noqa: PLC0415 - see the top of this file
+
+    def decorate(command: _Command) -> _Command:
+        def run(config: str | None, **values: Any) -> Any:
+            flags = {name: values.pop(name) for name in names}
+            return command(config=config, flags=flags, **values)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        wrapped: Any = run
+        wrapped.__click_params__ = getattr(command, "__click_params__", [])
+        for item in reversed([item for item in items() if item.name in names]):
+            kind = click.Choice(item.choices) if item.choices else click.STRING
+            text = f"{item.meaning}  [{item.variable}; default: {item.default}]"
+            wrapped = click.option(item.flag, item.name, type=kind, help=text)(wrapped)
+        return click.option(  # type: ignore[no-any-return]
+            "--config", metavar="FILE", help="TOML file with settings  [FSROUTE_CONFIG]"
+        )(wrapped)
+
+    return decorate
+
+
+def _load_settings(flags: dict[str, str | None], config: str | None) -> Any:
+    from fsroute.config import load_settings  # noqa: PLC0415 - see the top of this file
+
+    return load_settings(flags, os.environ, config)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="fsroute %(version)s")
+def main() -> None:
+    """Decides where calls go, beside FreeSWITCH.
+
+    Every setting can be given as a flag, as a variable FSROUTE_..., or in the TOML file that --config names.
+    """
+
+
+@main.command()
+@_settings("db")
+def init(flags: dict[str, str | None], config: str | None) -> None:
+    """Make the tables in an empty database."""
+    from fsroute import database, script  # noqa: PLC0415 - see the top of this file
+
+    settings = _load_settings(flags, config)
+    opened = database.open_database(settings.db, create=True)
+    if not database.is_empty(opened, settings.db):
+        raise ConfigError(f"database {database.without_password(settings.db)}: is not empty, nothing was changed")
+    script.make_tables(opened, settings.db)
+    click.echo(f"made the tables in {database.without_password(settings.db)}")
+
+
+@main.command()
+@_settings("db")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ...]) -> None:
+    """Run SQL scripts: all of them, or none.
+
+    A failure names the file, the line and the reason, and changes nothing.
+    """
+    from fsroute import database, script  # noqa: PLC0415 - see the top of this file
+
+    settings = _load_settings(flags, config)
+    opened = database.open_database(settings.db)
+    database.check_version(opened, settings.db)
+    count = script.load(opened, settings.db, files)
+    click.echo(f"loaded {count} statements from {', '.join(map(str, files))}")
+
+
+@main.command()
+@_settings(
+    "db", "listen", "allow", "on_failure", "decision_ms", "handshake_s", "max_calls", "drain_s", "country", "hop_limit",
+    "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level", "log_numbers",
+)  # fmt: skip
+def serve(flags: dict[str, str | None], config: str | None) -> None:
+    """Answer FreeSWITCH's calls."""
+    from fsroute import serve as server  # noqa: PLC0415 - see the top of this file
+    from fsroute.log import make_logger  # noqa: PLC0415 - the same
+
+    settings = _load_settings(flags, config)
+    log = make_logger(settings.log_format, settings.log_level)
+    server.run(server.make_server(settings, log), settings, log)
+
+
+_direction = click.option(
+    "--direction", type=click.Choice(["inbound", "outbound"]), default="inbound", show_default=True,
+    help="From a trunk, or from a user.",
+)  # fmt: skip
+_account = click.option("--account", metavar="A", help="Outbound: the user's account.")
+_user = click.option("--user", metavar="U", help="Outbound: the user who calls.")
+_trunk = click.option("--trunk", metavar="T", help="Inbound: the trunk that delivers the call.")
+_anonymous = click.option("--anonymous", is_flag=True, help="The caller hides their number.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@_settings(*_DECIDING)
+@click.option("--to", "to", required=True, metavar="N", help="The dialled number, in any usual spelling.")
+@click.option("--from", "caller", default="", metavar="N", help="The caller's number.")
+@click.option("--at", "at", metavar="ISO-TIME", help="When; without an offset in the account's time zone. Default: now.")
+@_direction
+@_account
+@_user
+@_trunk
+@_anonymous
+@_json
+def explain(  # noqa: PLR0913 - one parameter per option
+    flags: dict[str, str | None],
+    config: str | None,
+    to: str,
+    caller: str,
+    at: str | None,
+    direction: str,
+    account: str | None,
+    user: str | None,
+    trunk: str | None,
+    anonymous: bool,
+    as_json: bool,
+) -> None:
+    """Show what a call would do: who rings when, why, and what happens after."""
+    from fsroute import callerid, database  # noqa: PLC0415 - see the top of this file
+    from fsroute import explain as explanation  # noqa: PLC0415 - the same
+    from fsroute.model import Call, Direction  # noqa: PLC0415 - the same
+    from fsroute.store import Store  # noqa: PLC0415 - the same
+
+    settings = _load_settings(flags, config)
+    hidden = anonymous or (bool(caller) and callerid.is_hidden(caller))
+    call = Call(to, caller, Direction(direction), hidden, trunk, account, user)
+    opened = database.open_database(settings.db)
+    database.check_version(opened, settings.db)
+    store = Store(opened, settings.db, settings.country)
+    routing = store.routing(call)
+    store.close()
+    now = _moment(at, routing)
+    data = explanation.as_data(call, routing, now, settings.confirmation, settings.hop_limit)
+    if as_json:
+        click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415 - see the top of this file
+
+    explanation.show(data, Console())
+
+
+def _moment(text: str | None, routing: Any) -> datetime:
+    """The time that was asked for, with its time zone."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - see the top of this file
+
+    hosted = routing.numbers.get(routing.dialled)
+    account = hosted.account if hosted else routing.account
+    zone = ZoneInfo(account.timezone) if account else UTC
+    if text is None:
+        return datetime.now(zone).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--at {text!r}: is no time such as 2026-11-23T09:30 or 2026-11-23T09:30+01:00") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+@main.command()
+@click.option("--to", "to", required=True, metavar="N", help="The dialled number.")
+@click.option("--from", "caller", default="", metavar="N", help="The caller's number; empty for an anonymous caller.")
+@click.option("--name", default="", help="The caller's display name.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where fsroute listens.")
+@click.option("--port", default=8084, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--outcome", "outcomes", multiple=True, default=["answered"], show_default=True,
+    type=click.Choice(["answered", "busy", "no_answer", "unreachable"]),
+    help="How what rings ends; once for each time something rings.",
+)  # fmt: skip
+@click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Seconds to wait for fsroute.")
+@_direction
+@_account
+@_user
+@_trunk
+@_json
+def call(  # noqa: PLR0913 - one parameter per option
+    to: str,
+    caller: str,
+    name: str,
+    host: str,
+    port: int,
+    outcomes: tuple[str, ...],
+    timeout_s: float,
+    direction: str,
+    account: str | None,
+    user: str | None,
+    trunk: str | None,
+    as_json: bool,
+) -> None:
+    """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
+    from fsroute import smoke  # noqa: PLC0415 - see the top of this file
+
+    profile = {
+        "Caller-Caller-ID-Name": name,
+        "Caller-Caller-ID-Number": caller or "anonymous",
+        "Caller-Destination-Number": to,
+    }
+    named = {"fsroute_direction": direction, "fsroute_account": account, "fsroute_user": user, "fsroute_trunk": trunk}
+    variables = {"sip_from_user": caller or "anonymous", **{key: value for key, value in named.items() if value}}
+    told = smoke.place_call((host, port), profile, variables, outcomes, timeout_s)
+    if as_json:
+        commands = [{"command": command.name, **command.headers} for command in told.commands]
+        click.echo(json.dumps({"commands": commands, "hangup_cause": told.cause}, ensure_ascii=False, indent=2))
+        return
+    for command in told.commands:
+        click.echo(_line(command))
+    click.echo(f"call ended: {told.cause}" if told.cause else "call handed back to the dialplan")
+
+
+def _line(command: Any) -> str:
+    if command.name != "sendmsg":
+        return str(command.name)
+    if command.application:
+        return f"{command.application} {command.argument}".rstrip()
+    return f"{command.headers.get('call-command', '')} {command.headers.get('hangup-cause', '')}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""FreeSWITCH's side of the Event Socket in sync mode, without a FreeSWITCH.
+
+`fsroute call` is made of it, and so are the tests where no switch is at hand. It behaves like mod_event_socket.c, as
+far as fsroute meets it: the snapshot for `connect`, a reply when an application has ended, nothing unasked but
+the farewell. tests/test_farend.py holds it to conversations recorded from a real one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from fsroute import originate
+from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
+from fsroute.originate import Parsed
+
+_CHUNK = 64 * 1024
+_SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#%&+:;<=>?@[\\]^`{|}')
+"""What switch_url_encode leaves alone (SWITCH_URL_UNSAFE in switch_utils.h, without blanks)."""
+
+FAREWELL = b"Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What FreeSWITCH was told: `connect`, or a sendmsg with its headers."""
+
+    name: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def application(self) -> str:
+        return self.headers.get("execute-app-name", "")
+
+    @property
+    def argument(self) -> str:
+        return self.headers.get("execute-app-arg", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a bridge ended: variables it leaves on the caller's channel, and whether the caller is gone after it."""
+
+    variables: Mapping[str, str]
+    hung_up: bool = False
+
+
+Bridge = Callable[[Parsed], Result]
+"""Rings a dial string. The far end's user decides how that ends."""
+
+
+@dataclass(slots=True)
+class FarEnd:
+    """One channel. `variables` are its channel variables, `profile` its headers without `variable_`."""
+
+    profile: dict[str, str]
+    variables: dict[str, str]
+    bridge: Bridge
+    told: list[Command] = field(default_factory=list)
+    hangup_cause: str | None = None
+
+    def answer(self, command: Command) -> bytes:
+        """The bytes with which FreeSWITCH answers a command. Empty once the channel is gone."""
+        if self.hangup_cause is not None:
+            return b""
+        self.told.append(command)
+        if command.name == "connect":
+            return self.snapshot()
+        if command.name != "sendmsg":
+            return reply("-ERR command not found")
+        if command.headers.get("call-command") == "hangup":
+            return reply("+OK") + self._hang_up(command.headers.get("hangup-cause", "NORMAL_CLEARING"))
+        return reply("+OK") + self._execute(command)
+
+    def _execute(self, command: Command) -> bytes:
+        if command.application == "multiset":
+            self._multiset(command.argument)
+        elif command.application == "bridge":
+            expanded = originate.expand(command.argument, lambda name: self.variables.get(name, ""), _api)
+            result = self.bridge(originate.parse(expanded))
+            self.variables |= result.variables
+            if result.hung_up:
+                return self._hang_up("NORMAL_CLEARING")
+        return b""
+
+    def _multiset(self, argument: str) -> None:
+        separator, pairs = (argument[2], argument[3:]) if argument.startswith("^^") else (" ", argument)
+        for pair in pairs.split(separator):
+            name, _, value = pair.partition("=")
+            self.variables[name] = value
+
+    def _hang_up(self, cause: str) -> bytes:
+        self.hangup_cause = cause
+        return (
+            b"Content-Type: text/disconnect-notice\n"
+            b"Controlled-Session-UUID: " + self.profile["Unique-ID"].encode() + b"\n"
+            b"Content-Disposition: disconnect\n"
+            b"Content-Length: " + str(len(FAREWELL)).encode() + b"\n\n" + FAREWELL
+        )
+
+    def snapshot(self) -> bytes:
+        """The reply to `connect`: everything known of the channel, values encoded, names not."""
+        headers = {"Event-Name": "CHANNEL_DATA", **self.profile}
+        headers |= {f"variable_{name}": value for name, value in self.variables.items()}
+        headers |= {"Content-Type": "command/reply", "Reply-Text": "+OK\n", "Socket-Mode": "static"}
+        headers["Control"] = "single-channel"
+        return "".join(f"{name}: {encode(value)}\n" for name, value in headers.items()).encode() + b"\n"
+
+
+def encode(value: str) -> str:
+    """A value as switch_event_serialize writes it. What looks like %XX in it already stays as it is."""
+    if not value:
+        return "_undef_"
+    out: list[str] = []
+    i = 0
+    while i < len(value):
+        if value[i] == "%" and _is_escape(value[i + 1 : i + 3]):
+            out.append(value[i : i + 3])
+            i += 3
+        else:
+            out.append(quote(value[i], safe=_SAFE, errors="surrogateescape"))
+            i += 1
+    return "".join(out)
+
+
+def _is_escape(digits: str) -> bool:
+    return len(digits) == 2 and all(digit in "0123456789ABCDEF" for digit in digits)
+
+
+def reply(text: str) -> bytes:
+    return f"Content-Type: command/reply\nReply-Text: {text}\n\n".encode()
+
+
+def _api(name: str, arguments: str) -> str:
+    """`sofia_contact`: one phone is registered for every address, and named by it."""
+    if name != "sofia_contact":
+        raise ProtocolError(f"the far end has no API command {name}")
+    _, _, rest = arguments.partition("/")
+    address, _, prefix = rest.partition("/")
+    return f"{prefix}sofia_contact/{address}"
+
+
+# --- reading what fsroute says ----------------------------------------------------------------------------
+
+
+def read_commands(sock: socket.socket) -> Iterator[Command]:
+    """The commands that arrive on a socket, until it is closed.
+
+    Raises ReplyTimeout after the socket's own timeout, and Disconnected if it closes inside a command.
+    """
+    buffer = b""
+    while True:
+        block, end, rest = buffer.partition(b"\n\n")
+        if end:
+            buffer = rest
+            yield _command(block.decode())
+            continue
+        try:
+            data = sock.recv(_CHUNK)
+        except TimeoutError as error:
+            raise ReplyTimeout(f"nothing heard for {sock.gettimeout():g} s") from error
+        except OSError as error:
+            raise Disconnected(str(error)) from error
+        if not data:
+            if buffer:
+                raise Disconnected(f"closed in the middle of a command: {buffer[:60]!r}")
+            return
+        buffer += data
+
+
+def _command(block: str) -> Command:
+    name, *lines = block.strip("\n").split("\n")
+    pairs = (line.partition(":") for line in lines)
+    return Command(name, {key: value.lstrip(" ") for key, _, value in pairs})

@@ -1,0 +1,130 @@
+"""One call from its first byte to its last: connect, decide, tell, hear how it ended, decide again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gevent
+from structlog.typing import FilteringBoundLogger
+
+from fsroute import answer, dialstring, frames
+from fsroute.dialstring import Confirmation
+from fsroute.errors import DataError, DialStringError, Disconnected, FsrouteError, ProtocolError
+from fsroute.frames import Frame
+from fsroute.model import Call, Decision, Failed
+from fsroute.session import Session
+
+FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
+"""SIP 503 to the caller: try again, or try another way."""
+
+Decide = Callable[[Call, Failed | None], Decision]
+"""Decides within its deadline. Raises FsrouteError for a call that can not be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFlow:
+    """How calls are led. One for all calls; it holds no state of any."""
+
+    decide: Decide
+    confirmation: Confirmation
+    hang_up_on_failure: bool
+    shown: Callable[[str], str]
+    log: FilteringBoundLogger
+
+    def run(self, session: Session) -> None:
+        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing of ours."""
+        try:
+            channel = session.connect()
+        except Disconnected as error:
+            self.log.info("connection ended before a call", peer=session.peer, reason=str(error))
+            return
+        except FsrouteError as error:
+            self.log.warning("no call", peer=session.peer, reason=str(error))
+            self.give_up(session)
+            return
+        call = answer.call_of(channel)
+        log = self.log.bind(call=call.uuid)
+        try:
+            self._lead(session, channel, call, log)
+        except Disconnected:
+            log.info("call ended")
+        except (DataError, DialStringError, ProtocolError) as error:
+            log.error("call not routed", to=_printable(call.destination), reason=str(error))
+            self.give_up(session)
+
+    def _lead(self, session: Session, channel: Frame, call: Call, log: FilteringBoundLogger) -> None:
+        while True:
+            progress = answer.progress_of(channel)
+            if isinstance(progress, answer.Ended):
+                session.write(frames.hangup("NORMAL_CLEARING"))
+                session.until_end(session.timeout_s)
+                log.info("call ended")
+                return
+            began = time.perf_counter()
+            decision = self.decide(call, progress)
+            told = answer.commands(decision, self.confirmation)
+            self._tell(log, call, decision, progress, time.perf_counter() - began)
+            session.write(told)
+            if answer.is_last(decision):
+                session.until_end(None)
+                log.info("call ended")
+                return
+            channel = session.snapshot(None)
+
+    def _tell(
+        self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, seconds: float
+    ) -> None:
+        plan = decision.plan
+        log.info(
+            "call routed",
+            code=decision.code,
+            direction=call.direction.value,
+            to=_printable(call.destination),
+            caller="anonymous" if call.anonymous else self.shown(_printable(call.caller)),
+            number=decision.number,
+            account=decision.account,
+            rule=str(decision.rule.key) if decision.rule else None,
+            after=failed.outcome.value if failed else None,
+            stages=[len(stage) for stage in plan.stages],
+            final=str(plan.final) if plan.final else None,
+            caller_id=decision.caller_id.reason,
+            reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in decision.reasons],
+            ms=round(seconds * 1000, 2),
+        )
+        log.debug("bridge", bridge=dialstring.bridge(plan, self.confirmation))
+
+    def give_up(self, session: Session) -> None:
+        """Ends our part in a call that can not be decided: hands it back to the dialplan, or ends it.
+
+        Closing hands it back: in sync mode FreeSWITCH goes on with the dialplan's next action.
+        """
+        if not self.hang_up_on_failure:
+            return
+        try:
+            # `connect` once more does no harm, and without it the first command would be lost (mod_event_socket).
+            session.write(frames.CONNECT + frames.hangup(FAILURE_CAUSE))
+            session.until_end(session.timeout_s)
+        except FsrouteError as error:
+            self.log.warning("call not ended", peer=session.peer, reason=str(error))
+
+
+def within_deadline(pool: gevent.threadpool.ThreadPool, seconds: float, decide: Decide) -> Decide:
+    """`decide`, in a thread of its own, for at most so long.
+
+    A database that hangs holds a thread, not the process: other calls are decided meanwhile, and this one gets its
+    answer in time, if only that there is none. The thread goes on and is used again when it returns.
+    """
+
+    def decide_within(call: Call, failed: Failed | None) -> Decision:
+        with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
+            decision: Decision = pool.apply(decide, (call, failed))
+            return decision
+
+    return decide_within
+
+
+def _printable(text: str) -> str:
+    """What a caller wrote, for a log that people read on terminals: short, and no control characters."""
+    return ascii(text[:64])[1:-1]
