@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fsroute import callerid, dialstring, frames, number, outcome
+from fsroute import callerid, contacts, dialstring, frames, number, outcome
 from fsroute.dialstring import Confirmation
+from fsroute.errors import DialStringError
 from fsroute.frames import Frame
-from fsroute.model import Announcement, Call, Decision, Direction, Failed, Final, Hangup, RuleKey, Voicemail
+from fsroute.model import (
+    Announcement,
+    Call,
+    Decision,
+    Direction,
+    EndpointDial,
+    Failed,
+    Final,
+    Hangup,
+    RuleKey,
+    Voicemail,
+)
 
 STEP_VARIABLE = "fsroute_step"
 """The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
 ringing; when that fails too, the next process to get the call reads here what comes next."""
 
+_POSITION_DIGITS = 9
+"""More than any rule's position has, and no more than an INTEGER of PostgreSQL takes."""
+
 _DIRECT = "direct"
 _DONE = "done"
+
+_UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9 .+&()_\u00a1-\U0010ffff-]")
+_UNSAFE_IN_NUMBERS = re.compile(r"[^A-Za-z0-9+*#_.-]")
+"""What a caller's name and number may hold when they are shown to our phones. FreeSWITCH copies both from the incoming
+call into From and Remote-Party-ID of every leg without quoting them (sofia_glue.c, sofia_glue_do_invite): a quote in
+the name makes an INVITE that it refuses to send itself, so the caller would decide which legs ring; `>` or `;` in the
+number writes header parameters."""
+
+_MAX_SHOWN = 64
+"""Characters of a name that phones show; the rest would only make their INVITE too long for a UDP packet."""
 
 _MAX_HOPS = 99
 _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
@@ -31,6 +57,7 @@ def call_of(channel: Frame) -> Call:
     return Call(
         destination=channel.get("Caller-Destination-Number"),
         caller=caller,
+        caller_name=channel.get("Caller-Caller-ID-Name"),
         direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
         or callerid.is_hidden(caller)
@@ -61,12 +88,25 @@ def progress_of(channel: Frame) -> Failed | Ended | None:
 
 def _rule_key(step: str) -> RuleKey | None:
     hosted, _, position = step.partition("/")
-    if number.is_e164(hosted) and position.isascii() and position.isdigit() and len(position) < 10:
+    if number.is_e164(hosted) and position.isascii() and position.isdigit() and len(position) <= _POSITION_DIGITS:
         return RuleKey(hosted, int(position))
     return None
 
 
-def commands(decision: Decision, confirmation: Confirmation) -> bytes:
+def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> bytes:
+    """Asks FreeSWITCH which phones are registered for these endpoints; its next snapshot answers.
+
+    Without app_disable_expand_variables, `set` would expand a second time what a phone wrote into its Contact. It
+    stays on for the rest of the call: nothing that we send after this is to be expanded.
+    """
+    return (
+        frames.execute("set", "app_disable_expand_variables=true")
+        + frames.execute("set", f"{contacts.VARIABLE}={contacts.question(asked, profiles, mark)}")
+        + frames.CONNECT
+    )
+
+
+def commands(call: Call, decision: Decision, confirmation: Confirmation) -> bytes:
     """Everything FreeSWITCH needs for this decision, for one write.
 
     While a plan rings the last reply to it is a new snapshot, and tells how it ended. Raises DialStringError.
@@ -80,18 +120,30 @@ def commands(decision: Decision, confirmation: Confirmation) -> bytes:
             "fsroute_number": decision.number or "none",
             "fsroute_rule": str(decision.rule.key) if decision.rule else "none",
             "fsroute_caller_id": decision.caller_id.reason,
+            contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
         }
     )
     if plan.stages:
         # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
         return (
             told
+            + _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
+            + _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
             + frames.execute("ring_ready")
             + frames.execute("bridge", dialstring.bridge(plan, confirmation))
             + frames.CONNECT
         )
-    assert plan.final is not None  # the router never leaves a plan empty
+    if plan.final is None:
+        raise DialStringError("a plan with neither stages nor an end")
     return told + _final(plan.final)
+
+
+def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> bytes:
+    """Replaces what a caller wrote by its harmless part, if it is not harmless already, as nearly always."""
+    if not unsafe.search(text) and len(text) <= _MAX_SHOWN:
+        return b""
+    clean = " ".join(unsafe.sub(instead, text[:_MAX_SHOWN]).split())
+    return frames.execute("set_profile_var", f"{field}={clean or 'unknown'}")
 
 
 def _final(final: Final) -> bytes:
@@ -112,7 +164,3 @@ def _answered(application: str, argument: str) -> bytes:
         + frames.hangup("NORMAL_CLEARING")
     )
 
-
-def is_last(decision: Decision) -> bool:
-    """Whether FreeSWITCH needs nothing more for this call."""
-    return not decision.plan.stages

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ _DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "con
 
 
 class _Group(click.Group):
-    """Says every error of ours in one line, with exit status 2."""
+    """Says every error in one line, with exit status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -32,12 +32,28 @@ class _Group(click.Group):
         except FsrouteError as error:
             for line in str(error).splitlines():
                 click.echo(f"fsroute: {line}", err=True)
-            ctx.exit(2)
+        except click.UsageError as error:
+            _say_usage(error)
+        ctx.exit(2)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            return super().parse_args(ctx, args)  # shows the help
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _say_usage(error)
+        ctx.exit(2)
+
+
+def _say_usage(error: click.UsageError) -> None:
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    click.echo(f"fsroute: {text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)", err=True)
 
 
 def _settings(*names: str) -> Callable[[_Command], _Command]:
     """Adds `--config` and a flag for each of these settings; the command gets `config` and `flags`."""
-    from fsroute.config import items  # noqa: PLC0415 - see the top of this file
+    from fsroute.config import items
 
     def decorate(command: _Command) -> _Command:
         def run(config: str | None, **values: Any) -> Any:
@@ -59,7 +75,7 @@ def _settings(*names: str) -> Callable[[_Command], _Command]:
 
 
 def _load_settings(flags: dict[str, str | None], config: str | None) -> Any:
-    from fsroute.config import load_settings  # noqa: PLC0415 - see the top of this file
+    from fsroute.config import load_settings
 
     return load_settings(flags, os.environ, config)
 
@@ -77,7 +93,7 @@ def main() -> None:
 @_settings("db")
 def init(flags: dict[str, str | None], config: str | None) -> None:
     """Make the tables in an empty database."""
-    from fsroute import database, script  # noqa: PLC0415 - see the top of this file
+    from fsroute import database, script
 
     settings = _load_settings(flags, config)
     opened = database.open_database(settings.db, create=True)
@@ -95,7 +111,7 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 
     A failure names the file, the line and the reason, and changes nothing.
     """
-    from fsroute import database, script  # noqa: PLC0415 - see the top of this file
+    from fsroute import database, script
 
     settings = _load_settings(flags, config)
     opened = database.open_database(settings.db)
@@ -107,12 +123,12 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 @main.command()
 @_settings(
     "db", "listen", "allow", "on_failure", "decision_ms", "handshake_s", "max_calls", "drain_s", "country", "hop_limit",
-    "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level", "log_numbers",
+    "sip_profiles", "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level", "log_numbers",
 )  # fmt: skip
 def serve(flags: dict[str, str | None], config: str | None) -> None:
     """Answer FreeSWITCH's calls."""
-    from fsroute import serve as server  # noqa: PLC0415 - see the top of this file
-    from fsroute.log import make_logger  # noqa: PLC0415 - the same
+    from fsroute import serve as server
+    from fsroute.log import make_logger
 
     settings = _load_settings(flags, config)
     log = make_logger(settings.log_format, settings.log_level)
@@ -141,7 +157,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_trunk
 @_anonymous
 @_json
-def explain(  # noqa: PLR0913 - one parameter per option
+def explain(
     flags: dict[str, str | None],
     config: str | None,
     to: str,
@@ -155,14 +171,14 @@ def explain(  # noqa: PLR0913 - one parameter per option
     as_json: bool,
 ) -> None:
     """Show what a call would do: who rings when, why, and what happens after."""
-    from fsroute import callerid, database  # noqa: PLC0415 - see the top of this file
-    from fsroute import explain as explanation  # noqa: PLC0415 - the same
-    from fsroute.model import Call, Direction  # noqa: PLC0415 - the same
-    from fsroute.store import Store  # noqa: PLC0415 - the same
+    from fsroute import callerid, database
+    from fsroute import explain as explanation
+    from fsroute.model import Call, Direction
+    from fsroute.store import Store
 
     settings = _load_settings(flags, config)
     hidden = anonymous or (bool(caller) and callerid.is_hidden(caller))
-    call = Call(to, caller, Direction(direction), hidden, trunk, account, user)
+    call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user)
     opened = database.open_database(settings.db)
     database.check_version(opened, settings.db)
     store = Store(opened, settings.db, settings.country)
@@ -173,14 +189,14 @@ def explain(  # noqa: PLR0913 - one parameter per option
     if as_json:
         click.echo(json.dumps(data, ensure_ascii=False, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415 - see the top of this file
+    from rich.console import Console
 
     explanation.show(data, Console())
 
 
 def _moment(text: str | None, routing: Any) -> datetime:
     """The time that was asked for, with its time zone."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - see the top of this file
+    from zoneinfo import ZoneInfo
 
     hosted = routing.numbers.get(routing.dialled)
     account = hosted.account if hosted else routing.account
@@ -191,6 +207,8 @@ def _moment(text: str | None, routing: Any) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(f"--at {text!r}: is no time such as 2026-11-23T09:30 or 2026-11-23T09:30+01:00") from error
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ConfigError(f"--at {text!r}: has no day before or after it")
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
@@ -205,13 +223,16 @@ def _moment(text: str | None, routing: Any) -> datetime:
     type=click.Choice(["answered", "busy", "no_answer", "unreachable"]),
     help="How what rings ends; once for each time something rings.",
 )  # fmt: skip
-@click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Seconds to wait for fsroute.")
+@click.option(
+    "--timeout", "timeout_s", default=10.0, show_default=True, type=click.FloatRange(min=0.1),
+    help="Seconds to wait for fsroute.",
+)  # fmt: skip
 @_direction
 @_account
 @_user
 @_trunk
 @_json
-def call(  # noqa: PLR0913 - one parameter per option
+def call(
     to: str,
     caller: str,
     name: str,
@@ -226,7 +247,7 @@ def call(  # noqa: PLR0913 - one parameter per option
     as_json: bool,
 ) -> None:
     """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
-    from fsroute import smoke  # noqa: PLC0415 - see the top of this file
+    from fsroute import smoke
 
     profile = {
         "Caller-Caller-ID-Name": name,

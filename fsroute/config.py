@@ -8,8 +8,10 @@ stands: a misspelt setting must not be silently without effect.
 from __future__ import annotations
 
 import ipaddress
+import re
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -20,6 +22,12 @@ from fsroute.errors import ConfigError, DialStringError
 
 ENVIRONMENT_PREFIX = "FSROUTE_"
 CONFIG_VARIABLE = "FSROUTE_CONFIG"
+_MAX_PORT = 65535
+
+_MOST = 1_000_000_000
+"""No number means more, and every timer takes so much."""
+
+_MOST_PORT = 65535
 
 
 def _setting(default: Any, meaning: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
@@ -83,6 +91,11 @@ class Settings:
         "How often a call may leave through a trunk and come back before its external targets are left out as a loop.",
         least=1,
     )
+    sip_profiles: str = _setting(
+        "internal",
+        "SIP profiles of FreeSWITCH at which phones register, separated by commas. Each is asked for the phones of an "
+        "endpoint.",
+    )
     confirm_key: str = _setting("1", "What the called side presses to take a call that must be confirmed; 1 to 9 digits.")
     confirm_prompt: str = _setting(
         "tone_stream://%(300,200,880,1320)",
@@ -111,11 +124,13 @@ class Settings:
             value, choices, least = getattr(self, item.name), item.metadata["choices"], item.metadata["least"]
             if choices and value not in choices:
                 raise ConfigError(f"{item.name} = {value!r}: must be one of {', '.join(choices)}")
-            if least is not None and value < least:
+            if least is not None and not value >= least:
                 raise ConfigError(f"{item.name} = {value}: must be at least {least:g}")
+            if least is not None and value > _MOST:
+                raise ConfigError(f"{item.name}: must be at most {_MOST}")
         if not number.is_country(self.country):
             raise ConfigError(f"country = {self.country!r}: not an ISO 3166 code with a numbering plan")
-        _ = self.address, self.networks, self.confirmation
+        _ = self.address, self.networks, self.confirmation, self.profiles
 
     @property
     def address(self) -> tuple[str, int]:
@@ -131,6 +146,14 @@ class Settings:
             raise ConfigError(f"allow = {self.allow!r}: {error}") from error
 
     @property
+    def profiles(self) -> tuple[str, ...]:
+        """Where phones register."""
+        names = tuple(name.strip() for name in self.sip_profiles.split(","))
+        if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in names):
+            raise ConfigError(f"sip_profiles = {self.sip_profiles!r}: must be names, separated by commas")
+        return names
+
+    @property
     def confirmation(self) -> Confirmation:
         """How external legs are confirmed."""
         try:
@@ -143,7 +166,7 @@ def parse_address(name: str, text: str) -> tuple[str, int]:
     """HOST:PORT or [HOST]:PORT. Raises ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > _MAX_PORT:
         raise ConfigError(f"{name} = {text!r}: must be ADDRESS:PORT")
     return host, int(port)
 
@@ -208,13 +231,16 @@ def _from_file(path: Path, known: set[str]) -> dict[str, Any]:
 
 def _cast(name: str, value: Any) -> Any:
     """A value of the setting's type, from text or from TOML's types."""
-    kind: Callable[[Any], Any] = get_type_hints(Settings)[name]
+    kind: Any = get_type_hints(Settings)[name]
+    wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ConfigError(f"{name} = {value!r}: must be a {kind.__name__}")
+        raise ConfigError(f"{name} = {value!r}: must be {wanted}")
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ConfigError(f"{name} = {value!r}: must be {wanted}")
     try:
         return kind(value)
-    except ValueError as error:
-        raise ConfigError(f"{name} = {value!r}: must be a {'number' if kind is not str else 'text'}") from error
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{name} = {value!r}: must be {wanted}") from error
 
 
 assert all(item.default is not MISSING for item in fields(Settings))  # noqa: S101 - a setting without default is a bug

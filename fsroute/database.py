@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +22,8 @@ POSTGRESQL_PREFIXES = ("postgresql://", "postgres://")
 _BUSY_S = 5
 """How long a writer waits for another one. Readers never wait: the database is in WAL mode."""
 
+_PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
+
 
 def open_database(url: str, *, create: bool = False) -> Database:
     """The database behind `sqlite:///PATH` or `postgresql://...`. Connects on first use.
@@ -30,8 +35,10 @@ def open_database(url: str, *, create: bool = False) -> Database:
         uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}"
         return SqliteDatabase(uri, pragmas={"foreign_keys": 1}, uri=True, timeout=_BUSY_S)
     if url.startswith(POSTGRESQL_PREFIXES):
-        return PostgresqlDatabase(url)
-    raise ConfigError(f"database {url!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
+        if find_spec("psycopg") is None:
+            raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")
+        return PostgresqlDatabase("postgresql://" + url.partition("://")[2])  # peewee knows the long form only
+    raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
 
 
 def is_sqlite(database: Database) -> bool:
@@ -43,20 +50,47 @@ def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
     return list(query.bind(database).tuples())
 
 
+@contextmanager
+def snapshot(database: Database) -> Iterator[None]:
+    """A transaction in which all queries see the database as it was at the first of them."""
+    with database.atomic():
+        if not is_sqlite(database):
+            database.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    return re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
+    return _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}***", url)
 
 
 def explain_failure(url: str, error: Exception) -> str:
     """One line for a database that can not be used."""
-    url = without_password(url)
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    shown = without_password(url)
+    text = _without_secrets(url, next(iter(str(error).strip().splitlines()), type(error).__name__))
     if "unable to open database file" in text:
-        return f"database {url}: no such file (fsroute init makes it)"
-    if "no such table" in text or "does not exist" in text:
-        return f"database {url}: has no fsroute tables (fsroute init makes them): {text}"
-    return f"database {url}: {text}"
+        return f"database {shown}: {_why_no_file(Path(url.removeprefix(SQLITE_PREFIX)))}"
+    if "no such table" in text or ('relation "' in text and "does not exist" in text):
+        return f"database {shown}: has no fsroute tables (fsroute init makes them): {text}"
+    return f"database {shown}: {text}"
+
+
+def _without_secrets(url: str, text: str) -> str:
+    """A driver's message. It quotes pieces of a password in which a character was to be escaped and was not."""
+    passwords = [match[2] or match[4] or "" for match in _PASSWORDS.finditer(url)]
+    pieces = {piece for password in passwords for piece in (password, *re.split("[@:/?#]", password)) if piece}
+    if not pieces:
+        return text
+    secret = re.compile("|".join(re.escape(piece) for piece in sorted(pieces, key=len, reverse=True)))
+    return re.sub(r"([\"']).*?\1", lambda quoted: secret.sub("***", quoted[0]), text)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.exists():
+        return "can not be opened"
+    if not path.parent.is_dir():
+        return f"no such directory as {path.parent}"
+    return "no such file (fsroute init makes it)"
 
 
 def check_version(database: Database, url: str) -> None:

@@ -22,16 +22,23 @@ import re
 from dataclasses import dataclass
 
 from fsroute.errors import DialStringError
-from fsroute.model import EndpointDial, Leg, Plan, Stage, TrunkDial
+from fsroute.model import ContactDial, EndpointDial, Leg, Plan, Stage, TrunkDial
 from fsroute.plan import MAX_LEGS
 
 HOPS_HEADER = "X-FSRoute-Hops"
 """Counts how often a call left here through a trunk; FreeSWITCH shows it on the incoming leg as `sip_h_...`."""
 
 _GRACE_S = 2
+_ENTERPRISE = ":_:"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}\Z")
+_CONTACT = re.compile(
+    r"sips?:[A-Za-z0-9_.!~*+&@;=%:-]{0,900}(?:\[[0-9A-Fa-f:.]{2,45}\][A-Za-z0-9_.!~*+&@;=%:-]{0,900})?\Z"
+)
+"""A second fence: contacts.py has looked at the parts. Brackets only in a pair around an IPv6 address, nothing that ends
+a leg or a variable."""
+
 _KEY = re.compile(r"[0-9*#]{1,9}\Z")
 _PROMPT = re.compile(r"[A-Za-z0-9_./:;%=,()-]{1,200}\Z")
 
@@ -51,8 +58,6 @@ class Confirmation:
     def __post_init__(self) -> None:
         _allowed("confirm key", self.key, _KEY)
         _allowed("confirm prompt", self.prompt, _PROMPT)
-        if ":_:" in self.prompt:
-            raise DialStringError(f"confirm prompt: {self.prompt!r} has FreeSWITCH's enterprise delimiter in it")
 
 
 def bridge(plan: Plan, confirmation: Confirmation) -> str:
@@ -70,10 +75,19 @@ def bridge(plan: Plan, confirmation: Confirmation) -> str:
 
 
 def dial(leg: Leg) -> str:
-    """What a leg dials, without its variables."""
+    """What a leg dials, without its variables.
+
+    An endpoint is `user/...` only until contacts.py has put its registered phones in its place: that form is for people.
+    """
     match leg.dial:
-        case EndpointDial():
-            return f"${{sofia_contact({_address(leg, leg.dial)})}}"
+        case EndpointDial(user, domain):
+            _allowed(f"{leg.target}: name", user, _NAME)
+            _allowed(f"{leg.target}: domain", domain, _DOMAIN)
+            return f"user/{user}@{domain}"
+        case ContactDial(profile, address):
+            _allowed(f"{leg.target}: profile", profile, _NAME)
+            _allowed(f"{leg.target}: contact", address, _CONTACT)
+            return f"sofia/{profile}/{address}"
         case TrunkDial(gateway, number):
             _allowed(f"{leg.target}: gateway", gateway, _NAME)
             _allowed(f"{leg.target}: number", number, _NUMBER)
@@ -91,15 +105,15 @@ def _stage(stage: Stage, confirmation: Confirmation) -> str:
 
 
 def _leg(leg: Leg, confirmation: Confirmation) -> str:
+    if leg.ring_s < 1 or leg.start_s < 0:
+        raise DialStringError(f"{leg.target}: ring_s {leg.ring_s}, start_s {leg.start_s}: at least 1 and 0 are needed")
     variables = [f"leg_timeout={leg.ring_s}", f"leg_progress_timeout={leg.ring_s}"]
     if leg.start_s:
         variables.append(f"leg_delay_start={leg.start_s}")
-    if isinstance(leg.dial, EndpointDial):
-        variables += _shown_inside(leg)
-        # What follows the second slash is put in front of every registered contact: each phone gets the variables.
-        # Before the expansion they would go to the first one only; and `user/1001` rings only one phone in a fork.
-        return f"${{sofia_contact({_address(leg, leg.dial)}/[{','.join(variables)}])}}"
-    variables += _shown_outside(leg)
+    outside = isinstance(leg.dial, TrunkDial)
+    variables += _shown_outside(leg) if outside else _shown_inside(leg)
+    if leg.confirm and not outside:
+        raise DialStringError(f"{leg.target}: confirm: only external numbers are asked for a key")
     if leg.confirm:
         prompt = confirmation.prompt.replace(",", r"\,")
         variables += [
@@ -129,24 +143,22 @@ def _shown_outside(leg: Leg) -> list[str]:
     `screen` makes the number asserted instead of preferred (P-Asserted-Identity, RFC 3325).
     """
     caller_id = leg.caller_id
-    variables = [f"sip_h_{HOPS_HEADER}={leg.hops}"]
-    if caller_id.presented is not None:
-        _allowed(f"{leg.target}: presented number", caller_id.presented, _NUMBER)
-        variables += [
-            f"origination_caller_id_number={caller_id.presented}",
-            "origination_caller_id_name=_undef_",
-            "origination_privacy=screen",
-            "sip_cid_type=pid",
-        ]
-    return variables
-
-
-def _address(leg: Leg, dialled: EndpointDial) -> str:
-    _allowed(f"{leg.target}: name", dialled.user, _NAME)
-    _allowed(f"{leg.target}: domain", dialled.domain, _DOMAIN)
-    return f"*/{dialled.user}@{dialled.domain}"
+    hops = f"sip_h_{HOPS_HEADER}={leg.hops}"
+    if caller_id.as_received:
+        return [hops]
+    if caller_id.presented is None or caller_id.presented != caller_id.network:
+        # Written as it is, it would let FreeSWITCH show the caller's own number, or assert one that is not the line's.
+        raise DialStringError(f"{leg.target}: network number: {caller_id.network!r} is not the presented number")
+    _allowed(f"{leg.target}: presented number", caller_id.presented, _NUMBER)
+    return [
+        hops,
+        f"origination_caller_id_number={caller_id.presented}",
+        "origination_caller_id_name=_undef_",
+        "origination_privacy=screen",
+        "sip_cid_type=pid",
+    ]
 
 
 def _allowed(field: str, value: str, allowed: re.Pattern[str]) -> None:
-    if not allowed.match(value):
+    if not allowed.match(value) or _ENTERPRISE in value:
         raise DialStringError(f"{field}: {value!r} does not fit into a dial string")

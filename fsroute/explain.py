@@ -142,7 +142,8 @@ def show(data: dict[str, Any], console: Console) -> None:
     console.print(Text(f"{data['direction']} call to {data['to']} from {caller}, {data['at']}", style="bold"))
     console.print(Text(_headline(data)), soft_wrap=True)
     caller_id = data["caller_id"]
-    shown = caller_id["presented"] or "anonymous"
+    hidden = "anonymous" if data["anonymous"] else "as received"
+    shown = caller_id["presented"] or hidden
     console.print(Text(f"caller ID: {shown}, network number {caller_id['network'] or '-'} ({caller_id['reason']})"))
     if data["timeline"]:
         table = Table(box=None, pad_edge=False)

@@ -7,6 +7,7 @@ the farewell. tests/test_farend.py holds it to conversations recorded from a rea
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.originate import Parsed
 
 _CHUNK = 64 * 1024
+_ESCAPE = re.compile("[0-9A-F]{2}")
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#%&+:;<=>?@[\\]^`{|}')
 """What switch_url_encode leaves alone (SWITCH_URL_UNSAFE in switch_utils.h, without blanks)."""
 
@@ -51,6 +53,12 @@ Bridge = Callable[[Parsed], Result]
 """Rings a dial string. The far end's user decides how that ends."""
 
 
+def one_phone(profile: str, address: str) -> str:
+    """What `sofia_contact profile/user@domain` says when one phone is registered for every endpoint."""
+    user = address.partition("@")[0]
+    return f"sofia/{profile}/sip:{user}@192.0.2.1:5060"
+
+
 @dataclass(slots=True)
 class FarEnd:
     """One channel. `variables` are its channel variables, `profile` its headers without `variable_`."""
@@ -58,6 +66,7 @@ class FarEnd:
     profile: dict[str, str]
     variables: dict[str, str]
     bridge: Bridge
+    contact: Callable[[str, str], str] = one_phone
     told: list[Command] = field(default_factory=list)
     hangup_cause: str | None = None
 
@@ -77,13 +86,29 @@ class FarEnd:
     def _execute(self, command: Command) -> bytes:
         if command.application == "multiset":
             self._multiset(command.argument)
+        elif command.application == "set":
+            name, _, value = self._expand_argument(command.argument).partition("=")
+            self.variables[name] = self._expand(value)  # once more: base_set in mod_dptools.c
         elif command.application == "bridge":
-            expanded = originate.expand(command.argument, lambda name: self.variables.get(name, ""), _api)
-            result = self.bridge(originate.parse(expanded))
+            result = self.bridge(originate.parse(self._expand_argument(command.argument)))
             self.variables |= result.variables
             if result.hung_up:
                 return self._hang_up("NORMAL_CLEARING")
         return b""
+
+    def _expand_argument(self, argument: str) -> str:
+        """What becomes of every application's argument (switch_core_session_exec)."""
+        off = self.variables.get("app_disable_expand_variables") == "true"
+        return argument if off else self._expand(argument)
+
+    def _expand(self, text: str) -> str:
+        return originate.expand(text, lambda name: self.variables.get(name, ""), self._api)
+
+    def _api(self, name: str, arguments: str) -> str:
+        if name != "sofia_contact":
+            raise ProtocolError(f"the far end has no API command {name}")
+        profile, _, address = arguments.partition("/")
+        return self.contact(profile, address)
 
     def _multiset(self, argument: str) -> None:
         separator, pairs = (argument[2], argument[3:]) if argument.startswith("^^") else (" ", argument)
@@ -126,20 +151,11 @@ def encode(value: str) -> str:
 
 
 def _is_escape(digits: str) -> bool:
-    return len(digits) == 2 and all(digit in "0123456789ABCDEF" for digit in digits)
+    return _ESCAPE.match(digits) is not None
 
 
 def reply(text: str) -> bytes:
     return f"Content-Type: command/reply\nReply-Text: {text}\n\n".encode()
-
-
-def _api(name: str, arguments: str) -> str:
-    """`sofia_contact`: one phone is registered for every address, and named by it."""
-    if name != "sofia_contact":
-        raise ProtocolError(f"the far end has no API command {name}")
-    _, _, rest = arguments.partition("/")
-    address, _, prefix = rest.partition("/")
-    return f"{prefix}sofia_contact/{address}"
 
 
 # --- reading what fsroute says ----------------------------------------------------------------------------

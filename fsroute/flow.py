@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from dataclasses import dataclass
 import gevent
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import answer, dialstring, frames
+from fsroute import answer, contacts, dialstring, frames
 from fsroute.dialstring import Confirmation
-from fsroute.errors import DataError, DialStringError, Disconnected, FsrouteError, ProtocolError
+from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.frames import Frame
-from fsroute.model import Call, Decision, Failed
+from fsroute.model import Call, Decision, Failed, Outcome, Plan
 from fsroute.session import Session
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
+
+NOTHING = Plan()
+"""A plan of which no phone is registered."""
 
 Decide = Callable[[Call, Failed | None], Decision]
 """Decides within its deadline. Raises FsrouteError for a call that can not be decided."""
@@ -29,12 +33,13 @@ class CallFlow:
 
     decide: Decide
     confirmation: Confirmation
+    profiles: tuple[str, ...]
     hang_up_on_failure: bool
     shown: Callable[[str], str]
     log: FilteringBoundLogger
 
     def run(self, session: Session) -> None:
-        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing of ours."""
+        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing."""
         try:
             channel = session.connect()
         except Disconnected as error:
@@ -50,28 +55,42 @@ class CallFlow:
             self._lead(session, channel, call, log)
         except Disconnected:
             log.info("call ended")
-        except (DataError, DialStringError, ProtocolError) as error:
-            log.error("call not routed", to=_printable(call.destination), reason=str(error))
+        except FsrouteError as error:
+            log.error("call not routed", to=_printable(call.destination), reason=str(error))  # noqa: TRY400 - no defect
+            self.give_up(session)
+        except Exception:
+            # A defect of ours: this call gets what an undecidable one gets, and the log its traceback.
+            log.exception("call failed", to=_printable(call.destination))
             self.give_up(session)
 
     def _lead(self, session: Session, channel: Frame, call: Call, log: FilteringBoundLogger) -> None:
-        while True:
-            progress = answer.progress_of(channel)
-            if isinstance(progress, answer.Ended):
-                session.write(frames.hangup("NORMAL_CLEARING"))
-                session.until_end(session.timeout_s)
-                log.info("call ended")
-                return
+        progress = answer.progress_of(channel)
+        while not isinstance(progress, answer.Ended):
             began = time.perf_counter()
-            decision = self.decide(call, progress)
-            told = answer.commands(decision, self.confirmation)
+            decision = self._with_phones(session, self.decide(call, progress))
             self._tell(log, call, decision, progress, time.perf_counter() - began)
-            session.write(told)
-            if answer.is_last(decision):
+            if decision.plan == NOTHING:
+                progress = Failed(decision.rule.key if decision.rule else None, Outcome.UNREACHABLE)
+                continue
+            session.write(answer.commands(call, decision, self.confirmation))
+            if not decision.plan.stages:
                 session.until_end(None)
                 log.info("call ended")
                 return
-            channel = session.snapshot(None)
+            progress = answer.progress_of(session.snapshot(None))
+        session.write(frames.hangup("NORMAL_CLEARING"))
+        session.until_end(session.timeout_s)
+        log.info("call ended")
+
+    def _with_phones(self, session: Session, decision: Decision) -> Decision:
+        """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if there is an endpoint in it."""
+        asked = contacts.endpoints(decision.plan)
+        if not asked:
+            return decision
+        mark = secrets.token_hex(8)
+        session.write(answer.ask(asked, self.profiles, mark))
+        text = session.snapshot(session.timeout_s).variable(contacts.VARIABLE)
+        return contacts.resolve(decision, contacts.read(text, asked, self.profiles, mark))
 
     def _tell(
         self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, seconds: float
@@ -117,10 +136,18 @@ def within_deadline(pool: gevent.threadpool.ThreadPool, seconds: float, decide: 
     answer in time, if only that there is none. The thread goes on and is used again when it returns.
     """
 
+    def attempt(call: Call, failed: Failed | None) -> Decision | Exception:
+        try:
+            return decide(call, failed)
+        except Exception as error:  # noqa: BLE001 - raised again below; out of the thread, gevent would print it
+            return error
+
     def decide_within(call: Call, failed: Failed | None) -> Decision:
         with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
-            decision: Decision = pool.apply(decide, (call, failed))
-            return decision
+            result: Decision | Exception = pool.apply(attempt, (call, failed))
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     return decide_within
 

@@ -21,12 +21,13 @@ class Direction(StrEnum):
 class Call:
     """One call, as FreeSWITCH reported it.
 
-    `destination` and `caller` are what the network or a phone sent: any text at all. `hops` counts how often
+    `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
     this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
     """
 
     destination: str
     caller: str = ""
+    caller_name: str = ""
     direction: Direction = Direction.INBOUND
     anonymous: bool = False
     trunk: str | None = None
@@ -249,6 +250,14 @@ class EndpointDial:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactDial:
+    """One registered phone: a SIP profile of FreeSWITCH and the address that the phone registered there, checked."""
+
+    profile: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrunkDial:
     """A number of the telephone network, through a gateway."""
 
@@ -276,7 +285,7 @@ class Leg:
     """One outgoing call. Seconds count from the start of its stage."""
 
     target: str
-    dial: EndpointDial | TrunkDial
+    dial: EndpointDial | ContactDial | TrunkDial
     caller_id: CallerId
     start_s: int = 0
     ring_s: int = 20

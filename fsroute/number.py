@@ -17,7 +17,7 @@ E164 = re.compile(r"\+[1-9][0-9]{2,14}\Z")
 
 _SCHEME = re.compile(r"(?:tel|sips?):", re.IGNORECASE)
 
-_SPELLING = re.compile(r"\+?[0-9][0-9 ()./-]{0,39}\Z")
+_SPELLING = re.compile(r"\+?\(?[0-9][0-9 ()./-]{0,39}\Z")
 """What a number may be written with. 40 characters hold every spelling of 15 digits with an international prefix;
 phonenumbers would also take letters (vanity numbers), extensions and full-width digits."""
 

@@ -198,9 +198,9 @@ def _take_block(text: str, opening: str, closing: str, delimiter: str, variables
     if inner.startswith("^^"):
         delimiter, inner = inner[2:3], inner[3:]
     for item in _separate(inner, delimiter, _MAX_VARIABLES):
-        pair = _separate(item, "=", 2)
-        if len(pair) == 2 and pair[1]:
-            variables[pair[0]] = pair[1]
+        name, *value = _separate(item, "=", 2) or [""]
+        if value and value[0]:
+            variables[name] = value[0]
     return text[end + 1 :]
 
 
@@ -216,7 +216,7 @@ def _find_end(text: str, start: int, opening: str, closing: str) -> int:
 
 def _separate(text: str, delimiter: str, limit: int) -> list[str]:
     """switch_separate_string."""
-    if text.startswith("^^") and len(text) > 3:
+    if text.startswith("^^") and text[3:]:
         delimiter, text = text[2], text[3:]
     elements: list[str] = []
     start, i, quoted = 0, 0, False

@@ -13,6 +13,7 @@ from datetime import datetime
 from fsroute import callerid, rules
 from fsroute.model import (
     Account,
+    AccountStatus,
     Announcement,
     Call,
     CallerId,
@@ -142,7 +143,7 @@ class Planner:
         for draft in stage:
             leg = draft.leg
             if leg.start_s >= end_s:
-                self.tell("no_time_left", leg.target, f"left out: would start after the rule's end at {end_s} s")
+                self.tell("no_time_left", leg.target, "left out: the time to ring is over before it would start")
             else:
                 kept.append(replace(draft, leg=replace(leg, ring_s=min(leg.ring_s, end_s - leg.start_s))))
         return kept
@@ -173,6 +174,10 @@ class Planner:
             else:
                 self.tell("endpoint_disabled", name, "left out: is switched off")
         return legs
+
+    def together(self, endpoints: Iterable[Endpoint], ring_s: int) -> Stage:
+        """A stage of these endpoints."""
+        return self._stage([_Draft(leg, None) for leg in self.ring(endpoints, ring_s)])
 
     def _external(self, target: Target, hosted: HostedNumber, ring_s: int) -> _Drafts:
         if target.value in self.routing.numbers:
@@ -213,13 +218,19 @@ class Planner:
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
         """The plan of another number that is hosted here, in place of the target."""
-        hosted = self.routing.numbers[target.value]
-        name = f"number {hosted.number}"
+        name = f"number {target.value}"
+        hosted = self.routing.numbers.get(target.value)
+        if hosted is None:
+            self.tell("number_limit", name, "left out: the call leads to more numbers than are read for one")
+            return _Drafts()
         if hosted.number in self.expanded:
             self.tell("loop", name, "left out: the call has already been there")
             return _Drafts()
         if not hosted.enabled:
             self.tell("number_disabled", name, "left out: is switched off")
+            return _Drafts()
+        if hosted.account.status is AccountStatus.SUSPENDED:
+            self.tell("account_suspended", name, f"left out: account {hosted.account.name} is suspended")
             return _Drafts()
         self.expanded[hosted.number] = None
         rule = rules.first_rule(hosted, self.call, self.routing.country, self.now, self.tell)
@@ -249,7 +260,7 @@ class Planner:
 
     def _stage(self, drafts: list[_Draft]) -> Stage:
         """The legs of a stage: each device and number once, no more than FreeSWITCH can dial, confirmed where needed."""
-        first: dict[EndpointDial | TrunkDial, _Draft] = {}
+        first: dict[object, _Draft] = {}
         for draft in drafts:
             seen = first.get(draft.leg.dial)
             if seen is None:

@@ -6,6 +6,7 @@ that is hosted here, a trunk. When a plan failed, the same function says what fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -85,7 +86,8 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
         if plan.stages or plan.final:
             return _decision(planner, hosted, rule, plan, planner.caller_id, "routed")
         planner.tell("empty_plan", rule, "nothing of it can ring")
-        failed = Failed(rule.key, Outcome.UNREACHABLE)
+        # What follows is the base rule; the caller hears how the phones that did ring ended it.
+        failed = Failed(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
     if failed is None:
         return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
     cause = END_CAUSES[failed.outcome]
@@ -99,7 +101,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: Failed | None
     rule = _rule(routing, failed)
     if rule is None:
         planner.tell("rule_gone", failed.rule or hosted.number, "was deleted while it rang")
-        return None
+        return rules.base_rule(hosted, tell)
     owner = routing.numbers[rule.number]
     following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, tell)
     if following is not None or owner.number != hosted.number:
@@ -151,7 +153,7 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
 
 def _emergency(planner: Planner, account: Account, failed: Failed | None) -> Decision:
     """To any trunk that carries calls, with the line's number, whatever the account's state (TKG section 164)."""
-    dialled = number.spelled(planner.call.destination) or ""
+    dialled = "".join(filter(str.isdigit, number.spelled(planner.call.destination) or ""))
     planner.tell("emergency", dialled, "is an emergency number")
     caller_id = callerid.of_line(account, "emergency") or CallerId(None, None, "emergency", as_received=True)
     trunk = next((route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled), None)
@@ -166,7 +168,7 @@ def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
 
 def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decision:
     planner.tell("extension", f"user {callee.name}", f"has extension {callee.extension}")
-    legs = planner.ring(callee.endpoints, PARALLEL_RING_S)
+    legs = planner.together(callee.endpoints, PARALLEL_RING_S)
     return _direct(planner, legs, planner.caller_id, "extension", failed)
 
 
@@ -185,7 +187,7 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
 
 
 def _direct(
-    planner: Planner, legs: list[Leg], caller_id: CallerId, code: str, failed: Failed | None
+    planner: Planner, legs: Sequence[Leg], caller_id: CallerId, code: str, failed: Failed | None
 ) -> Decision:
     """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
     if failed is not None:

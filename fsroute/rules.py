@@ -14,7 +14,7 @@ Tell = Callable[[str, object, str], None]
 
 def first_rule(hosted: HostedNumber, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
     """The rule that a call to this number begins with: the first general one that matches, else the base rule."""
-    return _first(hosted.rules, RuleType.GENERAL, call, country, now, tell) or _base(hosted, tell)
+    return _first(hosted.rules, RuleType.GENERAL, call, country, now, tell) or base_rule(hosted, tell)
 
 
 def next_rule(
@@ -31,7 +31,7 @@ def next_rule(
         rule = _first(hosted.rules, RuleType(outcome.value), call, country, now, tell)
         if rule is not None:
             return rule
-    return _base(hosted, tell)
+    return base_rule(hosted, tell)
 
 
 def _first(
@@ -46,11 +46,15 @@ def _first(
     return None
 
 
-def _base(hosted: HostedNumber, tell: Tell) -> Rule | None:
+def base_rule(hosted: HostedNumber, tell: Tell) -> Rule | None:
+    """The rule that is left when no other one is."""
     for rule in hosted.rules:
-        if rule.type is RuleType.BASE and rule.enabled:
+        if rule.type is not RuleType.BASE:
+            continue
+        if rule.enabled:
             tell("base_rule", rule, "the last resort applies")
             return rule
+        tell("rule_disabled", rule, "is switched off")
     return None
 
 

@@ -19,10 +19,11 @@ from fsroute.check import problems
 from fsroute.database import explain_failure, is_sqlite, schema
 from fsroute.errors import DataError
 
-_COMMENT = re.compile(r"\s*(?:--[^\n]*(?:\n|\Z)|/\*.*?\*/|;)", re.DOTALL)
+_BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
+"""What may stand between statements. A byte order mark too: SQLite skips it anywhere, so it could hide a statement."""
 _FORBIDDEN = frozenset(
-    "abort analyze attach begin checkpoint commit copy detach do end listen load lock pragma prepare reindex release "
-    "reset rollback savepoint set start vacuum".split()
+    {"abort", "analyze", "attach", "begin", "checkpoint", "commit", "copy", "detach", "do", "end", "listen", "load"}
+    | {"lock", "pragma", "prepare", "reindex", "release", "reset", "rollback", "savepoint", "set", "start", "vacuum"}
 )
 """Statements that would end the transaction that makes a load all or nothing, or reach beyond the tables."""
 
@@ -75,17 +76,16 @@ def statements(text: str, path: Path) -> Iterator[Statement]:
 
     Raises DataError for one that does not end, or that would interfere with the transaction.
     """
-    start = 0
-    while True:
-        while skipped := _COMMENT.match(text, start):
-            start = skipped.end()
-        if not text[start:].strip():
+    start, line, counted = 0, 1, 0
+    while start < len(text):
+        skipped = _BETWEEN.match(text, start)
+        start = skipped.end() if skipped else start
+        if start == len(text):
             return
-        start += len(text[start:]) - len(text[start:].lstrip())
         end = text.find(";", start)
         while end >= 0 and not sqlite3.complete_statement(text[start : end + 1]):
             end = text.find(";", end + 1)
-        line = text.count("\n", 0, start) + 1
+        line, counted = line + text.count("\n", counted, start), start
         if end < 0:
             raise DataError(f"{path}:{line}: statement without end (a ; or a quote is missing)")
         statement = Statement(line, text[start : end + 1])
@@ -98,11 +98,14 @@ def statements(text: str, path: Path) -> Iterator[Statement]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 (byte {error.start})") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+    if "\0" in text:
+        raise DataError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: has a NUL in it")
+    return text
 
 
 def _run(database: Database, path: Path, statement: Statement) -> None:
@@ -117,7 +120,7 @@ def _run(database: Database, path: Path, statement: Statement) -> None:
 
 
 def _literal(database: Database, sql: str) -> str:
-    """psycopg takes % for a placeholder."""
+    """The statement as the driver wants it: psycopg takes % for a placeholder."""
     return sql if is_sqlite(database) else sql.replace("%", "%%")
 
 

@@ -36,6 +36,7 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     flow = CallFlow(
         within_deadline(pool, settings.decision_ms / 1000, decide),
         settings.confirmation,
+        settings.profiles,
         settings.on_failure == "hangup",
         logs.shorten if settings.log_numbers == "short" else str,
         log,
@@ -55,6 +56,6 @@ def run(server: Server, settings: Settings, log: FilteringBoundLogger) -> None:
     """Serves until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, server.stop)
-    log.info("serving", listen=settings.listen, db=without_password(settings.db))
+    log.info("serving", listen=server.address, db=without_password(settings.db))
     server.serve(settings.drain_s)
     log.info("stopped")

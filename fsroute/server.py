@@ -51,6 +51,12 @@ class Server:
         if self.active and not self._idle.wait(drain_s):
             self.log.warning("left calls to FreeSWITCH", calls=self.active)
 
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that port 0 became."""
+        host, port = self.listener.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def stop(self) -> None:
         """Makes `serve` return after draining. Safe to call from a signal handler."""
         self._stop.set()
@@ -72,7 +78,7 @@ class Server:
                     self.handle(session)
             finally:
                 session.stop()
-        except Exception:  # noqa: BLE001 - one call's defect must not end the server; it is logged with its traceback
+        except Exception:  # one call's defect must not end the server
             self.log.exception("call failed", peer=peer)
         finally:
             self.active -= 1

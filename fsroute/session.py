@@ -80,7 +80,11 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
         return self.reply(self.timeout_s)
 
     def call_command(
-        self, app_name: str, app_args: str | None = None, block: bool = False, response_timeout: float | None = None
+        self,
+        app_name: str,
+        app_args: str | None = None,
+        block: bool = False,  # noqa: ARG002, FBT001, FBT002 - greenswitch's signature
+        response_timeout: float | None = None,
     ) -> Frame:
         """Runs an application and returns when it has ended: in sync mode `block` makes no difference.
 

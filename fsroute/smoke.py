@@ -59,6 +59,7 @@ def place_call(
                     break
     except Disconnected:
         raise
-    except OSError as error:
-        raise DataError(f"no fsroute at {address[0]}:{address[1]}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"no fsroute at {address[0]}:{address[1]}: {reason}") from error
     return Told(tuple(far_end.told), far_end.hangup_cause)

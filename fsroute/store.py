@@ -12,7 +12,7 @@ from peewee import Database, DatabaseError, InterfaceError
 
 from fsroute import number as numbers
 from fsroute import tables as t
-from fsroute.database import explain_failure, rows
+from fsroute.database import explain_failure, rows, snapshot
 from fsroute.errors import DataError
 from fsroute.model import (
     Account,
@@ -58,9 +58,9 @@ class Store:
         """What the tables say about this call, as of one moment. Raises DataError if they can not be read."""
         try:
             self.database.connect(reuse_if_open=True)
-            with self.database.atomic():
+            with snapshot(self.database):
                 return _Read(self.database).routing(call, self.default_country)
-        except (DatabaseError, InterfaceError, ImportError) as error:
+        except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
             self.database.close()  # PostgreSQL: a broken connection must not serve the next call
             raise DataError(explain_failure(self.url, error)) from error
 
@@ -309,7 +309,9 @@ class _Read:
                     r.first_date,
                     r.last_date,
                     r.holidays,
-                ).where((r.account == account) & r.time_profile.in_(names))
+                )
+                .where((r.account == account) & r.time_profile.in_(names))
+                .order_by(r.time_profile, r.position)
             ):
                 ranges[name].append(_time_range(*columns))
             for name, timezone, region in self._rows(

@@ -52,7 +52,7 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
 
     Raises LookupError for a region that has no calendar.
     """
-    import holidays  # imported when it is needed: it takes a tenth of a second, and most calls have no calendar
+    import holidays  # noqa: PLC0415 - imported when it is needed: it takes a tenth of a second, and most calls have no calendar
 
     country, _, part = region.partition("-")
     try:

@@ -10,8 +10,8 @@ import pytest
 from fsroute.originate import OriginateError, Parsed, ParsedLeg, expand, parse
 
 
-def leg(endpoint: str, error: bool = False, **variables: str) -> ParsedLeg:
-    return ParsedLeg(variables, endpoint, error)
+def leg(endpoint: str, *, error: bool = False, **variables: str) -> ParsedLeg:
+    return ParsedLeg(variables, endpoint, error=error)
 
 
 def parsed(*groups: list[ParsedLeg], **variables: str) -> Parsed:

@@ -1,0 +1,67 @@
+# fsroute. `make run` and `make test` need a Debian machine with Python 3.11 or newer and make; they bring the rest.
+
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8084
+DEMO   := sqlite:///demo.db
+BIN    := .venv/bin
+
+.PHONY: help install run test lint e2e record clean
+
+help:
+	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
+	@echo "make test     set up what tests need, run them all (real calls too where a FreeSWITCH is found)"
+	@echo "make e2e      only the calls through a real FreeSWITCH (FREESWITCH=/path/to/freeswitch names it)"
+	@echo "make lint     ruff and mypy"
+	@echo "make install  .venv/bin/fsroute and nothing else"
+	@echo "make record   record Event Socket conversations of a real FreeSWITCH anew (tests/recordings/)"
+	@echo "make clean    remove what the above made"
+
+install: $(BIN)/fsroute
+
+# Debian keeps venv in a package of its own, python3-venv.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fsroute needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh scripts/install-packages.sh python3-venv
+	$(PYTHON) -m venv .venv
+
+$(BIN)/fsroute: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/tests-installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,postgresql]'
+	@touch $(BIN)/fsroute $@
+
+demo.db: $(BIN)/fsroute schema.sql scripts/demo.sql
+	@rm -f demo.db demo.db-wal demo.db-shm
+	@$(BIN)/fsroute init --db $(DEMO)
+	@$(BIN)/fsroute load --db $(DEMO) scripts/demo.sql
+
+run: demo.db
+	@echo
+	@echo "In FreeSWITCH's dialplan (freeswitch/dialplan/ has the whole of it):"
+	@echo "    <action application=\"socket\" data=\"$(LISTEN)\"/>"
+	@echo "Without a FreeSWITCH, in another terminal:"
+	@echo "    $(BIN)/fsroute call --to 02214710100 --from 03023125001$(if $(filter-out 127.0.0.1:8084,$(LISTEN)), --port $(lastword $(subst :, ,$(LISTEN))))"
+	@echo "    $(BIN)/fsroute explain --db $(DEMO) --to 02214710300"
+	@echo "Ctrl-C ends it."
+	@echo
+	@$(BIN)/fsroute serve --db $(DEMO) --listen $(LISTEN)
+
+test: .venv/tests-installed
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || sh scripts/install-packages.sh postgresql
+	$(BIN)/python -m pytest
+
+e2e: .venv/tests-installed
+	$(BIN)/python -m pytest tests/e2e --require-freeswitch
+
+lint: .venv/tests-installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+record: .venv/tests-installed
+	$(BIN)/python -m pytest tests/e2e/test_recordings.py --require-freeswitch --record
+
+clean:
+	rm -rf .venv demo.db demo.db-wal demo.db-shm *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,250 @@
+"""
+A real FreeSWITCH for the tests: the shipped configuration on free loopback ports.
+
+    with Switch() as switch:
+        print(switch.version, switch.internal, switch.external)
+        print(switch.api("sofia status"))
+
+Only `vars.xml` of the copied configuration is rewritten: what the tests run is what operators
+copy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIGURATION = Path(__file__).resolve().parents[2] / "freeswitch"
+
+PLACES = (
+    "/usr/local/freeswitch/bin/freeswitch",
+    "/opt/freeswitch/bin/freeswitch",
+    "/usr/bin/freeswitch",
+)
+
+START_S = 20.0
+"""FreeSWITCH is up in about two seconds; a busy CI machine may need ten times that."""
+
+IP = "127.0.0.1"
+PASSWORD = "e2e"  # noqa: S105 - of a switch that lives for a minute, on loopback
+RTP_PORTS = 400
+"""Two a leg."""
+
+BLOCK = 500
+BLOCKS = 44
+"""Ports a switch may use, and how many such blocks there are below 32,000."""
+
+
+class SwitchError(AssertionError):
+    """FreeSWITCH did not start, or did not do what it was told; its log is attached."""
+
+
+def find_freeswitch() -> Path | None:
+    """The FreeSWITCH binary: the environment's `FREESWITCH`, or one of the usual places."""
+    named = os.environ.get("FREESWITCH")
+    if named:
+        return Path(named)
+    found = next((place for place in PLACES if os.access(place, os.X_OK)), None)
+    found = found or shutil.which("freeswitch")
+    return Path(found) if found else None
+
+
+class Switch:
+    """
+    One FreeSWITCH, from start to stop.
+
+    `socket_port` is where fsroute is expected; choose the port, start fsroute on it before or
+    after. `settings` overrides further lines of vars.xml.
+    """
+
+    _certificates: ClassVar[dict[str, bytes]] = {}
+    """FreeSWITCH makes two RSA keys where it finds none, which can take seconds: made once."""
+
+    def __init__(
+        self,
+        binary: Path | None = None,
+        *,
+        configuration: Path = CONFIGURATION,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.binary = binary or find_freeswitch()
+        self._configuration = configuration
+        self._settings = settings or {}
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.version = ""
+
+    def __enter__(self) -> Self:
+        if self.binary is None:
+            raise SwitchError("no FreeSWITCH found; set FREESWITCH to the path of the binary")
+        self._directory = tempfile.TemporaryDirectory(prefix="fsroute-e2e-")
+        self.path = Path(self._directory.name)
+        ports = free_ports()
+        self.internal = IP, next(ports)
+        self.external = IP, next(ports)
+        self.event_socket = IP, next(ports)
+        self.socket_port = next(ports)
+        self.socket_port_2 = next(ports)
+        self.carrier_port = next(ports)
+        rtp = next(ports)
+        try:
+            self._configure(rtp)
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def api(self, command: str, timeout: float = 5.0) -> str:
+        """Run an API command, e.g. "show channels as json"; what it printed."""
+        with socket.create_connection(self.event_socket, timeout) as connection:
+            connection.settimeout(timeout)
+            _receive(connection)
+            connection.sendall(f"auth {PASSWORD}\n\n".encode())
+            if "+OK" not in _receive(connection)[0]:
+                raise SwitchError("the event socket refused the password")
+            connection.sendall(f"api {command}\n\n".encode())
+            return _receive(connection)[1]
+
+    def registered(self, user: str, domain: str = "acme.example") -> int:
+        """How many phones of a user are registered."""
+        contacts = self.api(f"sofia_contact */{user}@{domain}")
+        return 0 if contacts.startswith("error/") else contacts.count("sofia/")
+
+    def calls(self) -> int:
+        """Channels that exist now, ringing ones included."""
+        return int(self.api("show channels count").split()[0])
+
+    def wait_idle(self, timeout: float = 10.0) -> None:
+        """Wait until no channel is left."""
+        deadline = time.monotonic() + timeout
+        while self.calls():
+            if time.monotonic() > deadline:
+                raise SwitchError(f"channels left after {timeout} s:\n{self.api('show channels')}")
+            time.sleep(0.05)
+
+    def log(self) -> str:
+        """Everything FreeSWITCH logged, from debug upwards."""
+        parts = (self.path / "log" / "freeswitch.log", self.path / "console")
+        return "\n".join(part.read_text("utf-8", "replace") for part in parts if part.exists())
+
+    def stop(self) -> None:
+        """End our own FreeSWITCH and remove its files. It would take four seconds to say goodbye."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._directory is not None:
+            keep = os.environ.get("FSROUTE_E2E_KEEP")
+            if keep:
+                shutil.copytree(self.path, Path(keep) / self.path.name, dirs_exist_ok=True)
+            self._directory.cleanup()
+            self._directory = None
+
+    # How it starts
+
+    def _configure(self, rtp: int) -> None:
+        shutil.copytree(self._configuration, self.path / "conf")
+        settings = {
+            "bind_ip": IP,
+            "internal_sip_port": self.internal[1],
+            "external_sip_port": self.external[1],
+            "rtp_first_port": rtp,
+            "rtp_last_port": rtp + RTP_PORTS,
+            "event_socket_port": self.event_socket[1],
+            "event_socket_password": PASSWORD,
+            "carrier_ip": IP,
+            "carrier_port": self.carrier_port,
+            "fsroute_socket": f"{IP}:{self.socket_port}",
+            "fsroute_socket_2": f"{IP}:{self.socket_port_2}",
+            **self._settings,
+        }
+        path = self.path / "conf" / "vars.xml"
+        lines = path.read_text()
+        for name, value in settings.items():
+            line = re.compile(rf'(data="{name}=)[^"]*(")')
+            if not line.search(lines):
+                raise SwitchError(f"vars.xml has no {name}")
+            lines = line.sub(rf"\g<1>{value}\g<2>", lines)
+        path.write_text(lines)
+
+    def _start(self) -> None:
+        arguments = [str(self.binary), "-nonat", "-nf", "-nc", "-nort"]
+        for name in ("conf", "log", "db", "run", "cache", "temp", "storage", "recordings", "certs"):
+            (self.path / name).mkdir(exist_ok=True)
+            arguments += [f"-{name}", str(self.path / name)]
+        for name, key in self._certificates.items():
+            (self.path / "certs" / name).write_bytes(key)
+        with (self.path / "console").open("wb") as console:
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_S
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise SwitchError(f"FreeSWITCH ended with {self._process.returncode}\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise SwitchError(f"FreeSWITCH is not up after {START_S} s\n{self.log()}")
+            time.sleep(0.05)
+        for pem in (self.path / "certs").glob("*.pem"):
+            self._certificates[pem.name] = pem.read_bytes()
+        self.version = self.api("version short").strip()
+
+    def _ready(self) -> bool:
+        try:
+            status = self.api("sofia status", timeout=1.0)
+        except (OSError, SwitchError):
+            return False
+        return status.count("RUNNING") >= 2
+
+
+def free_ports() -> Iterator[int]:
+    """Loopback ports that are free for UDP and TCP, below the ephemeral range, in a block of this switch's own.
+
+    Two switches of a process never share a block; those of two processes seldom, for the process id chooses the first.
+    """
+    first = 10_000 + next(_blocks) % BLOCKS * BLOCK
+    for port in range(first, first + BLOCK - RTP_PORTS):
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind((IP, port))
+        except OSError:
+            continue
+        yield port
+
+
+_blocks = itertools.count(os.getpid() * 7)
+
+
+def _receive(connection: socket.socket) -> tuple[str, str]:
+    """One event socket frame: head and body."""
+    data = b""
+    while b"\n\n" not in data:
+        data += _some(connection)
+    head, _, body = data.partition(b"\n\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += _some(connection)
+    return head.decode(), body.decode("utf-8", "replace")
+
+
+def _some(connection: socket.socket) -> bytes:
+    chunk = connection.recv(65536)
+    if not chunk:
+        raise SwitchError("the event socket was closed")
+    return chunk

@@ -1,0 +1,69 @@
+"""The direction of imports, and the documents that must follow the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[1]
+PACKAGE = TOP / "fsroute"
+DESIGN = (TOP / "docs" / "design.md").read_text("utf-8")
+
+PURE_LIBRARIES = {"phonenumbers", "holidays", "rich"}
+"""What the core may use beside the standard library: tables of the world, and the printing of an explanation."""
+
+IMPURE_STANDARD_LIBRARY = {"socket", "os", "subprocess", "threading", "sqlite3", "random", "secrets", "logging", "time"}
+
+
+def documented(kind: str) -> set[str]:
+    """The files that docs/design.md lists as pure, or as edge."""
+    rows = re.findall(r"^\| (`.*?`) \|.*\| (pure|edge) \|$", DESIGN, re.MULTILINE)
+    return {name for names, listed in rows if listed == kind for name in re.findall(r"`(\w+)\.py`", names)}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, ours as `fsroute.name`; not those only for type checkers."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "fsroute":
+            found |= {f"fsroute.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_every_file_is_in_the_picture() -> None:
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", "errors"}
+    assert documented("pure") | documented("edge") == files
+    assert documented("pure") & documented("edge") == set()
+
+
+@pytest.mark.parametrize("name", sorted(documented("pure")))
+def test_the_core_imports_no_edge_and_nothing_that_does_io(name: str) -> None:
+    allowed_ours = {f"fsroute.{pure}" for pure in documented("pure") | {"errors"}}
+    for module in imports(PACKAGE / f"{name}.py"):
+        top = module.partition(".")[0]
+        if top == "fsroute":
+            assert module in allowed_ours
+        elif top in sys.stdlib_module_names:
+            assert top not in IMPURE_STANDARD_LIBRARY
+        else:
+            assert top in PURE_LIBRARIES
+
+
+def test_every_reason_code_is_documented() -> None:
+    code = "".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))
+    told = set(re.findall(r'tell\(\s*"(\w+)"', code)) | set(re.findall(r'Reason\(\s*"(\w+)"', code))
+    told |= set(re.findall(r'_end\(planner, \w+, "(\w+)"', code))
+    table = (TOP / "docs" / "operation.md").read_text("utf-8").partition("## Reason codes")[2]
+    assert set(re.findall(r"`(\w+)`", table)) == told

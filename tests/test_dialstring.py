@@ -1,0 +1,558 @@
+"""The strings that FreeSWITCH is told to bridge to: written out whole, refused, and read back as FreeSWITCH reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsroute import dialstring, originate
+from fsroute.database import open_database
+from fsroute.dialstring import Confirmation
+from fsroute.errors import DialStringError
+from fsroute.model import (
+    Call,
+    CallerId,
+    Direction,
+    EndpointDial,
+    Failed,
+    Hangup,
+    Leg,
+    Outcome,
+    Plan,
+    RuleKey,
+    Stage,
+    TrunkDial,
+)
+from fsroute.originate import ParsedLeg
+from fsroute.router import route
+from fsroute.script import load, make_tables
+from fsroute.store import Store
+
+DEMO = Path(__file__).parents[1] / "scripts" / "demo.sql"
+CALLER = "+493023125001"
+MONDAY_NOON = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
+CONFIRMATION = Confirmation()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
+    database = open_database(url, create=True)
+    make_tables(database, url)
+    load(database, url, [DEMO])
+    return Store(database, url, "DE")
+
+
+# --- the demo ---------------------------------------------------------------------------------------------
+
+
+def inbound(to: str, *, anonymous: bool = False) -> Call:
+    return Call(to, CALLER, anonymous=anonymous)
+
+
+def outbound(to: str) -> Call:
+    return Call(to, "1001", direction=Direction.OUTBOUND, account="acme", user="reception")
+
+
+def failed(number: str, position: int, outcome: Outcome) -> Failed:
+    return Failed(RuleKey(number, position), outcome)
+
+
+BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
+    "100: reception, workshop and a mobile together": (
+        inbound("+492214710100"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid,"
+            r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+    ),
+    "100, afterwards: voicemail, nothing rings": (
+        inbound("+492214710100"),
+        failed("+492214710100", 1, Outcome.NO_ANSWER),
+        "",
+    ),
+    "200: one after another": (
+        inbound("+492214710200"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+    ),
+    "300: a ring group": (
+        inbound("+492214710300"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
+            "${sofia_contact(*/1004@acme.example/[leg_timeout=25,leg_progress_timeout=25])}"
+        ),
+    ),
+    "300, nobody answered": (
+        inbound("+492214710300"),
+        failed("+492214710300", 1, Outcome.NO_ANSWER),
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
+            "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710300,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/+491713920043"
+        ),
+    ),
+    "300, everybody busy": (
+        inbound("+492214710300"),
+        failed("+492214710300", 1, Outcome.BUSY),
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
+            "${sofia_contact(*/1004@acme.example/[leg_timeout=20,leg_progress_timeout=20])}"
+        ),
+    ),
+    "400, in office hours, an anonymous caller": (
+        inbound("+492214710400", anonymous=True),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])},"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])},"
+            "${sofia_contact(*/1004@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])}"
+        ),
+    ),
+    "500": (
+        inbound("+492214710500"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=25,leg_progress_timeout=25])}"
+        ),
+    ),
+    "500, an anonymous caller: nothing rings": (inbound("+492214710500", anonymous=True), None, ""),
+    "extension 12": (
+        outbound("12"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=11])}"
+        ),
+    ),
+    "a mobile, called from inside": (
+        outbound("0171 3920042"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
+            "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+    ),
+    "112": (
+        outbound("112"),
+        None,
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
+            "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/112"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "after", "expected"), BRIDGES.values(), ids=BRIDGES.keys())
+def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Failed | None, expected: str) -> None:
+    plan = route(call, demo.routing(call), MONDAY_NOON, after).plan
+    assert dialstring.bridge(plan, CONFIRMATION) == expected
+
+
+# --- refusals ---------------------------------------------------------------------------------------------
+
+RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
+OWN = CallerId("+492214710100", "+492214710100", "own_number")
+PHONE = Leg("endpoint 1001", EndpointDial("1001", "acme.example"), RECEIVED)
+MOBILE = Leg("external +491713920042", TrunkDial("carrier", "+491713920042"), OWN, hops=1)
+
+
+def phone(user: str = "1001", domain: str = "acme.example", shown: CallerId = RECEIVED) -> Leg:
+    return replace(PHONE, dial=EndpointDial(user, domain), caller_id=shown)
+
+
+def mobile(gateway: str = "carrier", number: str = "+491713920042", shown: CallerId = OWN) -> Leg:
+    return replace(MOBILE, dial=TrunkDial(gateway, number), caller_id=shown)
+
+
+def line(presented: str | None, network: str | None) -> CallerId:
+    return CallerId(presented, network, "test")
+
+
+REFUSED: dict[str, tuple[Leg, str]] = {
+    "a name with a blank": (phone("10 01"), "endpoint 1001: name: '10 01' does not fit into a dial string"),
+    "a name with a line end": (phone("1001\n"), r"endpoint 1001: name: '1001\n' does not fit into a dial string"),
+    "a name with umlauts": (phone("büro"), "endpoint 1001: name: 'büro' does not fit into a dial string"),
+    "no name": (phone(""), "endpoint 1001: name: '' does not fit into a dial string"),
+    "a domain with capitals": (
+        phone(domain="Acme.example"),
+        "endpoint 1001: domain: 'Acme.example' does not fit into a dial string",
+    ),
+    "a domain that is a list": (
+        phone(domain="a,b"),
+        "endpoint 1001: domain: 'a,b' does not fit into a dial string",
+    ),
+    "a presented number that is a command": (
+        phone(shown=line("${system(x)}", None)),
+        "endpoint 1001: presented number: '${system(x)}' does not fit into a dial string",
+    ),
+    "a gateway with a slash": (
+        mobile("a/b"),
+        "external +491713920042: gateway: 'a/b' does not fit into a dial string",
+    ),
+    "a number with letters": (
+        mobile(number="+49171x"),
+        "external +491713920042: number: '+49171x' does not fit into a dial string",
+    ),
+    "a number with full-width digits": (
+        mobile(number="\uff11\uff12"),
+        "external +491713920042: number: '\uff11\uff12' does not fit into a dial string",
+    ),
+    "a number that is too long": (
+        mobile(number="1" * 33),
+        f"external +491713920042: number: '{'1' * 33}' does not fit into a dial string",
+    ),
+    "a presented number with a comma": (
+        mobile(shown=line("+49,x=1", "+49,x=1")),
+        "external +491713920042: presented number: '+49,x=1' does not fit into a dial string",
+    ),
+    "a carrier that would be given the caller's number": (
+        mobile(shown=line(None, "+492214710100")),
+        "external +491713920042: network number: '+492214710100' is not the presented number",
+    ),
+    "a carrier that would be given no number": (
+        mobile(shown=line(None, None)),
+        "external +491713920042: network number: None is not the presented number",
+    ),
+    "a network number that could not be said": (
+        mobile(shown=line("+493023125001", "+492214710100")),
+        "external +491713920042: network number: '+492214710100' is not the presented number",
+    ),
+    "a phone that is asked for a key": (
+        replace(PHONE, confirm=True),
+        "endpoint 1001: confirm: only external numbers are asked for a key",
+    ),
+    "no time to ring": (
+        replace(PHONE, ring_s=0),
+        "endpoint 1001: ring_s 0, start_s 0: at least 1 and 0 are needed",
+    ),
+    "a start in the past": (
+        replace(MOBILE, start_s=-1),
+        "external +491713920042: ring_s 20, start_s -1: at least 1 and 0 are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leg", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_fit_is_refused_with_leg_and_field(leg: Leg, message: str) -> None:
+    with pytest.raises(DialStringError) as refused:
+        dialstring.bridge(Plan(((PHONE, leg),)), CONFIRMATION)
+    assert str(refused.value) == message
+
+
+CONFIRMATIONS: dict[str, tuple[tuple[str, str], str]] = {
+    "a key that is none": (("exec", "a"), "confirm key: 'exec' does not fit into a dial string"),
+    "no key": (("", "a"), "confirm key: '' does not fit into a dial string"),
+    "a prompt with a quote": (("1", "a'b"), 'confirm prompt: "a\'b" does not fit into a dial string'),
+    "a prompt with a bracket": (("1", "a]b"), "confirm prompt: 'a]b' does not fit into a dial string"),
+    "a prompt with a variable": (("1", "${x}"), "confirm prompt: '${x}' does not fit into a dial string"),
+    "a prompt that makes another kind of string of it": (
+        ("1", "a:_:b"),
+        "confirm prompt: 'a:_:b' has FreeSWITCH's enterprise delimiter in it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("key_and_prompt", "message"), CONFIRMATIONS.values(), ids=CONFIRMATIONS.keys())
+def test_a_confirmation_that_does_not_fit_is_refused(key_and_prompt: tuple[str, str], message: str) -> None:
+    with pytest.raises(DialStringError) as refused:
+        Confirmation(*key_and_prompt)
+    assert str(refused.value) == message
+
+
+def _crowd(count: int) -> Stage:
+    return tuple(phone(f"{i}") for i in range(1000, 1000 + count))
+
+
+LIMITS: dict[str, tuple[Plan, str]] = {
+    "129 legs": (Plan((_crowd(129),)), "129 legs together: FreeSWITCH rings 1 to 128"),
+    "129 stages": (Plan(((PHONE,),) * 129), "129 stages: FreeSWITCH rings 128"),
+    "a stage without legs": (Plan(((PHONE,), ())), "0 legs together: FreeSWITCH rings 1 to 128"),
+}
+
+
+@pytest.mark.parametrize(("plan", "message"), LIMITS.values(), ids=LIMITS.keys())
+def test_what_freeswitch_would_not_ring_is_refused(plan: Plan, message: str) -> None:
+    with pytest.raises(DialStringError) as refused:
+        dialstring.bridge(plan, CONFIRMATION)
+    assert str(refused.value) == message
+
+
+def test_a_plan_without_stages_is_no_string() -> None:
+    assert dialstring.bridge(Plan(final=Hangup("USER_BUSY")), CONFIRMATION) == ""
+
+
+@pytest.mark.parametrize(
+    ("leg", "expected"),
+    [(PHONE, "${sofia_contact(*/1001@acme.example)}"), (MOBILE, "sofia/gateway/carrier/+491713920042")],
+)
+def test_what_a_leg_dials_can_be_said_alone(leg: Leg, expected: str) -> None:
+    assert dialstring.dial(leg) == expected
+
+
+# --- read back --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rings:
+    """What FreeSWITCH has to know of a leg; what else a leg holds is for people."""
+
+    dial: EndpointDial | TrunkDial
+    start_s: int
+    ring_s: int
+    shown: str | None
+    hops: int | None
+    confirmation: Confirmation | None
+
+
+AS_RECEIVED = "as received"
+
+
+def meant(plan: Plan, confirmation: Confirmation) -> list[list[Rings]]:
+    return [
+        [
+            Rings(
+                leg.dial,
+                leg.start_s,
+                leg.ring_s,
+                AS_RECEIVED if leg.caller_id.as_received else leg.caller_id.presented,
+                leg.hops if isinstance(leg.dial, TrunkDial) else None,
+                confirmation if leg.confirm else None,
+            )
+            for leg in stage
+        ]
+        for stage in plan.stages
+    ]
+
+
+def understood(text: str) -> tuple[dict[str, str], list[list[Rings]]]:
+    """What FreeSWITCH makes of a bridge argument: the variables for all, and the legs. Knows no variable but ours."""
+    parsed = originate.parse(originate.expand(text, _no_variable, _sofia_contact))
+    assert not parsed.enterprise
+    return parsed.variables, [[_leg(leg) for leg in group] for group in parsed.groups]
+
+
+def _no_variable(name: str) -> str:
+    raise AssertionError(f"a channel variable was asked for: {name}")
+
+
+def _sofia_contact(name: str, args: str) -> str:
+    """One phone is registered at every address. What follows the second slash stands in front of its contact."""
+    assert name == "sofia_contact"
+    profile, address, prefix = args.split("/", 2)
+    assert profile == "*"
+    return f"{prefix}sofia_contact/{address}"
+
+
+def _leg(leg: ParsedLeg) -> Rings:
+    assert not leg.error
+    variables = dict(leg.variables)
+    ring_s = variables.pop("leg_timeout")
+    assert variables.pop("leg_progress_timeout") == ring_s
+    start_s = variables.pop("leg_delay_start", "0")
+    kind, _, rest = leg.endpoint.partition("/")
+    if kind == "sofia_contact":
+        user, _, domain = rest.partition("@")
+        dial: EndpointDial | TrunkDial = EndpointDial(user, domain)
+        hops = None
+        shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
+        if shown == "anonymous":
+            assert variables.pop("origination_caller_id_name") == "Anonymous"
+    else:
+        assert kind == "sofia"
+        assert rest.startswith("gateway/")
+        dial = TrunkDial(*rest.removeprefix("gateway/").split("/", 1))
+        hops = int(variables.pop("sip_h_X-FSRoute-Hops"))
+        shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
+        if shown != AS_RECEIVED:
+            assert variables.pop("origination_caller_id_name") == "_undef_"
+            assert variables.pop("origination_privacy") == "screen"
+            assert variables.pop("sip_cid_type") == "pid"
+    confirmation = None
+    if "group_confirm_key" in variables:
+        confirmation = Confirmation(
+            variables.pop("group_confirm_key"),
+            variables.pop("group_confirm_file"),
+            int(variables.pop("group_confirm_timeout")),
+        )
+    assert not variables
+    return Rings(dial, int(start_s), int(ring_s), None if shown == "anonymous" else shown, hops, confirmation)
+
+
+def _same(plan: Plan, confirmation: Confirmation) -> None:
+    """What FreeSWITCH understands is the plan, with a limit that is above every leg's own."""
+    variables, rings = understood(dialstring.bridge(plan, confirmation))
+    assert rings == meant(plan, confirmation)
+    last = max(leg.end_s + (confirmation.seconds if leg.confirm else 0) for stage in plan.stages for leg in stage)
+    assert variables == {
+        "ignore_early_media": "true",
+        "originate_continue_on_timeout": "true",
+        "originate_timeout": str(last + 2),
+    }
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_names = st.text(_LETTERS, min_size=1, max_size=64)
+_domains = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_size=64)
+_numbers = st.from_regex(r"\+?[0-9*#]{1,32}", fullmatch=True, alphabet="+0123456789*#")
+_inside = st.one_of(
+    st.just(RECEIVED),
+    st.just(CallerId(None, None, "caller_anonymous")),
+    st.builds(CallerId, _numbers, st.none(), st.just("internal_extension")),
+)
+_outside = st.one_of(
+    _numbers.map(lambda number: CallerId(number, number, "own_number")),
+    st.just(CallerId(None, None, "emergency", as_received=True)),
+)
+_seconds = st.integers(1, 3600)
+
+
+def _legs(
+    names: st.SearchStrategy[str], domains: st.SearchStrategy[str], numbers: st.SearchStrategy[str]
+) -> st.SearchStrategy[Leg]:
+    inside = _inside | st.builds(CallerId, numbers, st.none(), st.just("test"))
+    outside = _outside | numbers.map(lambda number: CallerId(number, number, "test"))
+    phones = st.builds(
+        Leg, st.just("phone"), st.builds(EndpointDial, names, domains), inside, st.integers(0, 3600), _seconds
+    )
+    trunks = st.builds(
+        Leg,
+        st.just("trunk"),
+        st.builds(TrunkDial, names, numbers),
+        outside,
+        st.integers(0, 3600),
+        _seconds,
+        st.booleans(),
+        st.integers(0, 99),
+    )
+    return phones | trunks
+
+
+def _plans(legs: st.SearchStrategy[Leg]) -> st.SearchStrategy[Plan]:
+    stages = st.lists(st.lists(legs, min_size=1, max_size=5).map(tuple), min_size=1, max_size=5)
+    return stages.map(lambda found: Plan(tuple(found)))
+
+
+_confirmations = st.builds(
+    Confirmation,
+    st.text("0123456789*#", min_size=1, max_size=9),
+    st.text(_LETTERS + "/:;%=,()", min_size=1, max_size=40).filter(lambda prompt: ":_:" not in prompt),
+    st.integers(1, 60),
+)
+
+
+@given(_plans(_legs(_names, _domains, _numbers)), _confirmations)
+def test_freeswitch_understands_every_plan_as_it_is_meant(plan: Plan, confirmation: Confirmation) -> None:
+    _same(plan, confirmation)
+
+
+def test_freeswitch_understands_the_largest_plan() -> None:
+    mixed = (*_crowd(127), MOBILE)
+    _same(Plan((mixed,) * 128), CONFIRMATION)
+
+
+_PIECES = [
+    *"',\"|[]{}<>\\/@=:^$%()* \n\r\t\0\x01\x02",
+    "${system(touch x)}",
+    "$${domain}",
+    "%0Avariable_x: y",
+    ":_:",
+    "^^:",
+    "\\n",
+    "]user/1002,[a=1",
+    ",origination_nested_vars=true",
+    "|error/user_busy",
+    "acme.example",
+    "1001",
+    "+492214710100",
+    "anonymous",
+    "as received",
+    "ä",
+    "\U0001f600",
+    "\u2028",
+    "\uff11",
+]
+_hostile = st.lists(st.sampled_from(_PIECES), max_size=4).map("".join) | st.text(max_size=8)
+
+
+@settings(max_examples=300)
+@given(_plans(_legs(_hostile | _names, _hostile | _domains, _hostile | _numbers)))
+def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
+    try:
+        dialstring.bridge(plan, CONFIRMATION)
+    except DialStringError:
+        return
+    _same(plan, CONFIRMATION)
+
+
+@pytest.mark.parametrize("piece", _PIECES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda text: phone(user=f"10{text}01"),
+        lambda text: phone(domain=f"acme{text}example"),
+        lambda text: phone(shown=line(f"+49{text}1", None)),
+        lambda text: mobile(gateway=f"carrier{text}1"),
+        lambda text: mobile(number=f"+49{text}1"),
+        lambda text: mobile(shown=line(f"+49{text}1", f"+49{text}1")),
+    ],
+    ids=["name", "domain", "shown inside", "gateway", "number", "shown outside"],
+)
+def test_no_piece_of_grammar_in_any_field_changes_another_leg(piece: str, place: Callable[[str], Leg]) -> None:
+    plan = Plan(((PHONE, place(piece)), (MOBILE,)))
+    try:
+        dialstring.bridge(plan, CONFIRMATION)
+    except DialStringError:
+        return
+    _same(plan, CONFIRMATION)
+
+
+@given(_hostile, _hostile)
+def test_a_hostile_confirmation_is_refused_or_understood_as_it_is(key: str, prompt: str) -> None:
+    try:
+        confirmation = Confirmation(key, prompt)
+    except DialStringError:
+        return
+    _same(Plan(((PHONE, replace(MOBILE, confirm=True)),)), confirmation)

@@ -1,0 +1,253 @@
+"""What `fsroute explain` says of a call: the whole JSON, and what is printed."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from rich.console import Console
+
+from fsroute import explain
+from fsroute.database import open_database
+from fsroute.dialstring import Confirmation
+from fsroute.model import Call
+from fsroute.plan import DEFAULT_HOP_LIMIT
+from fsroute.script import load, make_tables
+from fsroute.store import Store
+
+DEMO = Path(__file__).parents[1] / "scripts" / "demo.sql"
+CALLER = "+493023125001"
+MONDAY_NOON = datetime(2026, 3, 16, 12, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
+    database = open_database(url, create=True)
+    make_tables(database, url)
+    load(database, url, [DEMO])
+    return Store(database, url, "DE")
+
+
+def explained(demo: Store, to: str, caller: str = CALLER, *, anonymous: bool = False) -> dict[str, Any]:
+    call = Call(to, caller, anonymous=anonymous)
+    return explain.as_data(call, demo.routing(call), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+
+
+def printed(data: dict[str, Any]) -> list[str]:
+    """The lines on a terminal of 100 columns, without what only fills them."""
+    file = io.StringIO()
+    explain.show(data, Console(file=file, width=100, color_system=None, force_terminal=False))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+RECEIVED = {"presented": CALLER, "network": None, "reason": "caller_received"}
+
+
+def phone(name: str, ring_s: int) -> dict[str, Any]:
+    return {
+        "target": f"endpoint {name}",
+        "dial": f"${{sofia_contact(*/{name}@acme.example)}}",
+        "start_s": 0,
+        "ring_s": ring_s,
+        "confirm": False,
+        "caller_id": RECEIVED,
+    }
+
+
+def mobile(ring_s: int, shown: str, *, confirm: bool) -> dict[str, Any]:
+    return {
+        "target": "external +491713920042",
+        "dial": "sofia/gateway/carrier/+491713920042",
+        "start_s": 0,
+        "ring_s": ring_s,
+        "confirm": confirm,
+        "caller_id": {"presented": shown, "network": shown, "reason": "own_number"},
+    }
+
+
+def rings(stage: int, target: str, from_s: int, to_s: int, *, confirm: bool = False) -> dict[str, Any]:
+    return {"stage": stage, "target": target, "from_s": from_s, "to_s": to_s, "confirm": confirm}
+
+
+def end(code: str, final: dict[str, str], rule: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"code": code, "rule": rule, "stages": [], "bridge": "", "final": final, "follow_up": {}}
+
+
+VOICEMAIL = end(
+    "routed",
+    {"kind": "voicemail", "mailbox": "1001@acme.example"},
+    {"number": "+492214710100", "position": 9, "type": "base"},
+)
+
+
+def test_a_parallel_call_as_json(demo: Store) -> None:
+    assert explained(demo, "0221 4710100") == {
+        "to": "0221 4710100",
+        "from": CALLER,
+        "anonymous": False,
+        "direction": "inbound",
+        "at": "2026-03-16T12:00:00+01:00",
+        "number": "+492214710100",
+        "account": "acme",
+        "code": "routed",
+        "rule": {"number": "+492214710100", "position": 1, "type": "general"},
+        "stages": [
+            [phone("1001", 20), phone("1002", 20), phone("1003", 20), mobile(20, "+492214710100", confirm=True)]
+        ],
+        "bridge": (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid,"
+            r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+        "final": None,
+        "caller_id": RECEIVED,
+        "timeline": [
+            rings(1, "endpoint 1001", 0, 20),
+            rings(1, "endpoint 1002", 0, 20),
+            rings(1, "endpoint 1003", 0, 20),
+            rings(1, "external +491713920042", 0, 20, confirm=True),
+        ],
+        "follow_up": {"busy": VOICEMAIL, "no_answer": VOICEMAIL, "unreachable": VOICEMAIL},
+        "reasons": [{"code": "rule_matched", "subject": "rule +492214710100/1 (general)", "text": "applies"}],
+    }
+
+
+def test_a_sequential_call_as_json(demo: Store) -> None:
+    assert explained(demo, "+492214710200") == {
+        "to": "+492214710200",
+        "from": CALLER,
+        "anonymous": False,
+        "direction": "inbound",
+        "at": "2026-03-16T12:00:00+01:00",
+        "number": "+492214710200",
+        "account": "acme",
+        "code": "routed",
+        "rule": {"number": "+492214710200", "position": 1, "type": "general"},
+        "stages": [
+            [phone("1001", 15), phone("1002", 15)],
+            [phone("1003", 10)],
+            [mobile(25, "+492214710200", confirm=False)],
+        ],
+        "bridge": (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+        "final": None,
+        "caller_id": RECEIVED,
+        "timeline": [
+            rings(1, "endpoint 1001", 0, 15),
+            rings(1, "endpoint 1002", 0, 15),
+            rings(2, "endpoint 1003", 15, 25),
+            rings(3, "external +491713920042", 25, 50),
+        ],
+        "follow_up": {
+            "busy": end("rules_exhausted", {"kind": "hangup", "cause": "USER_BUSY"}),
+            "no_answer": end("rules_exhausted", {"kind": "hangup", "cause": "NO_ANSWER"}),
+            "unreachable": end("rules_exhausted", {"kind": "hangup", "cause": "SUBSCRIBER_ABSENT"}),
+        },
+        "reasons": [{"code": "rule_matched", "subject": "rule +492214710200/1 (general)", "text": "applies"}],
+    }
+
+
+def test_a_call_that_is_refused_as_json(demo: Store) -> None:
+    assert explained(demo, "+492214710500", "", anonymous=True) == {
+        "to": "+492214710500",
+        "from": "",
+        "anonymous": True,
+        "direction": "inbound",
+        "at": "2026-03-16T12:00:00+01:00",
+        "number": "+492214710500",
+        "account": "acme",
+        "code": "routed",
+        "rule": {"number": "+492214710500", "position": 1, "type": "general"},
+        "stages": [],
+        "bridge": "",
+        "final": {"kind": "hangup", "cause": "CALL_REJECTED"},
+        "caller_id": {"presented": None, "network": None, "reason": "caller_anonymous"},
+        "timeline": [],
+        "follow_up": {},
+        "reasons": [{"code": "rule_matched", "subject": "rule +492214710500/1 (general)", "text": "applies"}],
+    }
+
+
+def test_a_call_for_people(demo: Store) -> None:
+    assert printed(explained(demo, "+492214710200")) == [
+        "inbound call to +492214710200 from +493023125001, 2026-03-16T12:00:00+01:00",
+        (
+            "number +492214710200, account acme: rule 1 (general): endpoint 1001 15 s, endpoint 1002 15 s | "
+            "endpoint 1003 10 s | external +491713920042 25 s (routed)"
+        ),
+        "caller ID: +493023125001, network number - (caller_received)",
+        "stage  rings                   from    to",
+        "    1  endpoint 1001            0 s  15 s  ━━━━━━━━━",
+        "    1  endpoint 1002            0 s  15 s  ━━━━━━━━━",
+        "    2  endpoint 1003           15 s  25 s           ━━━━━━",
+        "    3  external +491713920042  25 s  50 s                 ━━━━━━━━━━━━━━━",
+        "if busy: no rule: hangup USER_BUSY",
+        "if no answer: no rule: hangup NO_ANSWER",
+        "if unreachable: no rule: hangup SUBSCRIBER_ABSENT",
+        "why",
+        "  rule_matched: rule +492214710200/1 (general) applies",
+        "bridge",
+        (
+            "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
+            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
+            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
+            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
+            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
+            "origination_privacy=screen,sip_cid_type=pid]"
+            "sofia/gateway/carrier/+491713920042"
+        ),
+    ]
+
+
+def test_a_refused_call_for_people(demo: Store) -> None:
+    assert printed(explained(demo, "+492214710500", "", anonymous=True)) == [
+        "inbound call to +492214710500 from an anonymous caller, 2026-03-16T12:00:00+01:00",
+        "number +492214710500, account acme: rule 1 (general): hangup CALL_REJECTED (routed)",
+        "caller ID: anonymous, network number - (caller_anonymous)",
+        "why",
+        "  rule_matched: rule +492214710500/1 (general) applies",
+    ]
+
+
+def test_an_unknown_number_for_people(demo: Store) -> None:
+    assert printed(explained(demo, "+492214719999", "alice")) == [
+        "inbound call to +492214719999 from alice, 2026-03-16T12:00:00+01:00",
+        "no number of ours: no rule: hangup UNALLOCATED_NUMBER (number_unknown)",
+        "caller ID: as received, network number - (caller_received)",
+        "why",
+        "  number_unknown: +492214719999 is no number here",
+    ]
+
+
+def test_one_line_says_what_follows_each_outcome_to_its_end(demo: Store) -> None:
+    assert [line for line in printed(explained(demo, "+492214710300")) if line.startswith("if ")] == [
+        "if busy: rule 3 (busy): endpoint 1004 20 s; then no rule: hangup USER_BUSY",
+        "if no answer: rule 2 (no_answer): external +491713920043 20 s; then no rule: hangup NO_ANSWER",
+        "if unreachable: no rule: hangup SUBSCRIBER_ABSENT",
+    ]
+
+
+def test_one_line_is_enough_when_the_same_follows_every_outcome(demo: Store) -> None:
+    assert [line for line in printed(explained(demo, "+492214710100")) if line.startswith("if ")] == [
+        "if nobody takes it: rule 9 (base): voicemail 1001@acme.example",
+    ]

@@ -1,0 +1,82 @@
+"""The far end behaves like the FreeSWITCH whose conversations were recorded (tests/recordings, `make record`)."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import pytest
+
+from fsroute import answer
+from fsroute.farend import Command, FarEnd, Result, encode
+from fsroute.frames import Frame, FrameReader
+from fsroute.originate import Parsed
+from tests.e2e.recording import FREESWITCH, RECORDINGS, Recording, commands, frame_shapes
+from tests.e2e.recording import Turn as RecordedTurn
+from tests.server import as_command
+
+NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
+
+OUTCOME_VARIABLES = ("originate_disposition", "originate_causes", "DIALSTATUS")
+
+
+def recorded_frames(recording: Recording) -> list[Frame]:
+    reader, frames = FrameReader(), []
+    reader.feed(recording.said(FREESWITCH).encode())
+    while frame := reader.next():
+        frames.append(frame)
+    return frames
+
+
+def test_there_are_recordings() -> None:
+    assert len(NAMES) >= 7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_far_end_answers_as_the_recorded_freeswitch(name: str) -> None:
+    recording = Recording.read(name)
+    snapshots = [frame for frame in recorded_frames(recording) if frame.get("Event-Name") == "CHANNEL_DATA"]
+    outcomes = iter(snapshots[1:])
+
+    def bridge(_: Parsed) -> Result:
+        after = next(outcomes, None)
+        if after is None:  # the call ended before the second snapshot was asked for
+            return Result({}, hung_up=True)
+        return Result({variable: after.variable(variable) for variable in OUTCOME_VARIABLES})
+
+    first = snapshots[0]
+    names = ("Unique-ID", "Caller-Caller-ID-Name", "Caller-Caller-ID-Number", "Caller-Destination-Number")
+    far = FarEnd(
+        {header: first.get(header) for header in names},
+        {"fsroute_direction": first.variable("fsroute_direction")},
+        bridge,
+    )
+    said = b"".join(far.answer(as_command(command)) for command in commands(recording))
+    played = Recording(recording.version, (RecordedTurn(FREESWITCH, said.decode()),))
+    assert frame_shapes(played) == frame_shapes(recording)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_encoded_as_the_recorded_freeswitch_did(name: str) -> None:
+    for block in Recording.read(name).said(FREESWITCH).split("\n\n"):
+        if block.startswith("Event-Name: "):
+            for line in block.split("\n"):
+                _, _, value = line.partition(": ")
+                decoded = "" if value == "_undef_" else unquote(value, errors="surrogateescape")
+                assert encode(decoded) == value or "%41" in value, line
+
+
+def test_a_display_name_in_a_recording_is_read_as_it_was_sent() -> None:
+    call = answer.call_of(recorded_frames(Recording.read("answered"))[0])
+    assert (call.destination, call.caller) == ("+492214710602", "+493023125001")
+    assert call.caller_name.startswith("Jörg 50%")
+
+
+def test_progress_of_recorded_calls() -> None:
+    frames = [frame for frame in recorded_frames(Recording.read("busy_to_the_end")) if frame.get("Event-Name")]
+    progress = [answer.progress_of(frame) for frame in frames]
+    assert progress[0] is None
+    assert [str(step.rule) + " " + step.outcome for step in progress[1:] if not isinstance(step, answer.Ended) and step] == [
+        "+492214710608/1 busy",
+        "+492214710608/2 busy",
+        "+492214710608/9 busy",
+    ]

@@ -1,0 +1,106 @@
+"""How a plan ended, from the channel variables that FreeSWITCH leaves behind."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from fsroute.frames import Frame
+from fsroute.model import Outcome
+from fsroute.outcome import of_failed, was_answered
+
+UUIDS = ("3f0c7a52-4f0e-4a7d-8a0e-0d1f5c1f3b11", "a0c1ce18-6f0b-43c5-9d52-8b8c7f0ab6a2", "77ac7a3d-1d0b-4a39-a9b1-2f")
+
+
+def channel(disposition: str, *causes: str) -> Frame:
+    """A snapshot after a bridge: how it ended, and the cause of each leg that existed."""
+    entries = [f"{uuid};{cause}" for uuid, cause in zip(UUIDS, causes, strict=False)]
+    array = entries[0] if len(entries) == 1 else "ARRAY::" + "|:".join(entries)
+    variables = {"originate_disposition": disposition, **({"originate_causes": array} if entries else {})}
+    lines = ["Event-Name: CHANNEL_DATA", *(f"variable_{name}: {quote(text)}" for name, text in variables.items())]
+    return Frame("\n".join(lines).encode())
+
+
+ANSWERED: dict[str, tuple[Frame, bool]] = {
+    "one leg took it": (channel("SUCCESS", "NONE"), True),
+    "one of several": (channel("SUCCESS", "LOSE_RACE", "NONE"), True),
+    "in an enterprise string": (channel("success"), True),
+    "nobody": (channel("USER_BUSY", "USER_BUSY"), False),
+    "not even tried": (channel("failure"), False),
+    "no bridge yet": (Frame(b"Event-Name: CHANNEL_DATA"), False),
+}
+
+
+@pytest.mark.parametrize(("after", "expected"), ANSWERED.values(), ids=ANSWERED.keys())
+def test_a_call_was_taken_when_the_disposition_says_so(after: Frame, expected: bool) -> None:
+    assert was_answered(after) is expected
+
+
+FAILED: dict[str, tuple[tuple[str, ...], Outcome]] = {
+    # disposition, then the cause of each leg
+    "rang to its end": (("ALLOTTED_TIMEOUT", "ALLOTTED_TIMEOUT"), Outcome.NO_ANSWER),
+    "the carrier gave up ringing": (("NO_ANSWER", "NO_ANSWER"), Outcome.NO_ANSWER),
+    "answered, but pressed no key": (("NORMAL_CLEARING", "NORMAL_CLEARING"), Outcome.NO_ANSWER),
+    "busy": (("USER_BUSY", "USER_BUSY"), Outcome.BUSY),
+    "rejected": (("CALL_REJECTED", "CALL_REJECTED"), Outcome.BUSY),
+    "never rang": (("PROGRESS_TIMEOUT", "PROGRESS_TIMEOUT"), Outcome.UNREACHABLE),
+    "switched off": (("NO_USER_RESPONSE", "NO_USER_RESPONSE"), Outcome.UNREACHABLE),
+    "does not answer at all": (("RECOVERY_ON_TIMER_EXPIRE", "RECOVERY_ON_TIMER_EXPIRE"), Outcome.UNREACHABLE),
+    "no such number": (("UNALLOCATED_NUMBER", "UNALLOCATED_NUMBER"), Outcome.UNREACHABLE),
+    "the carrier is down": (("NORMAL_TEMPORARY_FAILURE", "NORMAL_TEMPORARY_FAILURE"), Outcome.UNREACHABLE),
+    "not registered: no leg existed": (("USER_NOT_REGISTERED",), Outcome.UNREACHABLE),
+    "the gateway is down: no leg existed": (("GATEWAY_DOWN",), Outcome.UNREACHABLE),
+    "refused as busy before a leg existed": (("USER_BUSY",), Outcome.BUSY),
+    "nothing is known": (("",), Outcome.UNREACHABLE),
+    "one rang, one was busy": (("USER_BUSY", "USER_BUSY", "ALLOTTED_TIMEOUT"), Outcome.NO_ANSWER),
+    "one rang, one rejected, one never rang": (
+        ("ALLOTTED_TIMEOUT", "CALL_REJECTED", "PROGRESS_TIMEOUT", "ALLOTTED_TIMEOUT"),
+        Outcome.NO_ANSWER,
+    ),
+    "one rang, one never did": (
+        ("PROGRESS_TIMEOUT", "PROGRESS_TIMEOUT", "ALLOTTED_TIMEOUT"),
+        Outcome.NO_ANSWER,
+    ),
+    "one busy, one never rang": (("PROGRESS_TIMEOUT", "PROGRESS_TIMEOUT", "USER_BUSY"), Outcome.BUSY),
+    "one rejected, one unreachable": (
+        ("NO_USER_RESPONSE", "NO_USER_RESPONSE", "CALL_REJECTED"),
+        Outcome.BUSY,
+    ),
+    "all busy": (("USER_BUSY", "USER_BUSY", "USER_BUSY", "USER_BUSY"), Outcome.BUSY),
+    "none ever rang": (
+        ("PROGRESS_TIMEOUT", "PROGRESS_TIMEOUT", "NO_USER_RESPONSE", "UNALLOCATED_NUMBER"),
+        Outcome.UNREACHABLE,
+    ),
+    "the first stage rang, the last one is not registered": (
+        ("USER_NOT_REGISTERED", "ALLOTTED_TIMEOUT"),
+        Outcome.NO_ANSWER,
+    ),
+    "the first stage was busy, the last one is not registered": (
+        ("USER_NOT_REGISTERED", "USER_BUSY"),
+        Outcome.BUSY,
+    ),
+}
+
+
+@pytest.mark.parametrize(("ended", "expected"), FAILED.values(), ids=FAILED.keys())
+def test_the_best_that_happened_to_any_leg_is_the_outcome(ended: tuple[str, ...], expected: Outcome) -> None:
+    disposition, *causes = ended
+    assert of_failed(channel(disposition, *causes)) == (expected, disposition)
+
+
+ARRAYS: dict[str, tuple[str, Outcome]] = {
+    "one entry": ("a;USER_BUSY", Outcome.BUSY),
+    "an array of one": ("ARRAY::a;USER_BUSY", Outcome.BUSY),
+    "an array": ("ARRAY::a;PROGRESS_TIMEOUT|:b;USER_BUSY", Outcome.BUSY),
+    "the last one counts as much": ("ARRAY::a;USER_BUSY|:b;USER_BUSY|:c;ALLOTTED_TIMEOUT", Outcome.NO_ANSWER),
+    "an entry without a cause": ("ARRAY::a;|:b;USER_BUSY", Outcome.BUSY),
+    "an empty array": ("ARRAY::", Outcome.UNREACHABLE),
+    "text that is none": ("USER_BUSY_NOT", Outcome.UNREACHABLE),
+}
+
+
+@pytest.mark.parametrize(("array", "expected"), ARRAYS.values(), ids=ARRAYS.keys())
+def test_causes_are_read_in_every_form_of_an_array(array: str, expected: Outcome) -> None:
+    frame = Frame(f"variable_originate_causes: {quote(array)}\nvariable_originate_disposition: X".encode())
+    assert of_failed(frame) == (expected, "X")

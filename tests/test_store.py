@@ -1,0 +1,543 @@
+"""What the store reads for a call, whole, from both databases; and what it says when it can not."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsroute import script
+from fsroute.database import check_version, is_empty, is_sqlite, open_database, rows
+from fsroute.errors import DataError
+from fsroute.model import (
+    Account,
+    AccountStatus,
+    Call,
+    Direction,
+    Endpoint,
+    Holidays,
+    HostedNumber,
+    Mode,
+    Routing,
+    Rule,
+    RuleType,
+    Target,
+    TargetKind,
+    TimeProfile,
+    TimeRange,
+    Trunk,
+    TrunkRoute,
+    User,
+)
+from fsroute.store import Store
+from tests.postgresql import DEMO, Databases
+
+# --- the demo data, by hand -------------------------------------------------------------------------------
+
+CARRIER = Trunk("carrier", "carrier", "DE")
+ACME = Account(
+    "acme", "DE", "Europe/Berlin", "acme.example", AccountStatus.ACTIVE, "+492214710100", (TrunkRoute("+", 1, CARRIER),)
+)
+P1001, P1002, P1003, P1004 = (Endpoint(name, "acme.example") for name in ("1001", "1002", "1003", "1004"))
+OFFICE_HOURS = TimeProfile(
+    "office-hours", "Europe/Berlin", None, (TimeRange(frozenset({0, 1, 2, 3, 4}), time(9), time(17)),)
+)
+
+
+def reception(position: int, ring_s: int | None = None) -> Target:
+    return Target(position, TargetKind.USER, "reception", (P1001, P1002), ring_s=ring_s)
+
+
+def workshop(position: int, ring_s: int | None = None) -> Target:
+    return Target(position, TargetKind.USER, "workshop", (P1003,), ring_s=ring_s)
+
+
+def sales(position: int) -> Target:
+    return Target(position, TargetKind.RING_GROUP, "sales", (P1001, P1003, P1004))
+
+
+def external(position: int, number: str, ring_s: int | None = None) -> Target:
+    return Target(position, TargetKind.EXTERNAL, number, ring_s=ring_s)
+
+
+N100, N200, N300, N400, N500 = (f"+492214710{n}00" for n in range(1, 6))
+DEMO_NUMBERS = {
+    N100: (
+        Rule(N100, 1, ring_s=20, targets=(reception(1), workshop(2), external(3, "+491713920042"))),
+        Rule(N100, 9, RuleType.BASE, Mode.SEQUENTIAL, targets=(Target(1, TargetKind.VOICEMAIL, "1001"),)),
+    ),
+    N200: (
+        Rule(
+            N200,
+            1,
+            mode=Mode.SEQUENTIAL,
+            targets=(reception(1, 15), workshop(2, 10), external(3, "+491713920042", 25)),
+        ),
+    ),
+    N300: (
+        Rule(N300, 1, ring_s=25, targets=(sales(1),)),
+        Rule(N300, 2, RuleType.NO_ANSWER, Mode.SEQUENTIAL, targets=(external(1, "+491713920043"),)),
+        Rule(N300, 3, RuleType.BUSY, Mode.SEQUENTIAL, targets=(Target(1, TargetKind.USER, "office", (P1004,)),)),
+    ),
+    N400: (
+        Rule(N400, 1, time_profile=OFFICE_HOURS, targets=(sales(1),)),
+        Rule(N400, 9, RuleType.BASE, targets=(Target(1, TargetKind.ANNOUNCEMENT, "fsroute/closed.wav"),)),
+    ),
+    N500: (
+        Rule(N500, 1, anonymous=True, targets=(Target(1, TargetKind.HANGUP, "CALL_REJECTED"),)),
+        Rule(N500, 2, targets=(reception(1),)),
+    ),
+}
+
+
+def hosted(number: str) -> HostedNumber:
+    return HostedNumber(number, ACME, DEMO_NUMBERS[number])
+
+
+@pytest.fixture
+def demo(demo_url: str) -> Iterator[Store]:
+    store = Store(open_database(demo_url), demo_url, "DE")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def changeable_demo(changeable_demo_url: str) -> Iterator[Store]:
+    store = Store(open_database(changeable_demo_url), changeable_demo_url, "DE")
+    yield store
+    store.close()
+
+
+def outbound(destination: str, user: str | None = "office", account: str | None = "acme") -> Call:
+    return Call(destination, direction=Direction.OUTBOUND, account=account, user=user)
+
+
+@pytest.mark.parametrize("number", DEMO_NUMBERS)
+def test_a_demo_number_is_read_whole(demo: Store, number: str) -> None:
+    assert demo.routing(Call(number)) == Routing("DE", number, {number: hosted(number)})
+
+
+@pytest.mark.parametrize("spelling", ["02214710100", "492214710100", "0049 221 4710100", "sip:+492214710100@carrier"])
+def test_every_spelling_finds_its_number(demo: Store, spelling: str) -> None:
+    assert demo.routing(Call(spelling)) == Routing("DE", N100, {N100: hosted(N100)})
+
+
+@pytest.mark.parametrize(
+    "spelling", ["+492214710199", "", "office", "+", "1'; DROP TABLE numbers; --", "1" * 500, "\0", "%"]
+)
+def test_what_is_no_number_here_finds_nothing(demo: Store, spelling: str) -> None:
+    assert demo.routing(Call(spelling)) == Routing("DE")
+
+
+OFFICE = User("office", "13", (P1004,))
+RECEPTION = User("reception", "11", (P1001, P1002))
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (outbound("11"), Routing("DE", account=ACME, caller=OFFICE, callee=RECEPTION)),
+        (outbound("13"), Routing("DE", account=ACME, caller=OFFICE, callee=OFFICE)),
+        (outbound("11", user=None), Routing("DE", account=ACME, callee=RECEPTION)),
+        (outbound("14", user="nobody"), Routing("DE", account=ACME)),
+        (outbound("02214710100"), Routing("DE", N100, {N100: hosted(N100)}, ACME, OFFICE)),
+        (outbound("+493023125000"), Routing("DE", account=ACME, caller=OFFICE)),
+        (outbound("11", account="nobody"), Routing("DE")),
+        (outbound("11", account=None), Routing("DE")),
+    ],
+)
+def test_outbound_reads_who_calls_and_whom(demo: Store, call: Call, expected: Routing) -> None:
+    assert demo.routing(call) == expected
+
+
+@pytest.mark.parametrize("text", ["\0", "\udcff", "\uffff", "x" * 100_000, "'", "%s", "\\"])
+def test_text_that_no_database_takes_is_not_found_or_an_error_of_one_line(demo: Store, text: str) -> None:
+    """FreeSWITCH may send anything. Which of the two it is depends on the database."""
+
+    def found_or_lines(call: Call) -> Routing | int:
+        try:
+            return demo.routing(call)
+        except DataError as error:
+            return len(str(error).splitlines())
+
+    assert found_or_lines(outbound(text, user=text)) in (Routing("DE", account=ACME), 1)
+    assert found_or_lines(outbound("11", account=text)) in (Routing("DE"), 1)
+
+
+# --- everything else that tables can hold -----------------------------------------------------------------
+
+EVERYTHING = """
+INSERT INTO accounts (name, country, timezone, domain, status) VALUES
+    ('wien', 'AT', 'Europe/Vienna', 'wien.example', 'trial');
+INSERT INTO numbers (number, account, enabled, is_network_number) VALUES
+    ('+4312345601', 'wien', TRUE, TRUE), ('+4312345602', 'wien', FALSE, FALSE), ('+4312345603', 'wien', TRUE, FALSE);
+INSERT INTO users (account, name) VALUES ('wien', 'empty'), ('wien', 'two');
+INSERT INTO endpoints (account, name, user_name, enabled) VALUES
+    ('wien', 'b', 'two', FALSE), ('wien', 'a', 'two', TRUE), ('wien', '1001', NULL, TRUE);
+INSERT INTO ring_groups (account, name) VALUES ('wien', 'sales'), ('wien', 'nobody');
+INSERT INTO ring_group_members (account, ring_group, position, endpoint) VALUES
+    ('wien', 'sales', 7, 'a'), ('wien', 'sales', 2, '1001'), ('wien', 'sales', 5, 'b');
+INSERT INTO trunks (name, gateway, country, enabled) VALUES ('a1', 'gw-a1', 'AT', TRUE), ('old', 'gw-old', 'CH', FALSE);
+INSERT INTO trunk_routes (account, prefix, position, trunk) VALUES
+    ('wien', '+43', 2, 'old'), ('wien', '+43', 1, 'a1'), ('wien', '+', 1, 'carrier');
+INSERT INTO time_profiles (account, name, timezone, holiday_region) VALUES
+    ('wien', 'office-hours', NULL, 'AT-9'), ('wien', 'elsewhere', 'Asia/Tokyo', NULL);
+INSERT INTO time_profile_ranges (account, time_profile, position,
+    first_weekday, last_weekday, start_time, end_time, first_date, last_date, holidays)
+VALUES
+    ('wien', 'office-hours', 2, 'sat', 'mon', '22:00', '06:00', NULL, NULL, 'except'),
+    ('wien', 'office-hours', 1, NULL, NULL, '12:30', '24:00', '2026-12-24', '2026-12-24', 'only'),
+    ('wien', 'office-hours', 3, 'fri', 'fri', NULL, NULL, '2026-01-01', NULL, 'any');
+INSERT INTO rules (account, number, position, type, mode, ring_s, anonymous, time_profile, enabled) VALUES
+    ('wien', '+4312345601', 10, 'unreachable', 'sequential', 60, FALSE, 'elsewhere', FALSE),
+    ('wien', '+4312345601', 2, 'general', 'parallel', NULL, NULL, 'office-hours', TRUE),
+    ('wien', '+4312345602', 1, 'base', 'parallel', NULL, NULL, NULL, TRUE),
+    ('wien', '+4312345603', 1, 'general', 'parallel', NULL, NULL, NULL, TRUE);
+INSERT INTO rule_callers (number, rule_position, caller) VALUES
+    ('+4312345601', 2, '+4930*'), ('+4312345601', 2, '+43*'), ('+4312345601', 10, '+493023125000');
+INSERT INTO rule_targets (account, number, rule_position, position, ring_group) VALUES
+    ('wien', '+4312345601', 2, 3, 'sales'), ('wien', '+4312345601', 2, 1, 'nobody');
+INSERT INTO rule_targets (account, number, rule_position, position, user_name, enabled) VALUES
+    ('wien', '+4312345601', 2, 2, 'two', FALSE), ('wien', '+4312345601', 2, 10, 'empty', TRUE);
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint, start_s, ring_s) VALUES
+    ('wien', '+4312345601', 2, 4, '1001', 5, 3600);
+INSERT INTO rule_targets (account, number, rule_position, position, external_number, confirm) VALUES
+    ('wien', '+4312345601', 10, 1, '+491713920042', TRUE), ('wien', '+4312345601', 10, 2, '+492214710500', FALSE);
+INSERT INTO rule_targets (account, number, rule_position, position, hosted_number) VALUES
+    ('wien', '+4312345601', 10, 3, '+4312345602'), ('wien', '+4312345602', 1, 1, '+4312345601');
+"""
+"""A second account whose names are those of the first one, in the order in which nothing must come out."""
+
+WIEN = Account(
+    "wien",
+    "AT",
+    "Europe/Vienna",
+    "wien.example",
+    AccountStatus.TRIAL,
+    "+4312345601",
+    (
+        TrunkRoute("+", 1, CARRIER),
+        TrunkRoute("+43", 1, Trunk("a1", "gw-a1", "AT")),
+        TrunkRoute("+43", 2, Trunk("old", "gw-old", "CH", enabled=False)),
+    ),
+)
+A, B, W1001 = (
+    Endpoint("a", "wien.example"),
+    Endpoint("b", "wien.example", enabled=False),
+    Endpoint("1001", "wien.example"),
+)
+WIEN_HOURS = TimeProfile(
+    "office-hours",
+    "Europe/Vienna",
+    "AT-9",
+    (
+        TimeRange(None, time(12, 30), None, date(2026, 12, 24), date(2026, 12, 24), Holidays.ONLY),
+        TimeRange(frozenset({5, 6, 0}), time(22), time(6), None, None, Holidays.EXCEPT),
+        TimeRange(frozenset({4}), None, None, date(2026, 1, 1), None, Holidays.ANY),
+    ),
+)
+W1, W2 = "+4312345601", "+4312345602"
+WIEN_NUMBERS = {
+    W1: HostedNumber(
+        W1,
+        WIEN,
+        (
+            Rule(
+                W1,
+                2,
+                time_profile=WIEN_HOURS,
+                callers=("+43*", "+4930*"),
+                targets=(
+                    Target(1, TargetKind.RING_GROUP, "nobody"),
+                    Target(2, TargetKind.USER, "two", (A, B), enabled=False),
+                    Target(3, TargetKind.RING_GROUP, "sales", (W1001, B, A)),
+                    Target(4, TargetKind.ENDPOINT, "1001", (W1001,), start_s=5, ring_s=3600),
+                    Target(10, TargetKind.USER, "empty"),
+                ),
+            ),
+            Rule(
+                W1,
+                10,
+                RuleType.UNREACHABLE,
+                Mode.SEQUENTIAL,
+                60,
+                anonymous=False,
+                time_profile=TimeProfile("elsewhere", "Asia/Tokyo"),
+                callers=("+493023125000",),
+                targets=(
+                    Target(1, TargetKind.EXTERNAL, "+491713920042", confirm=True),
+                    Target(2, TargetKind.EXTERNAL, N500, confirm=False),
+                    Target(3, TargetKind.HOSTED, W2),
+                ),
+                enabled=False,
+            ),
+        ),
+    ),
+    W2: HostedNumber(
+        W2, WIEN, (Rule(W2, 1, RuleType.BASE, targets=(Target(1, TargetKind.HOSTED, W1),)),), enabled=False
+    ),
+    N500: hosted(N500),
+}
+
+
+@pytest.fixture(scope="session")
+def everything_sql(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "everything.sql"
+    path.write_text(EVERYTHING)
+    return path
+
+
+@pytest.fixture
+def everything(databases: Databases, everything_sql: Path) -> Iterator[Store]:
+    url = databases.shared(DEMO, everything_sql)
+    store = Store(open_database(url), url, "DE")
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("number", [W1, W2])
+def test_all_that_a_number_leads_to_is_read(everything: Store, number: str) -> None:
+    """Also through a number of another account, which is dialled as an external one, and in circles."""
+    assert everything.routing(Call(number)) == Routing("DE", number, WIEN_NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("destination", "trunk", "country", "number"),
+    [
+        ("01 2345603", "a1", "AT", "+4312345603"),
+        ("0221 4710500", "carrier", "DE", N500),
+        ("0221 4710500", "a1", "AT", None),
+        ("0221 4710500", "old", "CH", None),
+        ("0221 4710500", "nobody", "DE", N500),
+        ("0221 4710500", None, "DE", N500),
+    ],
+)
+def test_the_trunk_says_in_which_country_a_number_is_read(
+    everything: Store, destination: str, trunk: str | None, country: str, number: str | None
+) -> None:
+    found = everything.routing(Call(destination, trunk=trunk))
+    assert (found.country, found.dialled) == (country, number)
+
+
+def test_the_default_country_counts_without_a_trunk(everything: Store) -> None:
+    found = replace(everything, default_country="AT").routing(Call("01 2345603"))
+    assert (found.country, found.dialled) == ("AT", "+4312345603")
+
+
+def test_names_of_another_account_are_not_mixed_up(everything: Store) -> None:
+    assert everything.routing(Call(N300)) == Routing("DE", N300, {N300: hosted(N300)})
+
+
+def test_a_user_dials_in_their_own_country(everything: Store) -> None:
+    found = everything.routing(outbound("01 2345603", user="two", account="wien"))
+    assert found == Routing(
+        "AT",
+        "+4312345603",
+        {"+4312345603": HostedNumber("+4312345603", WIEN, (Rule("+4312345603", 1),))},
+        WIEN,
+        User("two", None, (A, B)),
+    )
+
+
+# --- one moment -------------------------------------------------------------------------------------------
+
+
+def test_a_load_in_the_middle_of_a_read_is_not_seen_by_it(
+    changeable_demo: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a rule could name a time profile that has gone, or half of the old phones ring with half of the new."""
+    change = tmp_path / "change.sql"
+    change.write_text(
+        "UPDATE rules SET time_profile = NULL; DELETE FROM time_profile_ranges; DELETE FROM time_profiles;"
+        "DELETE FROM ring_group_members; UPDATE accounts SET timezone = 'UTC';"
+    )
+    once = [change]
+
+    def interrupted(database: Any, query: Any) -> list[tuple[Any, ...]]:
+        found = rows(database, query)
+        if once:
+            other = open_database(changeable_demo.url)
+            script.load(other, changeable_demo.url, [once.pop()])
+        return found
+
+    monkeypatch.setattr("fsroute.store.rows", interrupted)
+    assert changeable_demo.routing(Call(N400)) == Routing("DE", N400, {N400: hosted(N400)})
+    assert not once
+    after = changeable_demo.routing(Call(N400)).numbers[N400]
+    assert (after.account.timezone, [rule.time_profile for rule in after.rules]) == ("UTC", [None, None])
+
+
+def test_threads_read_at_the_same_time(demo: Store) -> None:
+    found: list[Routing] = []
+
+    def read() -> None:
+        found.extend(demo.routing(Call(number)) for number in DEMO_NUMBERS)
+        demo.close()
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in DEMO_NUMBERS:
+        assert found.count(Routing("DE", number, {number: hosted(number)})) == 4
+
+
+# --- when it can not --------------------------------------------------------------------------------------
+
+
+def refused(action: Callable[[], object]) -> str:
+    with pytest.raises(DataError) as caught:
+        action()
+    return str(caught.value)
+
+
+def test_without_tables(database_url: str) -> None:
+    database = open_database(database_url, create=True)
+    store = Store(database, database_url, "DE")
+    told = refused(lambda: store.routing(Call(N100)))
+    missing = "no such table: numbers" if is_sqlite(database) else 'relation "numbers" does not exist'
+    assert told.splitlines()[0].startswith(
+        f"database {database_url}: has no fsroute tables (fsroute init makes them): {missing}"
+    )
+    assert len(told.splitlines()) == 1
+
+
+def test_without_tables_the_version_is_missed(database_url: str) -> None:
+    database = open_database(database_url, create=True)
+    told = refused(lambda: check_version(database, database_url))
+    assert told.startswith(f"database {database_url}: has no fsroute tables (fsroute init makes them): ")
+    assert len(told.splitlines()) == 1
+
+
+def test_tables_of_another_version_are_refused(tables_url: str) -> None:
+    database = open_database(tables_url)
+    with database.connection_context():
+        database.execute_sql("UPDATE schema_version SET version = 2")
+    told = refused(lambda: check_version(database, tables_url))
+    assert told == f"database {tables_url}: has schema version [2], this fsroute needs 1"
+
+
+def test_the_tables_are_locked(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's readers wait only where it is not in WAL mode; PostgreSQL's as long as the URL says."""
+    monkeypatch.setattr("fsroute.database._BUSY_S", 0.1)
+    url = databases.filled(DEMO)
+    locker = open_database(url)
+    sqlite = is_sqlite(locker)
+    with locker.connection_context():
+        if sqlite:
+            locker.execute_sql("PRAGMA journal_mode = DELETE")
+            locker.execute_sql("BEGIN EXCLUSIVE")
+        else:
+            locker.execute_sql("BEGIN")
+            locker.execute_sql("LOCK TABLE numbers")
+            url += "?options=-c%20lock_timeout%3D100"
+        store = Store(open_database(url), url, "DE")
+        told = refused(lambda: store.routing(Call(N100)))
+        locker.execute_sql("ROLLBACK")
+    reason = "database is locked" if sqlite else "canceling statement due to lock timeout"
+    assert told == f"database {url}: {reason}"
+    assert store.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
+    store.close()
+
+
+def test_a_writer_does_not_make_readers_wait(demo: Store) -> None:
+    writer = open_database(demo.url)
+    with writer.connection_context(), writer.atomic() as transaction:
+        writer.execute_sql("DELETE FROM rule_targets")
+        assert demo.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
+        transaction.rollback()
+
+
+def test_sqlite_without_a_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing.db"
+    store = Store(open_database(url), url, "DE")
+    assert refused(lambda: store.routing(Call(N100))) == f"database {url}: no such file (fsroute init makes it)"
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_sqlite_without_a_directory(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/missing.db"
+    told = refused(lambda: is_empty(open_database(url, create=True), url))
+    assert told == f"database {url}: no such directory as {tmp_path}/missing"
+
+
+def test_sqlite_with_a_directory_for_a_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}"
+    assert refused(lambda: is_empty(open_database(url), url)) == f"database {url}: can not be opened"
+
+
+def test_sqlite_with_another_kind_of_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/text.db"
+    (tmp_path / "text.db").write_text("This is no database, however long you look at it. " * 50)
+    assert refused(lambda: is_empty(open_database(url), url)) == f"database {url}: file is not a database"
+
+
+def test_sqlite_files_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "ä %20?mode=memory#'\"&.db"
+    url = f"sqlite:///{path}"
+    script.make_tables(open_database(url, create=True), url)
+    check_version(open_database(url), url)
+    assert sqlite3.connect(path).execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+
+
+def test_postgresql_away(databases: Databases, tmp_path: Path) -> None:
+    if databases.server is not None:
+        url = f"postgresql://fsroute:secret@127.0.0.1:1/{tmp_path.name}"
+        store = Store(open_database(url), url, "DE")
+        told = refused(lambda: store.routing(Call(N100)))
+        assert told.startswith(f"database postgresql://fsroute:***@127.0.0.1:1/{tmp_path.name}: connection failed: ")
+        assert len(told.splitlines()) == 1
+
+
+def test_postgresql_without_the_database(databases: Databases) -> None:
+    if databases.server is not None:
+        url = databases.server.url("nobody-made-it")
+        store = Store(open_database(url), url, "DE")
+        told = refused(lambda: store.routing(Call(N100)))
+        assert told.startswith(f"database {url}: connection failed: ")
+        assert told.endswith('FATAL:  database "nobody-made-it" does not exist')
+
+
+def test_a_connection_that_broke_is_replaced(changeable_demo: Store) -> None:
+    if is_sqlite(changeable_demo.database):
+        return
+    assert changeable_demo.routing(Call(N100)).dialled == N100
+    killer = open_database(changeable_demo.url)
+    with killer.connection_context():
+        killer.execute_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    told = refused(lambda: changeable_demo.routing(Call(N100)))
+    assert (told.startswith(f"database {changeable_demo.url}: "), len(told.splitlines())) == (True, 1)
+    assert changeable_demo.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://joe:hunter2@127.0.0.1:1/calls",
+        "postgres://joe:hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:hunter2%40@127.0.0.1:1/calls",
+        "postgresql://joe:p@hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:hunter2/x@127.0.0.1:1/calls",
+        "postgresql://joe:x/hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:100%hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:x?hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:x:hunter2@127.0.0.1:1/calls",
+        "postgresql://127.0.0.1:1/calls?user=joe&password=hunter2",
+        "postgresql://127.0.0.1:1/calls?password=hunter2&user=joe",
+        "postgresql://127.0.0.1:1/calls?sslpassword=hunter2&user=%zz",
+    ],
+)
+def test_no_password_is_shown(url: str) -> None:
+    pytest.importorskip("psycopg", reason="NOT RUN: what is shown of PostgreSQL's passwords: psycopg is not installed")
+    told = refused(lambda: check_version(open_database(url), url))
+    assert ("hunter2" in told, "***" in told, len(told.splitlines())) == (False, True, 1)
