@@ -8,7 +8,7 @@ account's own.
 from __future__ import annotations
 
 from fsroute import number
-from fsroute.model import Account, Call, CallerId, User
+from fsroute.model import Account, Call, CallerId, Direction, User
 
 _HIDDEN_USERS = frozenset({"", "anonymous", "unavailable", "unknown", "restricted", "private", "withheld", "asserted-id"})
 """From users that carriers and phones send instead of a number (RFC 3323, 4.1.1.3 and what is seen beside it)."""
@@ -23,7 +23,7 @@ def of_caller(call: Call, country: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:
         return CallerId(presented=None, network=None, reason="caller_anonymous")
-    spellings = number.candidates(call.caller, country)
+    spellings = number.candidates(call.caller, country) if call.direction is Direction.INBOUND else ()
     return CallerId(
         presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True
     )

@@ -15,7 +15,7 @@ from fsroute.plan import MAX_LEGS
 
 def problems(database: Database) -> list[str]:
     """One line for each row that can not work; empty if all can."""
-    return [*_places(database), *_holidays(database), *_targets(database), *_stages(database)]
+    return [*_places(database), *_holidays(database), *_base_rules(database), *_targets(database), *_stages(database)]
 
 
 def _places(database: Database) -> Iterator[str]:
@@ -60,6 +60,17 @@ def _holidays(database: Database) -> Iterator[str]:
         for day in days:
             if day is not None and not timeprofile.is_date(day):
                 yield f"time_profile_ranges: {account}, {name}, {position}: {day} is no date"
+
+
+def _base_rules(database: Database) -> Iterator[str]:
+    rule, caller = t.Rule, t.RuleCaller
+    filtered = (
+        caller.select(caller.number, caller.rule_position, caller.caller)
+        .join(rule, on=(rule.number == caller.number) & (rule.position == caller.rule_position))
+        .where(rule.type == "base")
+    )
+    for hosted, position, text in rows(database, filtered):
+        yield f"rule_callers: {hosted}, {position}, {text}: a base rule is for every caller"
 
 
 def _targets(database: Database) -> Iterator[str]:

@@ -5,6 +5,7 @@ Modules that only one command needs are imported in it: `fsroute --help` must no
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -34,7 +35,7 @@ class _Group(click.Group):
                 click.echo(f"fsroute: {line}", err=True)
         except click.UsageError as error:
             _say_usage(error)
-        ctx.exit(2)
+        raise click.exceptions.Exit(2)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:
@@ -43,7 +44,7 @@ class _Group(click.Group):
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             _say_usage(error)
-        ctx.exit(2)
+        raise click.exceptions.Exit(2)
 
 
 def _say_usage(error: click.UsageError) -> None:
@@ -87,6 +88,9 @@ def main() -> None:
 
     Every setting can be given as a flag, as a variable FSROUTE_..., or in the TOML file that --config names.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding can not show becomes a question mark
 
 
 @main.command()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -26,8 +25,6 @@ _MAX_PORT = 65535
 
 _MOST = 1_000_000_000
 """No number means more, and every timer takes so much."""
-
-_MOST_PORT = 65535
 
 
 def _setting(default: Any, meaning: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
@@ -149,8 +146,9 @@ class Settings:
     def profiles(self) -> tuple[str, ...]:
         """Where phones register."""
         names = tuple(name.strip() for name in self.sip_profiles.split(","))
-        if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in names):
-            raise ConfigError(f"sip_profiles = {self.sip_profiles!r}: must be names, separated by commas")
+        # sofia/gateway/... is a gateway, whatever profiles there are.
+        if not all(re.fullmatch(r"(?!gateway\Z)[A-Za-z0-9_.-]{1,64}", name) for name in names):
+            raise ConfigError(f"sip_profiles = {self.sip_profiles!r}: must be names of profiles, separated by commas")
         return names
 
     @property
@@ -166,7 +164,7 @@ def parse_address(name: str, text: str) -> tuple[str, int]:
     """HOST:PORT or [HOST]:PORT. Raises ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > _MAX_PORT:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MAX_PORT:
         raise ConfigError(f"{name} = {text!r}: must be ADDRESS:PORT")
     return host, int(port)
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Stage
-from fsroute.plan import MAX_LEGS
+from fsroute.plan import MAX_LEGS, from_zero
 
 VARIABLE = "fsroute_contacts"
 
@@ -133,4 +133,4 @@ def _stage(legs: list[Leg], reasons: list[Reason]) -> Stage:
     reasons += [
         Reason("leg_limit", leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]
     ]
-    return tuple(legs[:MAX_LEGS])
+    return from_zero(legs[:MAX_LEGS])

@@ -70,7 +70,9 @@ class CallFlow:
             decision = self._with_phones(session, self.decide(call, progress))
             self._tell(log, call, decision, progress, time.perf_counter() - began)
             if decision.plan == NOTHING:
-                progress = Failed(decision.rule.key if decision.rule else None, Outcome.UNREACHABLE)
+                # The caller hears in the end how the phones that did ring ended it.
+                outcome = progress.outcome if progress else Outcome.UNREACHABLE
+                progress = Failed(decision.rule.key if decision.rule else None, outcome)
                 continue
             session.write(answer.commands(call, decision, self.confirmation))
             if not decision.plan.stages:

@@ -6,7 +6,7 @@ its own rule decides, its stages take the target's place. Whatever can not ring 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -273,7 +273,14 @@ class Planner:
         for draft in kept[MAX_LEGS:]:
             self.tell("leg_limit", draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
         kept = kept[:MAX_LEGS]
-        return tuple(replace(draft.leg, confirm=_is_confirmed(draft, beside=len(kept) > 1)) for draft in kept)
+        return from_zero([replace(draft.leg, confirm=_is_confirmed(draft, beside=len(kept) > 1)) for draft in kept])
+
+
+def from_zero(legs: Sequence[Leg]) -> Stage:
+    """The stage with its first leg starting at once. When all that is left starts late, FreeSWITCH does not wait for
+    it either (check_per_channel_timeouts), and nobody would understand the silence."""
+    first = min((leg.start_s for leg in legs), default=0)
+    return tuple(replace(leg, start_s=leg.start_s - first) if first else leg for leg in legs)
 
 
 def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:

@@ -21,11 +21,11 @@ from fsroute.model import (
     Failed,
     Hangup,
     HostedNumber,
-    Leg,
     Outcome,
     Plan,
     Routing,
     Rule,
+    Stage,
     TrunkRoute,
     User,
 )
@@ -147,18 +147,22 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
         return _extension(planner, routing.callee, failed)
     if routing.dialled is not None:
         planner.tell("hosted_here", f"number {routing.dialled}", "is hosted here and stays inside")
+        if routing.numbers[routing.dialled].account != account:
+            # Extensions mean nothing to another account's phones.
+            planner.caller_id = callerid.of_line(account) or planner.caller_id
         return _to_number(planner, failed)
     return _trunk(planner, account, failed)
 
 
 def _emergency(planner: Planner, account: Account, failed: Failed | None) -> Decision:
-    """To any trunk that carries calls, with the line's number, whatever the account's state (TKG section 164)."""
+    """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
+    (TKG section 164)."""
     dialled = "".join(filter(str.isdigit, number.spelled(planner.call.destination) or ""))
     planner.tell("emergency", dialled, "is an emergency number")
     caller_id = callerid.of_line(account, "emergency") or CallerId(None, None, "emergency", as_received=True)
-    trunk = next((route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled), None)
-    leg = planner.leg(trunk, dialled, caller_id, OUTBOUND_RING_S) if trunk else None
-    return _direct(planner, [leg] if leg else [], caller_id, "emergency", failed)
+    trunks = dict.fromkeys(route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled)
+    stages = [(planner.leg(trunk, dialled, caller_id, OUTBOUND_RING_S),) for trunk in trunks]
+    return _direct(planner, stages, caller_id, "emergency", failed)
 
 
 def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
@@ -168,8 +172,8 @@ def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
 
 def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decision:
     planner.tell("extension", f"user {callee.name}", f"has extension {callee.extension}")
-    legs = planner.together(callee.endpoints, PARALLEL_RING_S)
-    return _direct(planner, legs, planner.caller_id, "extension", failed)
+    stage = planner.together(callee.endpoints, PARALLEL_RING_S)
+    return _direct(planner, [stage], planner.caller_id, "extension", failed)
 
 
 def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decision:
@@ -183,19 +187,19 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
         return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
     planner.tell("trunk", spellings[0], "is not hosted here: to the telephone network")
     leg = planner.dial(spellings[0], account, caller_id, OUTBOUND_RING_S)
-    return _direct(planner, [leg] if leg else [], caller_id, "trunk", failed)
+    return _direct(planner, [(leg,)] if leg else [], caller_id, "trunk", failed)
 
 
 def _direct(
-    planner: Planner, legs: Sequence[Leg], caller_id: CallerId, code: str, failed: Failed | None
+    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: Failed | None
 ) -> Decision:
     """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
     if failed is not None:
         cause = failed.cause or END_CAUSES[failed.outcome]
         return _end(planner, None, "call_failed", planner.call.destination, f"ended {failed.outcome}", cause)
-    if not legs:
+    if not any(stages):
         return _end(planner, None, "empty_plan", planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
-    return _decision(planner, None, None, Plan((tuple(legs),)), caller_id, code)
+    return _decision(planner, None, None, Plan(tuple(stages)), caller_id, code)
 
 
 # --- ends -------------------------------------------------------------------------------------------------

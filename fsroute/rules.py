@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from fsroute import number, timeprofile
-from fsroute.model import Call, HostedNumber, Outcome, Reason, Rule, RuleType
+from fsroute.model import Call, Direction, HostedNumber, Outcome, Reason, Rule, RuleType
 
 Tell = Callable[[str, object, str], None]
 """Takes a reason: code, subject, text."""
@@ -75,8 +75,10 @@ def _refusal(rule: Rule, call: Call, country: str, now: datetime) -> Reason | No
 
 
 def _is_caller(rule: Rule, call: Call, country: str) -> bool:
-    if call.anonymous:
-        return False  # a hidden number that the network lets through must not have an effect that the caller can see
+    # A hidden number that the network lets through must not have an effect that the caller can see. And what a phone
+    # of ours sends is an extension, if it is anything: 1001 is not +491001.
+    if call.anonymous or call.direction is Direction.OUTBOUND:
+        return False
     spellings = number.candidates(call.caller, country)
     return any(
         any(e164.startswith(caller[:-1]) for e164 in spellings[:1]) if caller.endswith("*") else caller in spellings

@@ -105,7 +105,12 @@ def start() -> Server:
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
-        "shared_buffers": "16MB",
+        "shared_buffers": "32MB",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "autovacuum": "off",
+        "checkpoint_timeout": "1d",
+        "max_wal_size": "4GB",
     }
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(

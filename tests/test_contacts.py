@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +151,12 @@ def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
 def test_stages_without_a_phone_go_and_the_end_stays() -> None:
     before = decision((leg(P1001),), (leg(MOBILE),), (leg(P1002),), final=Hangup("USER_BUSY"))
     assert resolve(before, {}).plan == Plan(((leg(MOBILE),),), Hangup("USER_BUSY"))
+
+
+def test_when_all_that_is_left_starts_late_the_first_starts_at_once() -> None:
+    late = [replace(leg(MOBILE), start_s=5), replace(leg(TrunkDial("carrier", "+491713920043")), start_s=8)]
+    stage = resolve(decision((leg(P1001), *late)), {}).plan.stages[0]
+    assert [each.start_s for each in stage] == [0, 3]
 
 
 def test_more_phones_than_freeswitch_can_ring_together_are_left_out_with_a_reason() -> None:

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsroute import dialstring, originate
+from fsroute import contacts, dialstring, originate
+from fsroute.contacts import Registered
 from fsroute.database import open_database
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
 from fsroute.model import (
     Call,
     CallerId,
+    ContactDial,
     Direction,
     EndpointDial,
     Failed,
@@ -38,6 +40,22 @@ DEMO = Path(__file__).parents[1] / "scripts" / "demo.sql"
 CALLER = "+493023125001"
 MONDAY_NOON = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 CONFIRMATION = Confirmation()
+
+
+def registered(user: str, *addresses: str) -> tuple[EndpointDial, Registered]:
+    contacts = tuple(ContactDial("internal", address) for address in addresses)
+    return EndpointDial(user, "acme.example"), Registered(contacts)
+
+
+PHONES = dict(
+    [
+        registered("1001", "sip:1001@192.0.2.11:5060", "sip:1001@192.0.2.12:5062;transport=tcp"),
+        registered("1002", "sip:1002@[2001:db8::2]:5060"),
+        registered("1003", "sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr"),
+        registered("1004", "sip:1004@192.0.2.14:5060"),
+    ]
+)
+"""The phones of the demo: 1001 has two, 1002 one with IPv6, 1003 one behind a proxy."""
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +88,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1002@[2001:db8::2]:5060,"
+            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
             "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
             "origination_privacy=screen,sip_cid_type=pid,"
@@ -90,9 +109,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1002@[2001:db8::2]:5060|"
+            "[leg_timeout=10,leg_progress_timeout=10]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
             "origination_privacy=screen,sip_cid_type=pid]"
@@ -104,9 +124,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
-            "${sofia_contact(*/1004@acme.example/[leg_timeout=25,leg_progress_timeout=25])}"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "300, nobody answered": (
@@ -125,7 +146,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         failed("+492214710300", 1, Outcome.BUSY),
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
-            "${sofia_contact(*/1004@acme.example/[leg_timeout=20,leg_progress_timeout=20])}"
+            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "400, in office hours, an anonymous caller": (
@@ -133,12 +154,14 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])},"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])},"
-            "${sofia_contact(*/1004@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous])}"
+            "[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
+            "[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "500": (
@@ -146,8 +169,9 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=25,leg_progress_timeout=25])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=25,leg_progress_timeout=25])}"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1002@[2001:db8::2]:5060"
         ),
     ),
     "500, an anonymous caller: nothing rings": (inbound("+492214710500", anonymous=True), None, ""),
@@ -156,8 +180,8 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=11])}"
+            "[leg_timeout=25,leg_progress_timeout=25,"
+            "origination_caller_id_number=11]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr"
         ),
     ),
     "a mobile, called from inside": (
@@ -187,8 +211,8 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
 
 @pytest.mark.parametrize(("call", "after", "expected"), BRIDGES.values(), ids=BRIDGES.keys())
 def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Failed | None, expected: str) -> None:
-    plan = route(call, demo.routing(call), MONDAY_NOON, after).plan
-    assert dialstring.bridge(plan, CONFIRMATION) == expected
+    decision = contacts.resolve(route(call, demo.routing(call), MONDAY_NOON, after), PHONES)
+    assert dialstring.bridge(decision.plan, CONFIRMATION) == expected
 
 
 # --- refusals ---------------------------------------------------------------------------------------------
@@ -196,11 +220,16 @@ def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Fail
 RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
 OWN = CallerId("+492214710100", "+492214710100", "own_number")
 PHONE = Leg("endpoint 1001", EndpointDial("1001", "acme.example"), RECEIVED)
+CONTACT = replace(PHONE, dial=ContactDial("internal", "sip:1001@192.0.2.11:5060"))
 MOBILE = Leg("external +491713920042", TrunkDial("carrier", "+491713920042"), OWN, hops=1)
 
 
 def phone(user: str = "1001", domain: str = "acme.example", shown: CallerId = RECEIVED) -> Leg:
     return replace(PHONE, dial=EndpointDial(user, domain), caller_id=shown)
+
+
+def contact(address: str = "sip:1001@192.0.2.11:5060", profile: str = "internal", shown: CallerId = RECEIVED) -> Leg:
+    return replace(PHONE, dial=ContactDial(profile, address), caller_id=shown)
 
 
 def mobile(gateway: str = "carrier", number: str = "+491713920042", shown: CallerId = OWN) -> Leg:
@@ -223,6 +252,33 @@ REFUSED: dict[str, tuple[Leg, str]] = {
     "a domain that is a list": (
         phone(domain="a,b"),
         "endpoint 1001: domain: 'a,b' does not fit into a dial string",
+    ),
+    "a contact that adds a leg": (
+        contact("sip:1001@192.0.2.11;x=a,sofia/gateway/carrier/1900"),
+        (
+            "endpoint 1001: contact: 'sip:1001@192.0.2.11;x=a,sofia/gateway/carrier/1900' does not fit into a dial "
+            "string"
+        ),
+    ),
+    "a contact with a variable": (
+        contact("sip:1001@192.0.2.11;x=${system(x)}"),
+        "endpoint 1001: contact: 'sip:1001@192.0.2.11;x=${system(x)}' does not fit into a dial string",
+    ),
+    "a contact with an open bracket": (
+        contact("sip:1001@[2001:db8::2"),
+        "endpoint 1001: contact: 'sip:1001@[2001:db8::2' does not fit into a dial string",
+    ),
+    "a contact that makes another kind of string of it": (
+        contact("sip:1001@h;x=:_:"),
+        "endpoint 1001: contact: 'sip:1001@h;x=:_:' does not fit into a dial string",
+    ),
+    "a contact that is no SIP address": (
+        contact("error/user_not_registered"),
+        "endpoint 1001: contact: 'error/user_not_registered' does not fit into a dial string",
+    ),
+    "a profile with a slash": (
+        contact(profile="gateway/carrier"),
+        "endpoint 1001: profile: 'gateway/carrier' does not fit into a dial string",
     ),
     "a presented number that is a command": (
         phone(shown=line("${system(x)}", None)),
@@ -261,7 +317,7 @@ REFUSED: dict[str, tuple[Leg, str]] = {
         "external +491713920042: network number: '+492214710100' is not the presented number",
     ),
     "a phone that is asked for a key": (
-        replace(PHONE, confirm=True),
+        replace(CONTACT, confirm=True),
         "endpoint 1001: confirm: only external numbers are asked for a key",
     ),
     "no time to ring": (
@@ -290,7 +346,7 @@ CONFIRMATIONS: dict[str, tuple[tuple[str, str], str]] = {
     "a prompt with a variable": (("1", "${x}"), "confirm prompt: '${x}' does not fit into a dial string"),
     "a prompt that makes another kind of string of it": (
         ("1", "a:_:b"),
-        "confirm prompt: 'a:_:b' has FreeSWITCH's enterprise delimiter in it",
+        "confirm prompt: 'a:_:b' does not fit into a dial string",
     ),
 }
 
@@ -326,7 +382,11 @@ def test_a_plan_without_stages_is_no_string() -> None:
 
 @pytest.mark.parametrize(
     ("leg", "expected"),
-    [(PHONE, "${sofia_contact(*/1001@acme.example)}"), (MOBILE, "sofia/gateway/carrier/+491713920042")],
+    [
+        (PHONE, "user/1001@acme.example"),
+        (CONTACT, "sofia/internal/sip:1001@192.0.2.11:5060"),
+        (MOBILE, "sofia/gateway/carrier/+491713920042"),
+    ],
 )
 def test_what_a_leg_dials_can_be_said_alone(leg: Leg, expected: str) -> None:
     assert dialstring.dial(leg) == expected
@@ -339,7 +399,7 @@ def test_what_a_leg_dials_can_be_said_alone(leg: Leg, expected: str) -> None:
 class Rings:
     """What FreeSWITCH has to know of a leg; what else a leg holds is for people."""
 
-    dial: EndpointDial | TrunkDial
+    dial: EndpointDial | ContactDial | TrunkDial
     start_s: int
     ring_s: int
     shown: str | None
@@ -369,7 +429,7 @@ def meant(plan: Plan, confirmation: Confirmation) -> list[list[Rings]]:
 
 def understood(text: str) -> tuple[dict[str, str], list[list[Rings]]]:
     """What FreeSWITCH makes of a bridge argument: the variables for all, and the legs. Knows no variable but ours."""
-    parsed = originate.parse(originate.expand(text, _no_variable, _sofia_contact))
+    parsed = originate.parse(originate.expand(text, _no_variable, _no_command))
     assert not parsed.enterprise
     return parsed.variables, [[_leg(leg) for leg in group] for group in parsed.groups]
 
@@ -378,12 +438,8 @@ def _no_variable(name: str) -> str:
     raise AssertionError(f"a channel variable was asked for: {name}")
 
 
-def _sofia_contact(name: str, args: str) -> str:
-    """One phone is registered at every address. What follows the second slash stands in front of its contact."""
-    assert name == "sofia_contact"
-    profile, address, prefix = args.split("/", 2)
-    assert profile == "*"
-    return f"{prefix}sofia_contact/{address}"
+def _no_command(name: str, args: str) -> str:
+    raise AssertionError(f"a command was run: {name} {args}")
 
 
 def _leg(leg: ParsedLeg) -> Rings:
@@ -392,24 +448,16 @@ def _leg(leg: ParsedLeg) -> Rings:
     ring_s = variables.pop("leg_timeout")
     assert variables.pop("leg_progress_timeout") == ring_s
     start_s = variables.pop("leg_delay_start", "0")
-    kind, _, rest = leg.endpoint.partition("/")
-    if kind == "sofia_contact":
-        user, _, domain = rest.partition("@")
-        dial: EndpointDial | TrunkDial = EndpointDial(user, domain)
-        hops = None
-        shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
-        if shown == "anonymous":
-            assert variables.pop("origination_caller_id_name") == "Anonymous"
-    else:
-        assert kind == "sofia"
-        assert rest.startswith("gateway/")
-        dial = TrunkDial(*rest.removeprefix("gateway/").split("/", 1))
+    shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
+    dial, hops = _dial(leg.endpoint), None
+    if isinstance(dial, TrunkDial):
         hops = int(variables.pop("sip_h_X-FSRoute-Hops"))
-        shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
         if shown != AS_RECEIVED:
             assert variables.pop("origination_caller_id_name") == "_undef_"
             assert variables.pop("origination_privacy") == "screen"
             assert variables.pop("sip_cid_type") == "pid"
+    elif shown == "anonymous":
+        assert variables.pop("origination_caller_id_name") == "Anonymous"
     confirmation = None
     if "group_confirm_key" in variables:
         confirmation = Confirmation(
@@ -419,6 +467,17 @@ def _leg(leg: ParsedLeg) -> Rings:
         )
     assert not variables
     return Rings(dial, int(start_s), int(ring_s), None if shown == "anonymous" else shown, hops, confirmation)
+
+
+def _dial(text: str) -> EndpointDial | ContactDial | TrunkDial:
+    match text.split("/"):
+        case ["user", address]:
+            return EndpointDial(*address.split("@"))
+        case ["sofia", "gateway", gateway, number]:
+            return TrunkDial(gateway, number)
+        case ["sofia", profile, address]:
+            return ContactDial(profile, address)
+    raise AssertionError(f"something else is dialled: {text}")
 
 
 def _same(plan: Plan, confirmation: Confirmation) -> None:
@@ -447,27 +506,27 @@ _outside = st.one_of(
     st.just(CallerId(None, None, "emergency", as_received=True)),
 )
 _seconds = st.integers(1, 3600)
+_contacts = st.one_of(
+    st.from_regex(r"sips?:[A-Za-z0-9_.!~*+&@;=%-]{0,40}", fullmatch=True),
+    st.from_regex(r"sip:[a-z0-9]{1,8}@\[[0-9a-f:]{2,20}\](:5060)?(;[a-z=]{1,20})?", fullmatch=True),
+    st.just("sip:1001@192.0.2.11:5060;transport=tcp;fs_path=sip%3A192.0.2.1%3Blr"),
+)
 
 
 def _legs(
-    names: st.SearchStrategy[str], domains: st.SearchStrategy[str], numbers: st.SearchStrategy[str]
+    names: st.SearchStrategy[str] = _names,
+    domains: st.SearchStrategy[str] = _domains,
+    numbers: st.SearchStrategy[str] = _numbers,
+    addresses: st.SearchStrategy[str] = _contacts,
 ) -> st.SearchStrategy[Leg]:
     inside = _inside | st.builds(CallerId, numbers, st.none(), st.just("test"))
     outside = _outside | numbers.map(lambda number: CallerId(number, number, "test"))
-    phones = st.builds(
-        Leg, st.just("phone"), st.builds(EndpointDial, names, domains), inside, st.integers(0, 3600), _seconds
+    phones = st.builds(EndpointDial, names, domains) | st.builds(ContactDial, names, addresses)
+    trunks = st.builds(TrunkDial, names, numbers)
+    starts = st.integers(0, 3600)
+    return st.builds(Leg, st.just("phone"), phones, inside, starts, _seconds) | st.builds(
+        Leg, st.just("trunk"), trunks, outside, starts, _seconds, st.booleans(), st.integers(0, 99)
     )
-    trunks = st.builds(
-        Leg,
-        st.just("trunk"),
-        st.builds(TrunkDial, names, numbers),
-        outside,
-        st.integers(0, 3600),
-        _seconds,
-        st.booleans(),
-        st.integers(0, 99),
-    )
-    return phones | trunks
 
 
 def _plans(legs: st.SearchStrategy[Leg]) -> st.SearchStrategy[Plan]:
@@ -483,7 +542,7 @@ _confirmations = st.builds(
 )
 
 
-@given(_plans(_legs(_names, _domains, _numbers)), _confirmations)
+@given(_plans(_legs()), _confirmations)
 def test_freeswitch_understands_every_plan_as_it_is_meant(plan: Plan, confirmation: Confirmation) -> None:
     _same(plan, confirmation)
 
@@ -517,8 +576,11 @@ _PIECES = [
 _hostile = st.lists(st.sampled_from(_PIECES), max_size=4).map("".join) | st.text(max_size=8)
 
 
+_addresses = _hostile | _contacts | st.tuples(_contacts, _hostile).map("".join)
+
+
 @settings(max_examples=300)
-@given(_plans(_legs(_hostile | _names, _hostile | _domains, _hostile | _numbers)))
+@given(_plans(_legs(_hostile | _names, _hostile | _domains, _hostile | _numbers, _addresses)))
 def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
     try:
         dialstring.bridge(plan, CONFIRMATION)
@@ -533,15 +595,17 @@ def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
     [
         lambda text: phone(user=f"10{text}01"),
         lambda text: phone(domain=f"acme{text}example"),
-        lambda text: phone(shown=line(f"+49{text}1", None)),
+        lambda text: contact(f"sip:1001@192.0.2.11{text}5060"),
+        lambda text: contact(profile=f"internal{text}1"),
+        lambda text: contact(shown=line(f"+49{text}1", None)),
         lambda text: mobile(gateway=f"carrier{text}1"),
         lambda text: mobile(number=f"+49{text}1"),
         lambda text: mobile(shown=line(f"+49{text}1", f"+49{text}1")),
     ],
-    ids=["name", "domain", "shown inside", "gateway", "number", "shown outside"],
+    ids=["name", "domain", "contact", "profile", "shown inside", "gateway", "number", "shown outside"],
 )
 def test_no_piece_of_grammar_in_any_field_changes_another_leg(piece: str, place: Callable[[str], Leg]) -> None:
-    plan = Plan(((PHONE, place(piece)), (MOBILE,)))
+    plan = Plan(((CONTACT, place(piece)), (MOBILE,)))
     try:
         dialstring.bridge(plan, CONFIRMATION)
     except DialStringError:
@@ -555,4 +619,4 @@ def test_a_hostile_confirmation_is_refused_or_understood_as_it_is(key: str, prom
         confirmation = Confirmation(key, prompt)
     except DialStringError:
         return
-    _same(Plan(((PHONE, replace(MOBILE, confirm=True)),)), confirmation)
+    _same(Plan(((CONTACT, replace(MOBILE, confirm=True)),)), confirmation)

@@ -51,7 +51,7 @@ RECEIVED = {"presented": CALLER, "network": None, "reason": "caller_received"}
 def phone(name: str, ring_s: int) -> dict[str, Any]:
     return {
         "target": f"endpoint {name}",
-        "dial": f"${{sofia_contact(*/{name}@acme.example)}}",
+        "dial": f"user/{name}@acme.example",
         "start_s": 0,
         "ring_s": ring_s,
         "confirm": False,
@@ -101,9 +101,9 @@ def test_a_parallel_call_as_json(demo: Store) -> None:
         ],
         "bridge": (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=20,leg_progress_timeout=20])},"
+            "[leg_timeout=20,leg_progress_timeout=20]user/1001@acme.example,"
+            "[leg_timeout=20,leg_progress_timeout=20]user/1002@acme.example,"
+            "[leg_timeout=20,leg_progress_timeout=20]user/1003@acme.example,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
             "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
             "origination_privacy=screen,sip_cid_type=pid,"
@@ -141,9 +141,9 @@ def test_a_sequential_call_as_json(demo: Store) -> None:
         ],
         "bridge": (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
+            "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
+            "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
             "origination_privacy=screen,sip_cid_type=pid]"
@@ -208,9 +208,9 @@ def test_a_call_for_people(demo: Store) -> None:
         "bridge",
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "${sofia_contact(*/1001@acme.example/[leg_timeout=15,leg_progress_timeout=15])},"
-            "${sofia_contact(*/1002@acme.example/[leg_timeout=15,leg_progress_timeout=15])}|"
-            "${sofia_contact(*/1003@acme.example/[leg_timeout=10,leg_progress_timeout=10])}|"
+            "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
+            "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
+            "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
             "origination_privacy=screen,sip_cid_type=pid]"

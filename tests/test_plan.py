@@ -170,6 +170,11 @@ ONE_NUMBER: dict[str, tuple[Rule, Plan, list[tuple[str, str]]]] = {
         plan((phone("1001", ring_s=30),)),
         [("no_time_left", "endpoint 1002")],
     ),
+    "parallel: when all that is left starts late, the first starts at once": (
+        rule(PARALLEL, endpoint("1001", start_s=4, ring_s=6), endpoint("1002", start_s=10), ring_s=30),
+        plan((phone("1001", ring_s=6), phone("1002", 6, 20))),
+        [],
+    ),
     "parallel: the last target follows when nobody answers, wherever it stands": (
         rule(PARALLEL, VOICEMAIL, endpoint("1001")),
         plan((phone("1001"),), final=Voicemail("1001", "acme.example")),

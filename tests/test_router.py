@@ -328,6 +328,17 @@ def test_two_numbers_do_not_send_a_caller_round_in_circles() -> None:
     assert asked(*tables, failed=Failed(back.key, Outcome.BUSY)) == ended("USER_BUSY", exhausted(Outcome.BUSY))
 
 
+def test_what_follows_is_taken_from_other_numbers_only_once() -> None:
+    """B's last resort leads to C; when it fails too, C's rule for busy is not for a caller of A any more."""
+    last = rule(9, BASE, target(TargetKind.HOSTED, C), number=B)
+    c_rings, c_busy = rule(1, GENERAL, phones("1004"), number=C), rule(2, BUSY, phones("1005"), number=C)
+    tables = hosted(TO_B), hosted(B_RINGS, last, number=B), hosted(c_rings, c_busy, number=C)
+    assert asked(*tables, failed=Failed(TO_B.key, Outcome.BUSY)) == decided(
+        last, ring("1004"), last_resort(last), matched(c_rings)
+    )
+    assert asked(*tables, failed=Failed(last.key, Outcome.BUSY)) == ended("USER_BUSY", exhausted(Outcome.BUSY))
+
+
 def test_a_rule_of_another_number_that_was_deleted_leads_back_to_the_base_rule() -> None:
     last = rule(9, BASE, CLOSED)
     gone = RuleKey(C, 1)
@@ -401,6 +412,24 @@ def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
     assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
         Plan(((leg,),)), unknown_line, Reason("emergency", "112", "is an emergency number")
     )
+
+
+def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> None:
+    mobiles, second = Trunk("mobiles", "mobiles", "DE"), Trunk("second", "second", "DE")
+    off_ = Trunk("off", "off", "DE", enabled=False)
+    routes = (
+        TrunkRoute("+4917", 1, mobiles),
+        TrunkRoute("+", 2, second),
+        TrunkRoute("+", 3, off_),
+        TrunkRoute("+", 1, CARRIER),
+        TrunkRoute("+49", 1, CARRIER),
+    )
+    decision = route(dialled("112"), outbound(replace(ACME, routes=routes)), NOW)
+    assert [[leg.dial for leg in stage] for stage in decision.plan.stages] == [
+        [TrunkDial("carrier", "112")],
+        [TrunkDial("second", "112")],
+        [TrunkDial("mobiles", "112")],
+    ]
 
 
 def test_an_emergency_call_without_any_trunk_has_no_route() -> None:
@@ -477,6 +506,12 @@ def test_what_follows_follows_a_user_s_call_too() -> None:
     )
 
 
+def test_another_account_s_phones_see_the_line_not_the_extension() -> None:
+    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=A)
+    found = route(dialled(A), outbound(numbers=(hosted(RING, account=other),)), NOW)
+    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {LINE}
+
+
 def test_every_other_number_goes_to_a_trunk_with_the_line_s_number() -> None:
     assert route(dialled("0171 3920042"), outbound(), NOW) == from_user(
         Plan(((trunk_leg(MOBILE, LINE),),)),
@@ -512,7 +547,7 @@ def test_an_unknown_account_makes_no_call() -> None:
         None,
         None,
         Plan(final=Hangup("CALL_REJECTED")),
-        CallerId("+491001", None, "caller_received", as_received=True),
+        CallerId(None, None, "caller_received", as_received=True),
         "account_unknown",
         (Reason("account_unknown", "acme", "is no account here"),),
     )

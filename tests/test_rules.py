@@ -149,6 +149,11 @@ FILTERS: dict[str, tuple[Rule, Call, str]] = {
     "a prefix": (rule(1, callers=("+49171*",)), call(), "rule_matched"),
     "a prefix without plus": (rule(1, callers=("+49171*",)), call("491713920042"), "rule_matched"),
     "a prefix as dialled": (rule(1, callers=("+49171*",)), call("0171 3920042"), "rule_matched"),
+    "a prefix counts for the likeliest meaning only": (
+        rule(1, callers=("+49492*",)),
+        call("492214710100"),
+        "caller_not_listed",
+    ),
     "another prefix": (rule(1, callers=("+49172*",)), call(), "caller_not_listed"),
     "one of several": (rule(1, callers=("+4930*", "+49171*", "+33*")), call(), "rule_matched"),
     "a caller who is no number": (rule(1, callers=("+49*",)), call("alice"), "caller_not_listed"),

@@ -76,6 +76,15 @@ def test_a_plan_of_which_no_phone_is_registered_moves_on_without_ringing(server:
     assert reasons[1] == ["rules_exhausted: +492214710300"]
 
 
+def test_a_follow_up_without_phones_leaves_the_caller_the_outcome_before_it(server: Server) -> None:
+    far = far_end("+492214710300")  # busy, and the busy rule is for the office
+    far.contact = lambda profile, address: (
+        "error/user_not_registered" if address.startswith("1004") else f"sofia/{profile}/sip:{address}"
+    )
+    with server.connect() as sock:
+        assert applications(converse(sock, far).told)[-1] == ("hangup", "USER_BUSY")
+
+
 def test_a_call_is_picked_up_where_another_process_left_it(server: Server) -> None:
     changes = {
         "fsroute_step": "+492214710300/1",

@@ -36,7 +36,9 @@ from fsroute.model import (
     User,
 )
 from fsroute.store import Store
-from tests.postgresql import DEMO, Databases
+from tests.postgresql import DEMO, Databases, Server
+
+WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached: psycopg is not installed"
 
 # --- the demo data, by hand -------------------------------------------------------------------------------
 
@@ -487,22 +489,19 @@ def test_sqlite_files_may_have_any_name(tmp_path: Path) -> None:
     assert sqlite3.connect(path).execute("SELECT version FROM schema_version").fetchall() == [(1,)]
 
 
-def test_postgresql_away(databases: Databases, tmp_path: Path) -> None:
-    if databases.server is not None:
-        url = f"postgresql://fsroute:secret@127.0.0.1:1/{tmp_path.name}"
-        store = Store(open_database(url), url, "DE")
-        told = refused(lambda: store.routing(Call(N100)))
-        assert told.startswith(f"database postgresql://fsroute:***@127.0.0.1:1/{tmp_path.name}: connection failed: ")
-        assert len(told.splitlines()) == 1
+def test_postgresql_away() -> None:
+    pytest.importorskip("psycopg", reason=WITHOUT_PSYCOPG)
+    url = "postgresql://fsroute:secret@127.0.0.1:1/calls"
+    told = refused(lambda: Store(open_database(url), url, "DE").routing(Call(N100)))
+    assert told.startswith("database postgresql://fsroute:***@127.0.0.1:1/calls: connection failed: ")
+    assert len(told.splitlines()) == 1
 
 
-def test_postgresql_without_the_database(databases: Databases) -> None:
-    if databases.server is not None:
-        url = databases.server.url("nobody-made-it")
-        store = Store(open_database(url), url, "DE")
-        told = refused(lambda: store.routing(Call(N100)))
-        assert told.startswith(f"database {url}: connection failed: ")
-        assert told.endswith('FATAL:  database "nobody-made-it" does not exist')
+def test_postgresql_without_the_database(postgresql_server: Server) -> None:
+    url = postgresql_server.url("nobody-made-it")
+    told = refused(lambda: Store(open_database(url), url, "DE").routing(Call(N100)))
+    assert told.startswith(f"database {url}: connection failed: ")
+    assert told.endswith('FATAL:  database "nobody-made-it" does not exist')
 
 
 def test_a_connection_that_broke_is_replaced(changeable_demo: Store) -> None:
@@ -538,6 +537,6 @@ def test_a_connection_that_broke_is_replaced(changeable_demo: Store) -> None:
     ],
 )
 def test_no_password_is_shown(url: str) -> None:
-    pytest.importorskip("psycopg", reason="NOT RUN: what is shown of PostgreSQL's passwords: psycopg is not installed")
+    pytest.importorskip("psycopg", reason=WITHOUT_PSYCOPG)
     told = refused(lambda: check_version(open_database(url), url))
     assert ("hunter2" in told, "***" in told, len(told.splitlines())) == (False, True, 1)

@@ -368,7 +368,7 @@ def test_the_weekday_of_a_night_is_the_one_it_starts_on_when_the_clocks_change()
 _CLOCKS = st.times().map(lambda t: t.replace(second=0, microsecond=0, tzinfo=None))
 _ZONES = st.sampled_from([BERLIN, NEW_YORK, "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo", "UTC"])
 _MOMENTS = st.one_of(
-    st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),
+    st.datetimes(datetime(2000, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bounds without zone
     st.sampled_from([datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)]).flatmap(
         lambda day: st.integers(0, 86_399).map(lambda second: datetime.fromtimestamp(day.timestamp() + second, UTC))
     ),

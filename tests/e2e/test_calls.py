@@ -239,6 +239,21 @@ def test_10_killed_while_phones_ring(
     again.bye()
 
 
+def test_10_an_emergency_call_gets_out_without_fsroute(
+    fsroute: Fsroute, carrier: Carrier, phone: MakePhone
+) -> None:
+    office = phone("1004", Ring())
+    carrier.numbers["112"] = Answer()
+    with_fsroute = office.call("112")
+    with_fsroute.wait_answer()
+    with_fsroute.bye()
+    fsroute.kill()
+    without = office.call("112")
+    without.wait_answer()
+    without.bye()
+    assert [call.number for call in carrier.calls] == ["112", "112"]
+
+
 def test_10_another_fsroute_goes_on_where_the_killed_one_stopped(
     fsroute: Fsroute, switch: Switch, database: str, carrier: Carrier, phone: MakePhone, tmp_path: Path
 ) -> None:
@@ -341,7 +356,7 @@ def test_what_a_phone_registers_adds_no_leg_and_runs_nothing(
         assert not file.exists()
         assert "contact_refused: endpoint 1004" in fsroute.routed()[-1]["reasons"]
     finally:
-        evil.unregister(contact=text)
+        evil.register(0, contact=text)
 
 
 def test_an_unknown_number_ends_with_404_without_ringing(fsroute: Fsroute, carrier: Carrier) -> None:

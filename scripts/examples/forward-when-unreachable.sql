@@ -1,0 +1,29 @@
+-- Forward when no phone is there: the internet connection of the house is down, or the phone has no power.
+--
+-- The workshop rings for 25 seconds. When no phone of it can be reached, a mobile rings instead, for 30 seconds.
+-- The second phone of this number is switched off: a rule of which nothing can ring counts as unreachable too, so with
+-- only that phone the mobile would ring at once.
+--
+--   fsroute explain --to +492214710117
+--   fsroute explain --to +492214710118
+
+INSERT INTO numbers (number, account) VALUES
+    ('+492214710117', 'acme'),
+    ('+492214710118', 'acme');
+
+INSERT INTO endpoints (account, name, enabled) VALUES ('acme', 'old-fax', FALSE);
+
+INSERT INTO rules (account, number, position, type, ring_s) VALUES
+    ('acme', '+492214710117', 1, 'general', 25),
+    ('acme', '+492214710117', 2, 'unreachable', 30),
+    ('acme', '+492214710118', 1, 'general', 25),
+    ('acme', '+492214710118', 2, 'unreachable', 30);
+
+INSERT INTO rule_targets (account, number, rule_position, position, user_name) VALUES
+    ('acme', '+492214710117', 1, 1, 'workshop');
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES
+    ('acme', '+492214710117', 1, 2, 'old-fax'),
+    ('acme', '+492214710118', 1, 1, 'old-fax');
+INSERT INTO rule_targets (account, number, rule_position, position, external_number) VALUES
+    ('acme', '+492214710117', 2, 1, '+491713920046'),
+    ('acme', '+492214710118', 2, 1, '+491713920046');

@@ -1,0 +1,274 @@
+"""Every script in scripts/examples loads over the demo data, and does what its comment says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fsroute import script
+from fsroute.database import open_database
+from fsroute.dialstring import Confirmation
+from fsroute.explain import as_data
+from fsroute.model import Call
+from fsroute.plan import DEFAULT_HOP_LIMIT
+from fsroute.store import Store
+from tests.postgresql import DEMO, Databases
+
+EXAMPLES = DEMO.parent / "examples"
+BERLIN = ZoneInfo("Europe/Berlin")
+MONDAY = "2026-11-23T10:00"
+ANONYMOUS = "anonymous"
+
+RECEPTION_25, OFFICE_25 = "1: 1001 0-25, 1002 0-25", "1004 0-25"
+BUSY, NO_ANSWER, UNREACHABLE = "hangup USER_BUSY", "hangup NO_ANSWER", "hangup SUBSCRIBER_ABSENT"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call to the number that ends in these digits, and what it does.
+
+    Steps are written `RULE: TARGET FROM-TO, ... | ...; FINAL`, in seconds of the stage; a `*` stands for a key press.
+    What follows an outcome is written the same way.
+    """
+
+    example: str
+    number: str
+    does: str
+    at: str = MONDAY
+    caller: str = "+493023125001"
+    busy: str | None = None
+    no_answer: str | None = None
+    unreachable: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.example} {self.number} {self.caller} {self.at}"
+
+
+CASES = [
+    Case(
+        "parallel-with-delays", "110", "1: 1001 0-40, 1002 0-40, 1003 10-40, +491713920042 20-40*", no_answer=NO_ANSWER
+    ),
+    Case("sequential", "111", "1: 1001 0-10 | 1003 0-10 | 1004 0-15", busy=BUSY),
+    Case("ring-group-beside-a-mobile", "112", "1: 1001 0-30, 1004 0-30, +491713920043 0-15*"),
+    Case("user-with-several-phones", "113", "1: weber-app 0-25, weber-desk 0-25"),
+    Case("forward-always", "114", "1: +491713920044 0-45"),
+    Case(
+        "forward-on-busy",
+        "115",
+        "1: 1004 0-20",
+        busy="2: 1003 0-15",
+        no_answer=NO_ANSWER,
+        unreachable=UNREACHABLE,
+    ),
+    Case(
+        "forward-on-no-answer",
+        "116",
+        "1: 1001 0-15, 1002 0-15",
+        busy="3: voicemail 1001@acme.example",
+        no_answer="2: +491713920045 0-30",
+        unreachable="3: voicemail 1001@acme.example",
+    ),
+    Case(
+        "forward-when-unreachable",
+        "117",
+        "1: 1003 0-25",
+        busy=BUSY,
+        no_answer=NO_ANSWER,
+        unreachable="2: +491713920046 0-30",
+    ),
+    Case("forward-when-unreachable", "118", "2: +491713920046 0-30"),
+    Case("own-number-in-place", "121", "1: 1001 0-10, 1002 0-10 | 1003 0-20"),
+    Case("own-number-in-place", "120", "1: 1001 0-30, 1002 0-30, 1003 0-20"),
+    *(
+        Case("times-with-a-lunch-break", "130", does, at)
+        for at, does in {
+            "2026-11-23T07:59:59": "2: announcement fsroute/closed.wav",
+            "2026-11-23T08:00": RECEPTION_25,
+            "2026-11-23T11:59:59": RECEPTION_25,
+            "2026-11-23T12:00": "2: announcement fsroute/closed.wav",
+            "2026-11-23T13:00": RECEPTION_25,
+            "2026-11-26T16:59": RECEPTION_25,
+            "2026-11-27T11:59": RECEPTION_25,
+            "2026-11-27T13:00": "2: announcement fsroute/closed.wav",
+            "2026-11-28T10:00": "2: announcement fsroute/closed.wav",
+        }.items()
+    ),
+    *(
+        Case("times-across-midnight", "131", does, at)
+        for at, does in {
+            "2026-11-23T21:59": f"2{RECEPTION_25[1:]}",
+            "2026-11-23T22:00": "1: 1003 0-25",
+            "2026-11-24T05:59": "1: 1003 0-25",
+            "2026-11-24T06:00": f"2{RECEPTION_25[1:]}",
+            "2026-11-28T03:00": "1: 1003 0-25",
+            "2026-11-28T22:00": f"2{RECEPTION_25[1:]}",
+            "2026-11-23T03:00": f"2{RECEPTION_25[1:]}",
+        }.items()
+    ),
+    *(
+        Case("times-on-weekends", "132", does, at)
+        for at, does in {
+            "2026-11-27T23:59": f"2: {OFFICE_25}",
+            "2026-11-28T00:00": "1: +491713920047 0-25",
+            "2026-11-29T12:00": "1: +491713920047 0-25",
+            "2026-11-30T23:59": "1: +491713920047 0-25",
+            "2026-12-01T00:00": f"2: {OFFICE_25}",
+        }.items()
+    ),
+    *(
+        Case("public-holidays", "133", does, at)
+        for at, does in {
+            "2027-11-01T10:00": "1: voicemail 1004@acme.example",
+            "2027-10-31T10:00": f"2: {OFFICE_25}",
+            "2027-11-02T00:00": f"2: {OFFICE_25}",
+            "2026-12-25T10:00": "1: voicemail 1004@acme.example",
+            "2026-12-27T10:00": f"2: {OFFICE_25}",
+            "2026-12-28T00:00": "1: voicemail 1004@acme.example",
+            "2026-12-30T23:59": "1: voicemail 1004@acme.example",
+            "2026-12-31T00:00": f"2: {OFFICE_25}",
+            "2031-05-22T10:00": "1: voicemail 1004@acme.example",
+        }.items()
+    ),
+    *(
+        Case("callers-vip", "140", does, caller=caller)
+        for caller, does in {
+            "03023125007": f"1: {OFFICE_25}",
+            "+491713920099": f"1: {OFFICE_25}",
+            "+491713920098": f"2{RECEPTION_25[1:]}",
+            "+493023124007": f"2{RECEPTION_25[1:]}",
+            ANONYMOUS: f"2{RECEPTION_25[1:]}",
+        }.items()
+    ),
+    *(
+        Case("callers-blocklist", "141", does, caller=caller)
+        for caller, does in {
+            "03023125666": "1: hangup CALL_REJECTED",
+            "493023125901": "1: hangup CALL_REJECTED",
+            "+493023125667": f"2{RECEPTION_25[1:]}",
+            ANONYMOUS: f"2{RECEPTION_25[1:]}",
+        }.items()
+    ),
+    Case("callers-anonymous", "142", "1: announcement fsroute/show-your-number.wav", caller=ANONYMOUS),
+    Case("callers-anonymous", "142", f"2{RECEPTION_25[1:]}"),
+    Case(
+        "end-in-voicemail",
+        "150",
+        "1: 1004 0-15; voicemail 1004@acme.example",
+        busy="1: voicemail 1004@acme.example",
+        no_answer="1: voicemail 1004@acme.example",
+        unreachable="1: voicemail 1004@acme.example",
+    ),
+    Case("end-with-an-announcement", "151", "1: announcement fsroute/we-have-moved.wav"),
+    Case("end-with-a-cause", "152", "1: hangup NUMBER_CHANGED"),
+    Case(
+        "confirmation-off",
+        "160",
+        "1: 1001 0-30, 1002 0-30, +491713920048 0-30, +491713920049 0-30*",
+        no_answer="2: +491713920050 0-30*",
+    ),
+    Case("two-trunks", "170", "1: +491713920042 0-20 | +493023125001 0-20 | +492214710900 0-20"),
+]
+
+
+def explained(url: str, number: str, at: str = MONDAY, caller: str = "+493023125001") -> dict[str, Any]:
+    store = Store(open_database(url), url, "DE")
+    hidden = caller == ANONYMOUS
+    call = Call(f"+492214710{number}", caller="" if hidden else caller, anonymous=hidden)
+    now = datetime.fromisoformat(at).replace(tzinfo=BERLIN)
+    routing = store.routing(call)
+    store.close()
+    return as_data(call, routing, now, Confirmation(), DEFAULT_HOP_LIMIT)
+
+
+def said(step: dict[str, Any]) -> str:
+    rings = " | ".join(", ".join(map(_leg, stage)) for stage in step["stages"])
+    final = " ".join(step["final"].values()) if step["final"] else ""
+    rule = f"{step['rule']['position']}: " if step["rule"] else ""
+    return rule + "; ".join(part for part in (rings, final) if part)
+
+
+def _leg(leg: dict[str, Any]) -> str:
+    key = "*" if leg["confirm"] else ""
+    return f"{leg['target'].rpartition(' ')[2]} {leg['start_s']}-{leg['start_s'] + leg['ring_s']}{key}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_an_example_does_what_it_says(databases: Databases, case: Case) -> None:
+    data = explained(databases.shared(DEMO, EXAMPLES / f"{case.example}.sql"), case.number, case.at, case.caller)
+    assert said(data) == case.does
+    promised = {"busy": case.busy, "no_answer": case.no_answer, "unreachable": case.unreachable}
+    follow_up = {outcome: said(data["follow_up"][outcome]) for outcome, text in promised.items() if text is not None}
+    assert follow_up == {outcome: text for outcome, text in promised.items() if text is not None}
+
+
+def test_the_mailbox_is_the_end_after_the_mobile_too(databases: Databases) -> None:
+    data = explained(databases.shared(DEMO, EXAMPLES / "forward-on-no-answer.sql"), "116")
+    after = data["follow_up"]["no_answer"]["follow_up"]
+    assert {outcome: said(step) for outcome, step in after.items()} == dict.fromkeys(
+        ("busy", "no_answer", "unreachable"), "3: voicemail 1001@acme.example"
+    )
+
+
+def test_the_mobile_sees_the_number_that_was_dialled(databases: Databases) -> None:
+    data = explained(databases.shared(DEMO, EXAMPLES / "forward-always.sql"), "114")
+    assert data["stages"][0][0]["caller_id"] == {
+        "presented": "+492214710114",
+        "network": "+492214710114",
+        "reason": "own_number",
+    }
+
+
+@pytest.mark.parametrize(
+    ("switched_off", "gateways"),
+    [
+        ("nothing", ["mobile/+491713920042", "mobile/+493023125001", "carrier/+492214710900"]),
+        ("mobile", ["carrier/+491713920042", "carrier/+493023125001", "carrier/+492214710900"]),
+        ("carrier", ["mobile/+491713920042", "mobile/+493023125001"]),
+    ],
+)
+def test_each_call_takes_its_trunk(
+    databases: Databases, tmp_path: Path, switched_off: str, gateways: list[str]
+) -> None:
+    """Also after one of them was switched off. A shorter prefix is a choice too; without any the target is left out."""
+    change = tmp_path / "change.sql"
+    change.write_text(f"UPDATE trunks SET enabled = FALSE WHERE name = '{switched_off}';")  # noqa: S608 - the test's own
+    url = databases.filled(DEMO, EXAMPLES / "two-trunks.sql")
+    script.load(open_database(url), url, [change])
+    dials = [stage[0]["dial"] for stage in explained(url, "170")["stages"]]
+    assert dials == [f"sofia/gateway/{gateway}" for gateway in gateways]
+
+
+def test_the_examples_load_together(databases: Databases) -> None:
+    databases.shared(DEMO, *sorted(EXAMPLES.glob("*.sql")))
+
+
+def test_every_example_is_tested_and_can_be_tried() -> None:
+    """Each opens with what it is for, and names the command that shows it, with a number of its own."""
+    examples = {path.stem: path.read_text(encoding="utf-8") for path in EXAMPLES.iterdir()}
+    assert examples.keys() == {case.example for case in CASES}
+    for name, text in examples.items():
+        comment = text.partition("\n\n")[0].splitlines()
+        assert all(line.startswith("--") for line in comment), name
+        commands = [line for line in comment if line.startswith("--   fsroute explain --to ")]
+        assert commands, name
+        assert {line.split()[4] for line in commands} <= set(
+            re.findall(r"\+492214710[0-9]{3}", text.split("\n\n", 1)[1])
+        ), name
+
+
+def test_examples_call_nobody() -> None:
+    """Only numbers that the Bundesnetzagentur keeps for films, and numbers hosted nowhere else in the examples."""
+    films = re.compile(r"\+492214710[0-9]{3}|\+493023125[0-9]{0,3}|\+491713920[0-9]{3}")
+    hosted: list[str] = []
+    for path in sorted(EXAMPLES.iterdir()):
+        text = path.read_text(encoding="utf-8")
+        numbers = [number for number in re.findall(r"'(\+[0-9]+)\*?'", text) if len(number) > 5]
+        assert [number for number in numbers if not films.fullmatch(number)] == []
+        hosted += re.findall(r"\+[0-9]+", text.partition("INSERT INTO numbers")[2].partition(";")[0])
+    assert (len(hosted), min(hosted), max(hosted)) == (len(set(hosted)), "+492214710110", "+492214710170")

@@ -1,0 +1,474 @@
+"""Loading scripts: all or nothing, on both databases, and what is said of the place where one failed."""
+
+# ruff: noqa: S608 - all SQL here is the tests' own
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsroute import script
+from fsroute.database import is_sqlite, open_database
+from fsroute.errors import DataError
+from fsroute.script import Statement, statements
+from tests.postgresql import Databases
+
+GOOD = "INSERT INTO users (account, name, extension) VALUES ('acme', 'new', '14');\n"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A database with the demo data, and a directory for scripts."""
+
+    url: str
+    directory: Path
+
+    def load(self, *texts: str | bytes) -> int:
+        """Loads scripts called 1.sql, 2.sql, ..."""
+        paths = [self.directory / f"{i}.sql" for i in range(1, len(texts) + 1)]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return script.load(open_database(self.url), self.url, paths)
+
+    def refused(self, *texts: str | bytes) -> str:
+        """Why the scripts are refused, without the directory. Nothing has changed after it."""
+        before = self.dump()
+        with pytest.raises(DataError) as caught:
+            self.load(*texts)
+        assert self.dump() == before
+        return str(caught.value).replace(f"{self.directory}/", "")
+
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        database = open_database(self.url)
+        with database.connection_context():
+            return {table: self.rows(f"SELECT * FROM {table}") for table in database.get_tables()}
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        database = open_database(self.url)
+        with database.connection_context():
+            return sorted(database.execute_sql(query).fetchall(), key=repr)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return is_sqlite(open_database(self.url))
+
+
+@pytest.fixture
+def demo(changeable_demo_url: str, tmp_path: Path) -> Loaded:
+    return Loaded(changeable_demo_url, tmp_path)
+
+
+@pytest.fixture
+def refusing(demo_url: str, tmp_path: Path) -> Loaded:
+    """The shared demo data, which stay as they are because everything is refused."""
+    return Loaded(demo_url, tmp_path)
+
+
+# --- what loads -------------------------------------------------------------------------------------------
+
+
+def test_several_files_are_one_load(demo: Loaded) -> None:
+    endpoint = "INSERT INTO endpoints (account, name, user_name) VALUES ('acme', '1005', 'new');"
+    assert demo.load(GOOD, f"-- the phone\n{endpoint}", "UPDATE users SET extension = '15' WHERE name = 'new';") == 3
+    assert demo.rows("SELECT name, extension FROM users WHERE name = 'new'") == [("new", "15")]
+    assert demo.rows("SELECT name, user_name FROM endpoints WHERE name = '1005'") == [("1005", "new")]
+
+
+def test_text_arrives_as_it_was_written(demo: Loaded) -> None:
+    """Through the driver's placeholders, our cut into statements, and a byte order mark in front."""
+    value = "100 % sure; 'it's' %s %(x)s %% -- no comment /* nor this */ \"quoted\" [a] `b` \\n ü \U0001f600"
+    text = (
+        "\ufeff-- A comment; with 'one quote\n/* and ; another \" */ UPDATE verified_numbers -- here too; yes\n"
+        "SET verified_by = '" + value.replace("'", "''") + "'; ;;\n"
+    )
+    row = "INSERT INTO verified_numbers (account, first_number, last_number, method, state)"
+    assert demo.load(f"{row} VALUES ('acme', '+493023125000', '+493023125000', 'call', 'pending');", text) == 2
+    assert demo.rows("SELECT verified_by FROM verified_numbers") == [(value,)]
+
+
+def test_lines_may_end_as_on_windows(demo: Loaded) -> None:
+    assert demo.load(GOOD.replace("\n", "\r\n") + "-- end\r\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n", " ;\n; ", "-- nothing", "/* nothing; */"])
+def test_a_script_without_statements_is_empty(demo: Loaded, text: str) -> None:
+    assert demo.load(text) == 0
+
+
+def test_a_trigger_has_semicolons_of_its_own(demo: Loaded) -> None:
+    """SQLite only: PostgreSQL's triggers call functions."""
+    if not demo.is_sqlite:
+        return
+    trigger = (
+        "CREATE TRIGGER named AFTER INSERT ON users BEGIN\n"
+        "    UPDATE users SET extension = '99' WHERE name = NEW.name;\n"
+        "    UPDATE users SET extension = CASE WHEN 1 THEN '98' END WHERE name = NEW.name;\n"
+        "END;\n"
+    )
+    assert demo.load(trigger, GOOD) == 2
+    assert demo.rows("SELECT extension FROM users WHERE name = 'new'") == [("98",)]
+
+
+def test_later_statements_see_what_earlier_ones_did(demo: Loaded) -> None:
+    assert demo.load(GOOD + "DELETE FROM users WHERE name = 'new';" + GOOD) == 3
+
+
+# --- what does not: file, line, reason, and nothing has changed --------------------------------------------
+
+
+def test_a_constraint_in_the_middle_of_the_second_file(refusing: Loaded) -> None:
+    number = "\n\nINSERT INTO numbers (number, account)\nVALUES ('+492214710600', 'acme'),\n('0221', 'acme');\n"
+    told = refusing.refused(GOOD, f"-- numbers\nUPDATE users SET extension = NULL;{number}SELECT 1;", GOOD)
+    if refusing.is_sqlite:
+        assert told == "2.sql:4: CHECK constraint failed: number_is_e164"
+    else:
+        assert told == (
+            '2.sql:4: new row for relation "numbers" violates check constraint "number_is_e164"'
+            " DETAIL:  Failing row contains (0221, acme, t, f)."
+        )
+
+
+def test_what_points_nowhere_is_named_with_its_row(refusing: Loaded) -> None:
+    told = refusing.refused(
+        GOOD + "INSERT INTO rule_targets (account, number, rule_position, position, endpoint)\n"
+        "VALUES ('acme', '+492214710200', 1, 4, '1001'), ('acme', '+492214710200', 1, 5, '1009');"
+    )
+    if refusing.is_sqlite:
+        assert told == "1.sql:2: rule_targets: account = acme, endpoint = 1009 points nowhere: no such row in endpoints"
+    else:
+        assert told == (
+            '1.sql:2: insert or update on table "rule_targets" violates foreign key constraint'
+            ' "rule_targets_account_endpoint_fkey"'
+            ' DETAIL:  Key (account, endpoint)=(acme, 1009) is not present in table "endpoints".'
+        )
+
+
+def test_what_is_still_pointed_to_is_named_with_what_points(refusing: Loaded) -> None:
+    told = refusing.refused("DELETE FROM rules WHERE number = '+492214710200';")
+    if refusing.is_sqlite:
+        assert told == (
+            "1.sql:1: rule_targets: account = acme, number = +492214710200, rule_position = 1 points nowhere:"
+            " no such row in rules"
+        )
+    else:
+        assert told == (
+            '1.sql:1: update or delete on table "rules" violates foreign key constraint'
+            ' "rule_targets_account_number_rule_position_fkey" on table "rule_targets"'
+            " DETAIL:  Key (account, number, position)=(acme, +492214710200, 1)"
+            ' is still referenced from table "rule_targets".'
+        )
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ((GOOD, "SELECT 1;\nINSERT INTO users VALUES ('acme', 'x', NULL)"), "2.sql:2: statement without end"),
+        ((GOOD, "INSERT INTO users VALUES ('acme', 'it's', NULL);"), "2.sql:1: statement without end"),
+        ((GOOD, "/* a comment\nwithout an end;\n"), "2.sql:1: statement without end"),
+        ((GOOD, "\n\nINSERT INTO nothing VALUES (1);"), "2.sql:3: "),
+        ((GOOD, "\nINSERT INTO users (account) VALUES ('acme', 'x');"), "2.sql:2: "),
+        ((GOOD, "\n\n\nINSRET INTO users VALUES (1);\n"), "2.sql:4: "),
+        ((GOOD, "UPDATE users SET name = :name;"), "2.sql:1: "),
+        ((GOOD, "UPDATE users SET name = ?;"), "2.sql:1: "),
+        ((GOOD, GOOD), "2.sql:1: "),
+        ((GOOD, b"-- caf\xe9\n"), "2.sql: is not UTF-8 (byte 6)"),
+        ((GOOD, b"-- \xff\xfeS\0E\0L\0"), "2.sql: is not UTF-8 (byte 3)"),
+        ((GOOD, "SELECT 1;\nSELECT '\0';"), "2.sql:2: has a NUL in it"),
+    ],
+)
+def test_a_failure_says_file_line_and_reason(refusing: Loaded, texts: tuple[str | bytes, ...], told: str) -> None:
+    found = refusing.refused(*texts)
+    assert (found[: len(told)], len(found.splitlines())) == (told, 1)
+    assert len(found) > len("2.sql:1: ")
+
+
+def test_a_file_that_is_not_there(refusing: Loaded) -> None:
+    (refusing.directory / "1.sql").write_text(GOOD)
+    for name, reason in {"2.sql": "No such file or directory", ".": "Is a directory"}.items():
+        paths = [refusing.directory / "1.sql", refusing.directory / name]
+        before = refusing.dump()
+        with pytest.raises(DataError) as caught:
+            script.load(open_database(refusing.url), refusing.url, paths)
+        assert (str(caught.value), refusing.dump()) == (f"{paths[1]}: {reason}", before)
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing.db"
+    with pytest.raises(DataError) as caught:
+        script.load(open_database(url), url, [])
+    assert str(caught.value) == f"database {url}: no such file (fsroute init makes it)"
+
+
+FORBIDDEN = [
+    "ABORT",
+    "ANALYZE",
+    "ATTACH '/tmp/other.db' AS other",
+    "BEGIN",
+    "CHECKPOINT",
+    "COMMIT",
+    "COPY users FROM '/etc/passwd'",
+    "DETACH other",
+    "DO 'BEGIN COMMIT'",
+    "END",
+    "LOCK TABLE users",
+    "PRAGMA foreign_keys = OFF",
+    "PREPARE TRANSACTION 'x'",
+    "REINDEX",
+    "RELEASE x",
+    "ROLLBACK",
+    "ROLLBACK TO x",
+    "SAVEPOINT x",
+    "SET session_replication_role = replica",
+    "START TRANSACTION",
+    "VACUUM INTO '/tmp/other.db'",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_what_would_end_the_transaction_is_refused(refusing: Loaded, statement: str) -> None:
+    word = statement.split(maxsplit=1)[0]
+    told = f"{word} can not be loaded: fsroute load is one transaction"
+    assert refusing.refused(f"{GOOD}{statement};") == f"1.sql:2: {told}"
+    assert refusing.refused(f"{GOOD}\n-- x\n  /* ; */ -- y;\n ; {statement.lower()};") == f"1.sql:5: {told}"
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\ufeff \ufeff", "/**/\ufeff", ";\ufeff/* x */"])
+def test_a_byte_order_mark_hides_no_statement(refusing: Loaded, before: str) -> None:
+    """SQLite takes one for a blank, wherever it stands."""
+    told = "1.sql:2: COMMIT can not be loaded: fsroute load is one transaction"
+    assert refusing.refused(f"{GOOD}{before}COMMIT;") == told
+
+
+def test_words_that_only_begin_like_forbidden_ones_load(demo: Loaded) -> None:
+    assert demo.load("CREATE TABLE settings (begin_s INTEGER); INSERT INTO settings (begin_s) VALUES (1);") == 2
+
+
+def test_tables_are_made_whole_or_not_at_all(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "CREATE TABLE a (b TEXT);\nCREATE TABLE c (d TEXT);\nCREATE TABLE a (e TEXT);"
+    monkeypatch.setattr(script, "schema", lambda: text)
+    database = open_database(database_url, create=True)
+    with pytest.raises(DataError) as caught:
+        script.make_tables(database, database_url)
+    reason = "table a already exists" if is_sqlite(database) else 'relation "a" already exists'
+    with database.connection_context():
+        assert (str(caught.value), database.get_tables()) == (f"schema.sql:3: {reason}", [])
+
+
+# --- cutting ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1;", [Statement(1, "SELECT 1;")]),
+        ("\n SELECT\n1;SELECT 2 ;\n", [Statement(2, "SELECT\n1;"), Statement(3, "SELECT 2 ;")]),
+        ("SELECT ';';--;\nSELECT ';;';", [Statement(1, "SELECT ';';"), Statement(2, "SELECT ';;';")]),
+        ("SELECT 'it''s; ' /* ; */ || \";\";", [Statement(1, "SELECT 'it''s; ' /* ; */ || \";\";")]),
+        ("SELECT 1 -- ;\n;", [Statement(1, "SELECT 1 -- ;\n;")]),
+        ("SELECT '\n\n';\nSELECT 2;", [Statement(1, "SELECT '\n\n';"), Statement(4, "SELECT 2;")]),
+        ("/* a\nb */ SELECT 1;", [Statement(2, "SELECT 1;")]),
+    ],
+)
+def test_a_script_is_cut_into_its_statements(text: str, expected: list[Statement]) -> None:
+    assert list(statements(text, Path("x.sql"))) == expected
+
+
+PIECES = st.sampled_from(
+    ["a", "1", " ", "\n", "--", "/*", "*/", "'", "''", '"', ";", "[", "]", "`", "\\", "é", "\ufeff"]
+)
+
+
+@given(st.lists(st.text(min_size=0, max_size=8) | PIECES, max_size=12).map("".join))
+def test_text_in_quotes_never_ends_a_statement(text: str) -> None:
+    quoted = "'" + text.replace("\0", "").replace("\ud800", "").replace("'", "''") + "'"
+    found = list(statements(f"SELECT {quoted}; SELECT 2;", Path("x.sql")))
+    assert [statement.text for statement in found] == [f"SELECT {quoted};", "SELECT 2;"]
+
+
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_nothing_is_lost_between_statements(text: str) -> None:
+    try:
+        found = [statement.text for statement in statements(text, Path("x.sql"))]
+    except DataError as error:
+        assert "statement without end" in str(error)  # noqa: PT017
+        return
+    position = 0
+    for statement in found:
+        position = text.index(statement, position) + len(statement)
+    assert all(statement.endswith(";") for statement in found)
+
+
+def test_long_scripts_are_cut_in_no_time() -> None:
+    text = "-- a number\nINSERT INTO numbers (number, account) VALUES ('+492214710100', 'acme');\n" * 20_000
+    found = list(statements(text, Path("x.sql")))
+    assert (len(found), found[-1].line) == (20_000, 40_000)
+
+
+# --- what constraints can not say --------------------------------------------------------------------------
+
+
+def phones(count: int, user: str = "NULL") -> str:
+    rows = ", ".join(f"('acme', 'p{i}', {user})" for i in range(count))
+    return f"INSERT INTO endpoints (account, name, user_name) VALUES {rows};"
+
+
+def group(count: int) -> str:
+    rows = ", ".join(f"('acme', 'all', {i + 1}, 'p{i}')" for i in range(count))
+    return (
+        "INSERT INTO ring_groups (account, name) VALUES ('acme', 'all');"
+        f"INSERT INTO ring_group_members (account, ring_group, position, endpoint) VALUES {rows};"
+    )
+
+
+def rule(mode: str, *targets: str) -> str:
+    rows = "".join(
+        f"INSERT INTO rule_targets (account, number, rule_position, position, {target.partition(' ')[0]})"
+        f" VALUES ('acme', '+492214710600', 1, {position}, {target.partition(' ')[2]});"
+        for position, target in enumerate(targets, 1)
+    )
+    return (
+        "INSERT INTO numbers (number, account) VALUES ('+492214710600', 'acme');"
+        f"INSERT INTO rules (account, number, position, mode) VALUES ('acme', '+492214710600', 1, '{mode}');{rows}"
+    )
+
+
+GROUP, USER, MOBILE = "ring_group 'all'", "user_name 'many'", "external_number '+491713920042'"
+MANY = "INSERT INTO users (account, name) VALUES ('acme', 'many');"
+
+TOO_MANY = {
+    "a group and another": (phones(128) + group(128) + rule("parallel", GROUP, MOBILE), 129),
+    "a group and a user": (phones(127) + group(127) + rule("parallel", GROUP, "user_name 'reception'"), 129),
+    "a user": (MANY + phones(129, "'many'") + rule("parallel", USER), 129),
+    "a user, one after another": (MANY + phones(129, "'many'") + rule("sequential", MOBILE, USER), 129),
+    "a user and a group": (MANY + phones(65, "'many'") + group(65) + rule("parallel", USER, GROUP), 130),
+}
+
+
+@pytest.mark.parametrize(("text", "legs"), TOO_MANY.values(), ids=TOO_MANY.keys())
+def test_more_than_128_legs_together_are_refused(refusing: Loaded, text: str, legs: int) -> None:
+    assert refusing.refused(text) == f"rules: +492214710600, 1: rings {legs} legs together, FreeSWITCH can 128"
+
+
+JUST_ENOUGH = {
+    "a group": phones(128) + group(128) + rule("parallel", GROUP),
+    "a group and others, one after another": phones(128) + group(128) + rule("sequential", GROUP, MOBILE, GROUP),
+    "a user": MANY + phones(128, "'many'") + rule("parallel", USER),
+    "a user, and what does not ring": MANY + phones(128, "'many'") + rule("parallel", USER, "voicemail '1001'"),
+    "128 targets": phones(128) + rule("parallel", *(f"endpoint 'p{i}'" for i in range(128))),
+    "a target too many that is switched off": phones(128)
+    + group(128)
+    + rule("parallel", GROUP, MOBILE)
+    + "UPDATE rule_targets SET enabled = FALSE WHERE number = '+492214710600' AND position = 2;",
+}
+
+
+@pytest.mark.parametrize("text", JUST_ENOUGH.values(), ids=JUST_ENOUGH.keys())
+def test_128_legs_together_load(demo: Loaded, text: str) -> None:
+    assert demo.load(text) > 0
+
+
+def test_a_base_rule_for_some_callers_is_refused(refusing: Loaded) -> None:
+    text = "INSERT INTO rule_callers (number, rule_position, caller) VALUES ('+492214710100', 9, '+4930*');"
+    assert refusing.refused(text) == "rule_callers: +492214710100, 9, +4930*: a base rule is for every caller"
+
+
+PROFILE = "INSERT INTO time_profiles (account, name, timezone, holiday_region) VALUES ('acme', 't', {}, {});"
+RANGE = "INSERT INTO time_profile_ranges (account, time_profile, position, {}) VALUES ('acme', 't', 1, {});"
+NO_HOLIDAYS = PROFILE.format("NULL", "NULL")
+
+CHECKED = [
+    (
+        "UPDATE rule_targets SET start_s = 5 WHERE number = '+492214710200' AND position = 2;",
+        "rule_targets: +492214710200, 1, 2: start_s = 5, but the rule is sequential",
+        "UPDATE rule_targets SET start_s = 5 WHERE number = '+492214710100' AND rule_position = 1 AND position = 2;",
+    ),
+    (
+        "UPDATE accounts SET country = 'XX';",
+        "accounts: acme: country XX has no numbering plan",
+        "UPDATE accounts SET country = 'CH';",
+    ),
+    (
+        "UPDATE trunks SET country = 'UK';",
+        "trunks: carrier: country UK has no numbering plan",
+        "UPDATE trunks SET country = 'GB';",
+    ),
+    (
+        "UPDATE accounts SET timezone = 'Europe/Cologne';",
+        "accounts: acme: Europe/Cologne is no time zone",
+        "UPDATE accounts SET timezone = 'Europe/Busingen';",
+    ),
+    (
+        PROFILE.format("'CET/Berlin'", "NULL"),
+        "time_profiles: acme, t: CET/Berlin is no time zone",
+        PROFILE.format("'CET'", "NULL"),
+    ),
+    (
+        PROFILE.format("NULL", "'DE-XX'"),
+        "time_profiles: acme, t: no calendar of public holidays for DE-XX",
+        PROFILE.format("NULL", "'DE-NW'"),
+    ),
+    (
+        PROFILE.format("NULL", "'XX'"),
+        "time_profiles: acme, t: no calendar of public holidays for XX",
+        PROFILE.format("NULL", "'DE'"),
+    ),
+    (
+        NO_HOLIDAYS + RANGE.format("holidays", "'only'"),
+        "time_profile_ranges: acme, t, 1: holidays = only, but the profile has no holiday_region",
+        PROFILE.format("NULL", "'DE'") + RANGE.format("holidays", "'only'"),
+    ),
+    (
+        NO_HOLIDAYS + RANGE.format("holidays", "'except'"),
+        "time_profile_ranges: acme, t, 1: holidays = except, but the profile has no holiday_region",
+        NO_HOLIDAYS + RANGE.format("holidays", "'any'"),
+    ),
+    (
+        NO_HOLIDAYS + RANGE.format("first_date", "'2026-02-29'"),
+        "time_profile_ranges: acme, t, 1: 2026-02-29 is no date",
+        NO_HOLIDAYS + RANGE.format("first_date", "'2028-02-29'"),
+    ),
+    (
+        NO_HOLIDAYS + RANGE.format("last_date", "'2026-11-31'"),
+        "time_profile_ranges: acme, t, 1: 2026-11-31 is no date",
+        NO_HOLIDAYS + RANGE.format("last_date", "'2026-11-30'"),
+    ),
+    (
+        NO_HOLIDAYS + RANGE.format("first_date", "'0000-01-01'"),
+        "time_profile_ranges: acme, t, 1: 0000-01-01 is no date",
+        NO_HOLIDAYS + RANGE.format("first_date", "'0001-01-01'"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("refused", "told", "accepted"), CHECKED)
+def test_what_constraints_can_not_say_is_checked(refusing: Loaded, refused: str, told: str, accepted: str) -> None:
+    assert accepted
+    assert refusing.refused(GOOD, refused) == told
+
+
+@pytest.mark.parametrize("accepted", [case[2] for case in CHECKED])
+def test_the_nearest_that_works_is_loaded(demo: Loaded, accepted: str) -> None:
+    assert demo.load(accepted) > 0
+
+
+def test_all_that_can_not_work_is_told_at_once(refusing: Loaded) -> None:
+    told = refusing.refused(
+        "UPDATE accounts SET country = 'XX', timezone = 'Mars';", "UPDATE trunks SET country = 'XX';"
+    )
+    assert told.splitlines() == [
+        "accounts: acme: country XX has no numbering plan",
+        "accounts: acme: Mars is no time zone",
+        "trunks: carrier: country XX has no numbering plan",
+    ]
+
+
+def test_what_was_wrong_before_can_be_put_right(databases: Databases, tmp_path: Path) -> None:
+    """The check is of the tables as they are after a load, not of what it changed."""
+    demo = Loaded(databases.filled(), tmp_path)
+    wrong = "INSERT INTO accounts (name, country, timezone, domain) VALUES ('a', 'XX', 'UTC', 'a.example');"
+    assert demo.refused(wrong) == "accounts: a: country XX has no numbering plan"
+    assert demo.load(wrong, "UPDATE accounts SET country = 'DE';") == 2
