@@ -163,4 +163,3 @@ def _answered(application: str, argument: str) -> bytes:
         + frames.execute(application, argument)
         + frames.hangup("NORMAL_CLEARING")
     )
-

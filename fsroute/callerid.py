@@ -24,9 +24,7 @@ def of_caller(call: Call, country: str) -> CallerId:
     if call.anonymous:
         return CallerId(presented=None, network=None, reason="caller_anonymous")
     spellings = number.candidates(call.caller, country) if call.direction is Direction.INBOUND else ()
-    return CallerId(
-        presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True
-    )
+    return CallerId(presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True)
 
 
 def of_extension(caller: User | None, received: CallerId) -> CallerId:

@@ -103,9 +103,7 @@ def _stages(database: Database) -> Iterator[str]:
     sums = (
         target.select(target.number, target.rule_position, t.Rule.mode, fn.SUM(legs), fn.MAX(legs))
         .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))
-        .left_outer_join(
-            members, on=(members.c.account == target.account) & (members.c.ring_group == target.ring_group)
-        )
+        .left_outer_join(members, on=(members.c.account == target.account) & (members.c.ring_group == target.ring_group))
         .left_outer_join(phones, on=(phones.c.account == target.account) & (phones.c.user_name == target.user_name))
         .where(target.enabled & ringing)
         .group_by(target.number, target.rule_position, t.Rule.mode)

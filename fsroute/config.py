@@ -194,9 +194,7 @@ def items() -> tuple[Item, ...]:
     )
 
 
-def load_settings(
-    flags: Mapping[str, str | None], environment: Mapping[str, str], config: str | None = None
-) -> Settings:
+def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str], config: str | None = None) -> Settings:
     """Settings from flags, else environment, else the TOML file, else defaults. Raises ConfigError."""
     known = {item.name for item in items()}
     values: dict[str, Any] = {}

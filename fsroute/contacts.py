@@ -72,9 +72,7 @@ def question(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) 
     )
 
 
-def read(
-    text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str
-) -> dict[EndpointDial, Registered]:
+def read(text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> dict[EndpointDial, Registered]:
     """The answer to `question`. Endpoints that it does not speak of have no phones."""
     answers = text.split(mark)[1:]
     found: dict[EndpointDial, Registered] = {}
@@ -130,7 +128,5 @@ def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: li
 
 
 def _stage(legs: list[Leg], reasons: list[Reason]) -> Stage:
-    reasons += [
-        Reason("leg_limit", leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]
-    ]
+    reasons += [Reason("leg_limit", leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]]
     return from_zero(legs[:MAX_LEGS])

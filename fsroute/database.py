@@ -101,7 +101,9 @@ def check_version(database: Database, url: str) -> None:
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
     if versions != [SCHEMA_VERSION]:
-        raise DataError(f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}")
+        raise DataError(
+            f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}"
+        )
 
 
 def schema() -> str:

@@ -33,9 +33,7 @@ _ENTERPRISE = ":_:"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}\Z")
-_CONTACT = re.compile(
-    r"sips?:[A-Za-z0-9_.!~*+&@;=%:-]{0,900}(?:\[[0-9A-Fa-f:.]{2,45}\][A-Za-z0-9_.!~*+&@;=%:-]{0,900})?\Z"
-)
+_CONTACT = re.compile(r"sips?:[A-Za-z0-9_.!~*+&@;=%:-]{0,900}(?:\[[0-9A-Fa-f:.]{2,45}\][A-Za-z0-9_.!~*+&@;=%:-]{0,900})?\Z")
 """A second fence: contacts.py has looked at the parts. Brackets only in a pair around an IPv6 address, nothing that ends
 a leg or a variable."""
 

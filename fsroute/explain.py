@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 30
 
 
-def as_data(
-    call: Call, routing: Routing, now: datetime, confirmation: Confirmation, hop_limit: int
-) -> dict[str, Any]:
+def as_data(call: Call, routing: Routing, now: datetime, confirmation: Confirmation, hop_limit: int) -> dict[str, Any]:
     """The decision of a call as JSON holds it. `follow_up` has, for each outcome, what comes next, in the same form.
 
     Raises DialStringError.
@@ -179,9 +177,7 @@ def _headline(data: dict[str, Any]) -> str:
 def _said(step: dict[str, Any]) -> str:
     """One step of a call in a few words."""
     rule = f"rule {step['rule']['position']} ({step['rule']['type']})" if step["rule"] else "no rule"
-    rings = " | ".join(
-        ", ".join(f"{leg['target']} {leg['ring_s']} s" for leg in stage) for stage in step["stages"]
-    )
+    rings = " | ".join(", ".join(f"{leg['target']} {leg['ring_s']} s" for leg in stage) for stage in step["stages"])
     end = " ".join(step["final"].values()) if step["final"] else ""
     return f"{rule}: " + " then ".join(part for part in (rings, end) if part)
 

@@ -72,8 +72,10 @@ class _Drafts:
 
 @dataclass(slots=True)
 class Planner:
-    """Expands the rules of one call; phones see `caller_id`. Collects the reasons, and in `expanded` the numbers of the last plan, each with
-    the rule that it was expanded by."""
+    """Expands the rules of one call; phones see `caller_id`.
+
+    Collects the reasons, and in `expanded` the numbers of the last plan, each with the rule that it was expanded by.
+    """
 
     call: Call
     routing: Routing
@@ -240,9 +242,7 @@ class Planner:
                 self.expanded[hosted.number] = rule
                 return self._within(target, drafts, ring_s)
             self.tell("empty_plan", rule, "nothing of it can ring")
-            rule = rules.next_rule(
-                hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.tell
-            )
+            rule = rules.next_rule(hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.tell)
         return _Drafts()
 
     def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:

@@ -190,9 +190,7 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
     return _direct(planner, [(leg,)] if leg else [], caller_id, "trunk", failed)
 
 
-def _direct(
-    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: Failed | None
-) -> Decision:
+def _direct(planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: Failed | None) -> Decision:
     """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
     if failed is not None:
         cause = failed.cause or END_CAUSES[failed.outcome]
@@ -205,9 +203,7 @@ def _direct(
 # --- ends -------------------------------------------------------------------------------------------------
 
 
-def _end(
-    planner: Planner, hosted: HostedNumber | None, code: str, subject: str, text: str, cause: str
-) -> Decision:
+def _end(planner: Planner, hosted: HostedNumber | None, code: str, subject: str, text: str, cause: str) -> Decision:
     planner.tell(code, subject, text)
     return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
 

@@ -34,9 +34,7 @@ def next_rule(
     return base_rule(hosted, tell)
 
 
-def _first(
-    rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, tell: Tell
-) -> Rule | None:
+def _first(rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
     for rule in rules:
         if rule.type is type_ and (refusal := _refusal(rule, call, country, now)) is None:
             tell("rule_matched", rule, "applies")

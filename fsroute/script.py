@@ -57,15 +57,15 @@ def load(database: Database, url: str, paths: Iterable[Path]) -> int:
     """
     scripts = [(path, list(statements(_read(path), path))) for path in paths]
     try:
-        with database.connection_context():
-            # A write lock from the start: another load that began to write in between would make this one fail late.
-            with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
-                for path, script in scripts:
-                    for statement in script:
-                        _run(database, path, statement)
-                found = problems(database)
-                if found:
-                    raise DataError("\n".join(found))
+        # A write lock from the start: another load that began to write in between would make this one fail late.
+        transaction = database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic()
+        with database.connection_context(), transaction:
+            for path, script in scripts:
+                for statement in script:
+                    _run(database, path, statement)
+            found = problems(database)
+            if found:
+                raise DataError("\n".join(found))
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
     return sum(len(script) for _, script in scripts)
@@ -149,8 +149,7 @@ def _dangling_row(database: Database, table: str, row: int, parent: str, key: in
     keys = database.execute_sql(f'PRAGMA foreign_key_list("{table}")').fetchall()
     columns = [str(column[3]) for column in sorted(keys, key=lambda column: column[1]) if column[0] == key]
     selected = ", ".join(f'"{column}"' for column in columns)
-    values: tuple[Any, ...] = database.execute_sql(
-        f'SELECT {selected} FROM "{table}" WHERE rowid = ?', (row,)  # noqa: S608 - names come from the schema
-    ).fetchone()
+    query = f'SELECT {selected} FROM "{table}" WHERE rowid = ?'  # noqa: S608 - names come from the schema
+    values: tuple[Any, ...] = database.execute_sql(query, (row,)).fetchone()
     pairs = ", ".join(f"{column} = {value}" for column, value in zip(columns, values, strict=True))
     return f"{table}: {pairs} points nowhere: no such row in {parent}"

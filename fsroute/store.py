@@ -97,8 +97,7 @@ class _Read:
             return Routing(default_country)
         users = self._rows(
             t.User.select(t.User.name, t.User.extension).where(
-                (t.User.account == account.name)
-                & ((t.User.name == call.user) | (t.User.extension == call.destination))
+                (t.User.account == account.name) & ((t.User.name == call.user) | (t.User.extension == call.destination))
             )
         )
         phones = self._phones_of_users((account.name, name) for name, _ in users)
@@ -225,9 +224,7 @@ class _Read:
         by_account = _by_account(named)
         found: dict[_Named, tuple[Endpoint, ...]] = {}
         for account, names in by_account.items():
-            rows = self._rows(
-                _endpoints().where((t.Endpoint.account == account) & t.Endpoint.name.in_(names))
-            )
+            rows = self._rows(_endpoints().where((t.Endpoint.account == account) & t.Endpoint.name.in_(names)))
             found |= {(account, name): (Endpoint(name, domain, enabled),) for _, name, domain, enabled in rows}
         return found
 
@@ -284,13 +281,11 @@ class _Read:
             )
         )
         return {
-            name: Account(
-                name, country, timezone, domain, AccountStatus(status), network.get(name), tuple(routes[name])
-            )
+            name: Account(name, country, timezone, domain, AccountStatus(status), network.get(name), tuple(routes[name]))
             for name, country, timezone, domain, status in self._rows(
-                account.select(
-                    account.name, account.country, account.timezone, account.domain, account.status
-                ).where(account.name.in_(selected))
+                account.select(account.name, account.country, account.timezone, account.domain, account.status).where(
+                    account.name.in_(selected)
+                )
             )
         }
 

@@ -212,4 +212,3 @@ MODELS: tuple[type[Model], ...] = (
 
 SCHEMA_VERSION = 1
 """The version of schema.sql that this fsroute works with."""
-

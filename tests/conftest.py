@@ -21,9 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-freeswitch", action="store_true", help="fail instead of skipping where no FreeSWITCH is found"
     )
-    parser.addoption(
-        "--record", action="store_true", help="write tests/recordings/ anew instead of comparing with them"
-    )
+    parser.addoption("--record", action="store_true", help="write tests/recordings/ anew instead of comparing with them")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

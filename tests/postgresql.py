@@ -178,20 +178,25 @@ class Databases:
         return self._create(None)
 
     def filled(self, *scripts: Path) -> str:
-        """The URL of a database with tables in which the scripts were loaded."""
+        """The URL of a database with tables in which the scripts were loaded, one after another."""
         if scripts not in self._templates:
-            url = self.empty()
-            database = open_database(url, create=True)
-            script.make_tables(database, url)
-            script.load(database, url, scripts)
-            self._templates[scripts] = url
+            self._templates[scripts] = self._made(scripts)
         return self._create(self._templates[scripts])
 
     def shared(self, *scripts: Path) -> str:
         """The same, for tests that only read: it is always the same database."""
         if scripts not in self._shared:
-            self._shared[scripts] = self.filled(*scripts)
+            self._shared[scripts] = self._made(scripts)
         return self._shared[scripts]
+
+    def _made(self, scripts: tuple[Path, ...]) -> str:
+        if not scripts:
+            url = self.empty()
+            script.make_tables(open_database(url, create=True), url)
+        else:
+            url = self.filled(*scripts[:-1])
+            script.load(open_database(url), url, scripts[-1:])
+        return url
 
     def _create(self, template: str | None) -> str:
         name = next(self._names)

@@ -402,9 +402,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[" ".join(case[0]) for case in REFUSED])
-def test_bad_input_is_refused_in_one_line(
-    fsroute: Fsroute, demo_sqlite_url: str, arguments: list[str], told: str
-) -> None:
+def test_bad_input_is_refused_in_one_line(fsroute: Fsroute, demo_sqlite_url: str, arguments: list[str], told: str) -> None:
     found = fsroute.refused(*(demo_sqlite_url if argument == "DEMO" else argument for argument in arguments))
     assert told.replace("PROGRAM", "python -m fsroute") in found
 

@@ -102,9 +102,7 @@ def test_every_setting_can_be_given_in_three_ways(tmp_path: Path, name: str) -> 
 def test_an_unknown_setting_is_an_error_wherever_it_stands(tmp_path: Path) -> None:
     config = toml(tmp_path, "decison_ms = 400\n")
     assert refused(config=config) == f"{config}: unknown setting decison_ms"
-    assert refused(environment={"FSROUTE_DECISON_MS": "400"}) == (
-        "unknown setting FSROUTE_DECISON_MS in the environment"
-    )
+    assert refused(environment={"FSROUTE_DECISON_MS": "400"}) == ("unknown setting FSROUTE_DECISON_MS in the environment")
     table = toml(tmp_path, "[fsroute]\ndb = 'sqlite:///x'\n")
     assert refused(config=table) == f"{table}: unknown setting fsroute"
 

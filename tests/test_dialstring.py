@@ -255,10 +255,7 @@ REFUSED: dict[str, tuple[Leg, str]] = {
     ),
     "a contact that adds a leg": (
         contact("sip:1001@192.0.2.11;x=a,sofia/gateway/carrier/1900"),
-        (
-            "endpoint 1001: contact: 'sip:1001@192.0.2.11;x=a,sofia/gateway/carrier/1900' does not fit into a dial "
-            "string"
-        ),
+        ("endpoint 1001: contact: 'sip:1001@192.0.2.11;x=a,sofia/gateway/carrier/1900' does not fit into a dial string"),
     ),
     "a contact with a variable": (
         contact("sip:1001@192.0.2.11;x=${system(x)}"),

@@ -51,9 +51,7 @@ class Case:
 
 
 CASES = [
-    Case(
-        "parallel-with-delays", "110", "1: 1001 0-40, 1002 0-40, 1003 10-40, +491713920042 20-40*", no_answer=NO_ANSWER
-    ),
+    Case("parallel-with-delays", "110", "1: 1001 0-40, 1002 0-40, 1003 10-40, +491713920042 20-40*", no_answer=NO_ANSWER),
     Case("sequential", "111", "1: 1001 0-10 | 1003 0-10 | 1004 0-15", busy=BUSY),
     Case("ring-group-beside-a-mobile", "112", "1: 1001 0-30, 1004 0-30, +491713920043 0-15*"),
     Case("user-with-several-phones", "113", "1: weber-app 0-25, weber-desk 0-25"),
@@ -232,9 +230,7 @@ def test_the_mobile_sees_the_number_that_was_dialled(databases: Databases) -> No
         ("carrier", ["mobile/+491713920042", "mobile/+493023125001"]),
     ],
 )
-def test_each_call_takes_its_trunk(
-    databases: Databases, tmp_path: Path, switched_off: str, gateways: list[str]
-) -> None:
+def test_each_call_takes_its_trunk(databases: Databases, tmp_path: Path, switched_off: str, gateways: list[str]) -> None:
     """Also after one of them was switched off. A shorter prefix is a choice too; without any the target is left out."""
     change = tmp_path / "change.sql"
     change.write_text(f"UPDATE trunks SET enabled = FALSE WHERE name = '{switched_off}';")  # noqa: S608 - the test's own
@@ -245,7 +241,8 @@ def test_each_call_takes_its_trunk(
 
 
 def test_the_examples_load_together(databases: Databases) -> None:
-    databases.shared(DEMO, *sorted(EXAMPLES.glob("*.sql")))
+    url = databases.filled(DEMO)
+    assert script.load(open_database(url), url, sorted(EXAMPLES.glob("*.sql"))) > 100
 
 
 def test_every_example_is_tested_and_can_be_tried() -> None:
@@ -257,9 +254,9 @@ def test_every_example_is_tested_and_can_be_tried() -> None:
         assert all(line.startswith("--") for line in comment), name
         commands = [line for line in comment if line.startswith("--   fsroute explain --to ")]
         assert commands, name
-        assert {line.split()[4] for line in commands} <= set(
-            re.findall(r"\+492214710[0-9]{3}", text.split("\n\n", 1)[1])
-        ), name
+        assert {line.split()[4] for line in commands} <= set(re.findall(r"\+492214710[0-9]{3}", text.split("\n\n", 1)[1])), (
+            name
+        )
 
 
 def test_examples_call_nobody() -> None:

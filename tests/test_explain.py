@@ -96,9 +96,7 @@ def test_a_parallel_call_as_json(demo: Store) -> None:
         "account": "acme",
         "code": "routed",
         "rule": {"number": "+492214710100", "position": 1, "type": "general"},
-        "stages": [
-            [phone("1001", 20), phone("1002", 20), phone("1003", 20), mobile(20, "+492214710100", confirm=True)]
-        ],
+        "stages": [[phone("1001", 20), phone("1002", 20), phone("1003", 20), mobile(20, "+492214710100", confirm=True)]],
         "bridge": (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
             "[leg_timeout=20,leg_progress_timeout=20]user/1001@acme.example,"

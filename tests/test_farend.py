@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from fsroute import answer
-from fsroute.farend import Command, FarEnd, Result, encode
+from fsroute.farend import FarEnd, Result, encode
 from fsroute.frames import Frame, FrameReader
 from fsroute.model import Failed, Outcome, RuleKey
 from fsroute.originate import Parsed

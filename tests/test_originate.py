@@ -94,7 +94,10 @@ VECTORS: dict[str, tuple[str, Parsed]] = {
         ),
     ),
     "30": ("[n=a\x01b\x02x=9,y=1]u/1", parsed([leg("u/1", n="a,b", x="9", y="1")])),
-    "31a": ("[absolute_codec_string='PCMA,PCMU',leg_timeout=10]u/1", parsed([leg("u/1", absolute_codec_string="PCMA", leg_timeout="10")])),
+    "31a": (
+        "[absolute_codec_string='PCMA,PCMU',leg_timeout=10]u/1",
+        parsed([leg("u/1", absolute_codec_string="PCMA", leg_timeout="10")]),
+    ),
     "31b": (
         r"[absolute_codec_string=PCMA\,PCMU]u/1",
         parsed([leg("u/1", absolute_codec_string="PCMA,PCMU")]),

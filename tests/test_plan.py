@@ -318,9 +318,7 @@ def test_an_external_number_is_confirmed_beside_others(of: Rule, expected: list[
     assert [leg.confirm for stage in found.stages for leg in stage] == expected
 
 
-@pytest.mark.parametrize(
-    ("confirm", "beside", "alone"), [(None, True, False), (True, True, True), (False, False, False)]
-)
+@pytest.mark.parametrize(("confirm", "beside", "alone"), [(None, True, False), (True, True, True), (False, False, False)])
 def test_so_is_one_that_another_number_leads_to(confirm: bool | None, beside: bool, alone: bool) -> None:
     inner = hosted(B, rule(PARALLEL, external(confirm=confirm)))
     found = {mode: planned(hosted(A, rule(mode, endpoint("1001"), number(B))), inner)[0].stages for mode in Mode}
@@ -616,9 +614,7 @@ def test_the_trunk_is_the_one_with_the_longest_prefix(
 def test_a_call_that_went_through_trunks_five_times_does_not_leave_again(hops: int) -> None:
     leg = replace(mobile(confirm=True), hops=hops + 1)
     expected = (
-        (plan((phone("1001"), leg)), [])
-        if hops < 5
-        else (plan((phone("1001"),)), [("hop_limit", f"external {MOBILE}")])
+        (plan((phone("1001"), leg)), []) if hops < 5 else (plan((phone("1001"),)), [("hop_limit", f"external {MOBILE}")])
     )
     assert planned(hosted(A, rule(PARALLEL, endpoint("1001"), external())), hops=hops) == expected
 

@@ -161,9 +161,7 @@ def test_an_unknown_number_is_unallocated() -> None:
 
 
 def test_a_number_that_is_switched_off_is_unallocated() -> None:
-    assert asked(replace(ALL, enabled=False)) == ended(
-        "UNALLOCATED_NUMBER", Reason("number_disabled", A, "is switched off")
-    )
+    assert asked(replace(ALL, enabled=False)) == ended("UNALLOCATED_NUMBER", Reason("number_disabled", A, "is switched off"))
 
 
 def test_a_suspended_account_is_not_called() -> None:
@@ -177,9 +175,7 @@ def test_a_number_without_a_rule_for_the_call_has_no_route() -> None:
 
 
 def test_the_base_rule_applies_when_no_other_does() -> None:
-    assert asked(hosted(ON_BUSY, LAST)) == decided(
-        LAST, Plan(final=Voicemail("1001", "acme.example")), last_resort(LAST)
-    )
+    assert asked(hosted(ON_BUSY, LAST)) == decided(LAST, Plan(final=Voicemail("1001", "acme.example")), last_resort(LAST))
 
 
 # --- what follows -----------------------------------------------------------------------------------------

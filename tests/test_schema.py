@@ -134,9 +134,7 @@ def column(table: str, name: str, by: Constraint | str, *pairs: tuple[Any, Any])
     return [Case(table, {name: refused}, {name: accepted}, constraint) for refused, accepted in pairs]
 
 
-def columns(
-    table: str, names: str, by: Constraint | str, *pairs: tuple[tuple[Any, ...], tuple[Any, ...]]
-) -> list[Case]:
+def columns(table: str, names: str, by: Constraint | str, *pairs: tuple[tuple[Any, ...], tuple[Any, ...]]) -> list[Case]:
     """Cases of several columns: (refused, accepted)."""
     constraint, given = Check(by) if isinstance(by, str) else by, names.split(", ")
     return [
@@ -184,15 +182,11 @@ CASES: list[Case] = [
     *column("accounts", "country", "account_country_is_iso_3166", *ISO_3166),
     *column("accounts", "country", NotNull("accounts", "country"), (None, "DE")),
     *column("accounts", "timezone", "account_timezone_is_plain", *TIMEZONE),
-    *column(
-        "accounts", "domain", "account_domain_is_plain", ("", "d"), ("D.example", "d.example"), ("a_b", "192.0.2.1")
-    ),
+    *column("accounts", "domain", "account_domain_is_plain", ("", "d"), ("D.example", "d.example"), ("a_b", "192.0.2.1")),
     *column("accounts", "status", "account_status_is_known", ("closed", "suspended"), ("Trial", "trial")),
     *column("numbers", "number", "number_is_e164", *E164),
     *column("numbers", "number", NotNull("numbers", "number"), (None, "+492214710600")),
-    *column(
-        "numbers", "number", Unique("numbers", "account, number", "numbers_pkey"), ("+492214710100", "+492214710600")
-    ),
+    *column("numbers", "number", Unique("numbers", "account, number", "numbers_pkey"), ("+492214710100", "+492214710600")),
     *column("numbers", "account", Foreign("numbers", "account"), ("nobody", "other")),
     *columns(
         "numbers",
@@ -209,9 +203,7 @@ CASES: list[Case] = [
     *column("endpoints", "name", "endpoint_name_is_plain", *PLAIN),
     *column("endpoints", "name", Unique("endpoints", "account, name", "endpoints_pkey"), ("1001", "1006")),
     *column("endpoints", "account", Foreign("endpoints", "account"), ("nobody", "other")),
-    *column(
-        "endpoints", "user_name", Foreign("endpoints", "account, user_name"), ("x", "office"), ("their-user", None)
-    ),
+    *column("endpoints", "user_name", Foreign("endpoints", "account, user_name"), ("x", "office"), ("their-user", None)),
     *column("ring_groups", "name", "ring_group_name_is_plain", *PLAIN),
     *column("ring_groups", "name", Unique("ring_groups", "account, name", "ring_groups_pkey"), ("sales", "support")),
     *column("ring_groups", "account", Foreign("ring_groups", "account"), ("nobody", "other")),
@@ -495,9 +487,7 @@ CASES: list[Case] = [
         Unique("trunk_routes", "account, prefix, position", "trunk_routes_pkey"),
         (("+", "backup"), ("+4", "backup")),
     ),
-    *columns(
-        "trunk_routes", "prefix, position", Unique("trunk_routes", "account, prefix, trunk"), (("+", 2), ("+49", 2))
-    ),
+    *columns("trunk_routes", "prefix, position", Unique("trunk_routes", "account, prefix, trunk"), (("+", 2), ("+49", 2))),
     *column("trunk_routes", "position", "trunk_route_position_is_positive", (0, 1), (-1, 1000)),
     *column(VERIFIED, "account", Foreign(VERIFIED, "account"), ("nobody", "other")),
     *column(
@@ -583,9 +573,7 @@ NAMES = [
 ]
 """Columns whose text gets into FreeSWITCH's dial strings, files and directory."""
 
-DIAL_STRING_CHARACTERS = (
-    ",|[]{}()<>'\"`$:;@%^&=*?!#~\\ \t\n\r\x0b\x01\x02\x7f\u00fc\u00c4\u00df\u0130\u212a\uff10\U0001f600"
-)
+DIAL_STRING_CHARACTERS = ",|[]{}()<>'\"`$:;@%^&=*?!#~\\ \t\n\r\x0b\x01\x02\x7f\u00fc\u00c4\u00df\u0130\u212a\uff10\U0001f600"
 
 
 @cache
@@ -638,8 +626,7 @@ def test_the_demo_data_load(demo_url: str) -> None:
     database = open_database(demo_url)
     with database.connection_context():
         counts = {
-            table: database.execute_sql(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-            for table in database.get_tables()
+            table: database.execute_sql(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in database.get_tables()
         }
     assert counts == {
         "schema_version": 1,

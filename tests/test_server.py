@@ -91,13 +91,13 @@ def test_a_call_is_picked_up_where_another_process_left_it(server: Server) -> No
         "originate_disposition": "ALLOTTED_TIMEOUT",
         "originate_causes": "ARRAY::a;ALLOTTED_TIMEOUT|:b;USER_BUSY",
     }
-    told = applications(call(server, "+492214710300", **changes).told)
+    told = applications(call(server, "+492214710300", None, **changes).told)
     assert "sofia/gateway/carrier/+491713920043" in told[2][1]
 
 
 def test_a_call_that_was_answered_is_not_routed_again(server: Server) -> None:
     changes = {"fsroute_step": "+492214710300/1", "originate_disposition": "SUCCESS"}
-    assert applications(call(server, "+492214710300", **changes).told) == [
+    assert applications(call(server, "+492214710300", None, **changes).told) == [
         ("connect", ""),
         ("hangup", "NORMAL_CLEARING"),
     ]
@@ -243,9 +243,7 @@ def test_abrupt_ends_leave_nothing_behind(server: Server) -> None:
     ("on_failure", "told"),
     [("fallback", []), ("hangup", [("connect", ""), ("hangup", "NORMAL_TEMPORARY_FAILURE")])],
 )
-def test_a_call_above_the_limit_is_answered(
-    url: str, tmp_path: Path, on_failure: str, told: list[tuple[str, str]]
-) -> None:
+def test_a_call_above_the_limit_is_answered(url: str, tmp_path: Path, on_failure: str, told: list[tuple[str, str]]) -> None:
     with serving(url, tmp_path, "--max-calls", "1", "--on-failure", on_failure) as server:
         with server.connect() as first:
             converse(first, far_end("02214710100"), until="bridge")
@@ -268,9 +266,7 @@ def test_who_is_not_in_the_allowed_networks_is_not_served(url: str, tmp_path: Pa
         ("hangup", [("connect", ""), ("connect", ""), ("hangup", "NORMAL_TEMPORARY_FAILURE")]),
     ],
 )
-def test_a_database_that_hangs_does_not_hang_the_call(
-    tmp_path: Path, on_failure: str, told: list[tuple[str, str]]
-) -> None:
+def test_a_database_that_hangs_does_not_hang_the_call(tmp_path: Path, on_failure: str, told: list[tuple[str, str]]) -> None:
     url = demo_database(tmp_path / "demo.db")
     with serving(url, tmp_path, "--on-failure", on_failure, "--decision-ms", "300") as server:
         locker = sqlite3.connect(tmp_path / "demo.db", isolation_level=None)

@@ -281,9 +281,7 @@ WIEN_NUMBERS = {
             ),
         ),
     ),
-    W2: HostedNumber(
-        W2, WIEN, (Rule(W2, 1, RuleType.BASE, targets=(Target(1, TargetKind.HOSTED, W1),)),), enabled=False
-    ),
+    W2: HostedNumber(W2, WIEN, (Rule(W2, 1, RuleType.BASE, targets=(Target(1, TargetKind.HOSTED, W1),)),), enabled=False),
     N500: hosted(N500),
 }
 

@@ -384,9 +384,7 @@ def test_a_range_and_its_complement_cover_every_instant_once(start: time, end: t
 
 
 @given(st.integers(0, 6), _CLOCKS, _CLOCKS, _ZONES, _MOMENTS)
-def test_the_seven_weekdays_of_a_range_cover_it_once(
-    first: int, start: time, end: time, zone: str, now: datetime
-) -> None:
+def test_the_seven_weekdays_of_a_range_cover_it_once(first: int, start: time, end: time, zone: str, now: datetime) -> None:
     days = [frozenset({(first + i) % 7}) for i in range(7)]
     found = [matches(profile(TimeRange(day, start, end), zone=zone), now) for day in days]
     whole = matches(profile(TimeRange(None, start, end), zone=zone), now)

@@ -89,11 +89,7 @@ class Fsroute:
 
     def routed(self, call_uuid: str | None = None) -> list[dict[str, Any]]:
         """Its decisions, of one call or of all."""
-        return [
-            line
-            for line in self.lines()
-            if line["event"] == "call routed" and call_uuid in (None, line.get("call"))
-        ]
+        return [line for line in self.lines() if line["event"] == "call routed" and call_uuid in (None, line.get("call"))]
 
 
 @pytest.fixture(scope="session")
@@ -101,9 +97,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The demo, and the numbers of calls.sql."""
     url = f"sqlite:///{tmp_path_factory.mktemp('e2e') / 'calls.db'}"
     for command in (["init"], ["load", TOP / "scripts" / "demo.sql", Path(__file__).with_name("calls.sql")]):
-        subprocess.run(
-            [sys.executable, "-m", "fsroute", *command, "--db", url], check=True, capture_output=True, cwd=TOP
-        )
+        subprocess.run([sys.executable, "-m", "fsroute", *command, "--db", url], check=True, capture_output=True, cwd=TOP)
     return url
 
 

@@ -48,16 +48,23 @@ class Recording:
         return "".join(turn.text for turn in self.turns if turn.speaker == speaker)
 
 
-def frame_shapes(recording: Recording) -> list[dict[str, object]]:
+def frame_shapes(recording: Recording) -> list[dict[str, str]]:
     """What FreeSWITCH's frames are made of, without what differs from call to call."""
     reader = FrameReader()
     reader.feed(recording.said(FREESWITCH).encode())
-    shapes: list[dict[str, object]] = []
+    shapes: list[dict[str, str]] = []
     while frame := reader.next():
         shapes.append(
             {
                 name: frame.get(name)
-                for name in ("Event-Name", "Content-Type", "Reply-Text", "Socket-Mode", "Control", "Content-Disposition")
+                for name in (
+                    "Event-Name",
+                    "Content-Type",
+                    "Reply-Text",
+                    "Socket-Mode",
+                    "Control",
+                    "Content-Disposition",
+                )
             }
             | {"body": frame.body.decode()}
         )

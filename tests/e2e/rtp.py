@@ -28,7 +28,7 @@ class Audio:
     def __init__(self, ip: str) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((ip, 0))
-        self.socket.setblocking(False)  # noqa: FBT003 - its only form
+        self.socket.setblocking(False)
         self.ip, self.port = self.socket.getsockname()
         self.packets = 0
         """Received."""

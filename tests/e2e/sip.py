@@ -456,9 +456,7 @@ class Peer:
     user = "peer"
     password = ""
 
-    def __init__(
-        self, switch: Address, *, ip: str = "127.0.0.1", port: int = 0, behaviour: Behaviour | None = None
-    ) -> None:
+    def __init__(self, switch: Address, *, ip: str = "127.0.0.1", port: int = 0, behaviour: Behaviour | None = None) -> None:
         self.switch = switch
         self.behaviour = behaviour or Ring()
         self.numbers: dict[str, Behaviour] = {}
@@ -468,7 +466,7 @@ class Peer:
         self.changed = threading.Condition(threading.RLock())
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((ip, port))
-        self._socket.setblocking(False)  # noqa: FBT003 - its only form
+        self._socket.setblocking(False)
         self.address: Address = self._socket.getsockname()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ, self._receive)
@@ -556,7 +554,7 @@ class Peer:
 
         self.later(T1_S, partial(again, 1))
 
-    def request(  # noqa: PLR0913 - what a request is made of
+    def request(
         self,
         method: str,
         uri: str,
@@ -577,7 +575,7 @@ class Peer:
             ours = self._sent[branch, method] = _Transaction(on_response)
             self.repeat(raw, self.switch, lambda: not (ours.answered if method == "INVITE" else ours.final), lost)
 
-    def respond(  # noqa: PLR0913 - what a response is made of
+    def respond(
         self, request: Message, to: Address, status: int, *, tag: str = "", body: str = "", headers: Iterable[str] = ()
     ) -> bytes:
         lines = [f"SIP/2.0 {status} {'OK' if status == HTTPStatus.OK else 'As The Test Says'}"]
@@ -682,7 +680,7 @@ def _branch() -> str:
 class Phone(Peer):
     """A user's phone; several may register as the same user."""
 
-    def __init__(  # noqa: PLR0913 - what a phone is set up with
+    def __init__(
         self,
         user: str,
         password: str,

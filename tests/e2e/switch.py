@@ -190,9 +190,7 @@ class Switch:
         for name, key in self._certificates.items():
             (self.path / "certs" / name).write_bytes(key)
         with (self.path / "console").open("wb") as console:
-            self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
-            )
+            self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_S
         while not self._ready():
             if self._process.poll() is not None:
