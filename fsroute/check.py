@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from peewee import Database, fn
+from peewee import Case, Database, fn
 
 from fsroute import number, timeprofile
 from fsroute import tables as t
@@ -98,7 +98,9 @@ def _stages(database: Database) -> Iterator[str]:
         .group_by(phone.account, phone.user_name)
         .alias("phones")
     )
-    legs: Any = fn.COALESCE(members.c.legs, phones.c.legs, 1)
+    # A group or a user without phones rings none; every other target is one leg.
+    one = Case(None, [(target.ring_group.is_null() & target.user_name.is_null(), 1)], 0)
+    legs: Any = fn.COALESCE(members.c.legs, phones.c.legs, one)
     ringing = target.voicemail.is_null() & target.announcement.is_null() & target.hangup_cause.is_null()
     sums = (
         target.select(target.number, target.rule_position, t.Rule.mode, fn.SUM(legs), fn.MAX(legs))

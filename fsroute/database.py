@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from peewee import Database, DatabaseError, InterfaceError, OperationalError, PostgresqlDatabase, SqliteDatabase
+from peewee import (  # type: ignore[attr-defined]  # __exception_wrapper__ has no annotation
+    Database,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    PostgresqlDatabase,
+    SqliteDatabase,
+    __exception_wrapper__,
+)
 
 from fsroute.errors import ConfigError, DataError
 from fsroute.tables import SCHEMA_VERSION, SchemaVersion
@@ -48,6 +56,19 @@ def is_sqlite(database: Database) -> bool:
 def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
     """What a peewee query over unbound models finds in this database."""
     return list(query.bind(database).tuples())
+
+
+def execute_literally(database: Database, sql: str) -> None:
+    """Runs one statement, as it is written.
+
+    On PostgreSQL by the extended protocol, which takes one statement and no more: SQLite's lexer, which cuts scripts,
+    does not know PostgreSQL's strings with backslashes, and a COMMIT could hide behind one.
+    """
+    if is_sqlite(database):
+        database.execute_sql(sql)
+        return
+    with __exception_wrapper__:
+        database.cursor().execute(sql, prepare=True)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from fsroute.model import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-_BAR_WIDTH = 30
+_BAR_WIDTH = 24
 
 
 def as_data(call: Call, routing: Routing, now: datetime, confirmation: Confirmation, hop_limit: int) -> dict[str, Any]:

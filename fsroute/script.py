@@ -16,7 +16,7 @@ from typing import Any
 from peewee import Database, DatabaseError, InterfaceError
 
 from fsroute.check import problems
-from fsroute.database import explain_failure, is_sqlite, schema
+from fsroute.database import execute_literally, explain_failure, is_sqlite, schema
 from fsroute.errors import DataError
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
@@ -111,17 +111,12 @@ def _read(path: Path) -> str:
 def _run(database: Database, path: Path, statement: Statement) -> None:
     try:
         with database.atomic():
-            database.execute_sql(_literal(database, statement.text))
+            execute_literally(database, statement.text)
     except (DatabaseError, InterfaceError) as error:
         reason = _one_line(error)
         if "FOREIGN KEY constraint failed" in reason:
             reason = _dangling(database, statement.text) or reason
         raise DataError(f"{path}:{statement.line}: {reason}") from error
-
-
-def _literal(database: Database, sql: str) -> str:
-    """The statement as the driver wants it: psycopg takes % for a placeholder."""
-    return sql if is_sqlite(database) else sql.replace("%", "%%")
 
 
 def _one_line(error: Exception) -> str:

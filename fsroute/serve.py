@@ -32,6 +32,8 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     def decide(call: Call, failed: Failed | None) -> Decision:
         return router.route(call, store.routing(call), datetime.now(UTC), failed, settings.hop_limit)
 
+    decide(Call("+4922100"), None)  # no call has to wait for what is loaded with the first one
+    store.close()
     pool = ThreadPool(DECISION_THREADS)
     flow = CallFlow(
         within_deadline(pool, settings.decision_ms / 1000, decide),

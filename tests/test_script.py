@@ -358,6 +358,7 @@ JUST_ENOUGH = {
     "a group": phones(128) + group(128) + rule("parallel", GROUP),
     "a group and others, one after another": phones(128) + group(128) + rule("sequential", GROUP, MOBILE, GROUP),
     "a user": MANY + phones(128, "'many'") + rule("parallel", USER),
+    "a group, and a user without phones": MANY + phones(128) + group(128) + rule("parallel", GROUP, USER),
     "a user, and what does not ring": MANY + phones(128, "'many'") + rule("parallel", USER, "voicemail '1001'"),
     "128 targets": phones(128) + rule("parallel", *(f"endpoint 'p{i}'" for i in range(128))),
     "a target too many that is switched off": phones(128)
@@ -370,6 +371,11 @@ JUST_ENOUGH = {
 @pytest.mark.parametrize("text", JUST_ENOUGH.values(), ids=JUST_ENOUGH.keys())
 def test_128_legs_together_load(demo: Loaded, text: str) -> None:
     assert demo.load(text) > 0
+
+
+def test_a_commit_can_not_hide_from_sqlite_s_lexer_in_a_string_of_postgresql(refusing: Loaded) -> None:
+    text = "UPDATE accounts SET country = 'FR'; SELECT E'\\''; COMMIT; SELECT E'\\'';"
+    assert refusing.refused(text) is not None
 
 
 def test_a_base_rule_for_some_callers_is_refused(refusing: Loaded) -> None:
