@@ -20,14 +20,23 @@ CREATE TABLE schema_version (
 );
 INSERT INTO schema_version (version) VALUES (1);
 
--- A customer. Its country gives the meaning of a number dialled without +; its domain is the SIP domain of
--- its phones in the FreeSWITCH directory.
+-- A customer. Its country gives the meaning of a number dialled without +, and the rules for caller IDs; its domain is
+-- the SIP domain of its phones in the FreeSWITCH directory.
+--   refused_caller_id   what happens to a call that asks to show a number it may not show: 'reject' ends it with a cause,
+--                       'network_number' shows the account's network number. Either way the reason is told.
+--   presented_number    shown on outgoing calls of users who have no primary number, if it may be shown.
+--   presents_mobile     mobile numbers may be shown too. Carriers differ on them.
+--   presents_abroad     chosen numbers are shown abroad too. Networks on the way may change or drop them there.
 CREATE TABLE accounts (
     name TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
     timezone TEXT NOT NULL,
     domain TEXT NOT NULL UNIQUE,
     status TEXT NOT NULL DEFAULT 'active',
+    refused_caller_id TEXT NOT NULL DEFAULT 'reject',
+    presented_number TEXT,
+    presents_mobile BOOLEAN NOT NULL DEFAULT FALSE,
+    presents_abroad BOOLEAN NOT NULL DEFAULT FALSE,
     CONSTRAINT account_name_is_plain CHECK (
         length(name) BETWEEN 1 AND 64
         AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
@@ -39,7 +48,28 @@ CREATE TABLE accounts (
     CONSTRAINT account_domain_is_plain CHECK (
         length(domain) BETWEEN 1 AND 253
         AND ltrim(domain, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''),
-    CONSTRAINT account_status_is_known CHECK (status IN ('trial', 'active', 'suspended'))
+    CONSTRAINT account_status_is_known CHECK (status IN ('trial', 'active', 'suspended')),
+    CONSTRAINT account_refused_caller_id_is_known CHECK (refused_caller_id IN ('reject', 'network_number')),
+    CONSTRAINT account_presented_number_is_e164 CHECK (
+        length(presented_number) BETWEEN 4 AND 16
+        AND substr(presented_number, 1, 1) = '+' AND substr(presented_number, 2, 1) <> '0'
+        AND ltrim(substr(presented_number, 2), '0123456789') = ''),
+    CONSTRAINT account_presents_mobile_is_boolean CHECK (presents_mobile IN (TRUE, FALSE)),
+    CONSTRAINT account_presents_abroad_is_boolean CHECK (presents_abroad IN (TRUE, FALSE))
+);
+
+-- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and
+-- satellite numbers are barred, and everything else is allowed. Emergency calls are never barred.
+CREATE TABLE call_permissions (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    prefix TEXT NOT NULL,
+    allowed BOOLEAN NOT NULL,
+    PRIMARY KEY (account, prefix),
+    CONSTRAINT call_permission_prefix_is_e164 CHECK (
+        length(prefix) BETWEEN 1 AND 16
+        AND substr(prefix, 1, 1) = '+' AND substr(prefix, 2, 1) <> '0'
+        AND ltrim(substr(prefix, 2), '0123456789') = ''),
+    CONSTRAINT call_permission_allowed_is_boolean CHECK (allowed IN (TRUE, FALSE))
 );
 
 -- A number that is hosted here: a call to it is routed by its rules. is_network_number marks the one number
@@ -87,6 +117,30 @@ CREATE TABLE endpoints (
     CONSTRAINT endpoint_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 CREATE INDEX endpoints_by_user ON endpoints (account, user_name);
+
+-- The numbers of a user, hosted here or verified outside.
+--   primary     receives calls, and is shown on the user's outgoing calls if it may be shown; one per user.
+--   secondary   receives only. Inside the account it is called by its short code.
+-- A call to a hosted number that has no rules rings its user.
+CREATE TABLE user_numbers (
+    account TEXT NOT NULL,
+    number TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    short_code TEXT,
+    PRIMARY KEY (account, number),
+    UNIQUE (account, short_code),
+    FOREIGN KEY (account, user_name) REFERENCES users (account, name),
+    CONSTRAINT user_number_is_e164 CHECK (
+        length(number) BETWEEN 4 AND 16
+        AND substr(number, 1, 1) = '+' AND substr(number, 2, 1) <> '0'
+        AND ltrim(substr(number, 2), '0123456789') = ''),
+    CONSTRAINT user_number_kind_is_known CHECK (kind IN ('primary', 'secondary')),
+    CONSTRAINT user_number_short_code_is_digits CHECK (
+        length(short_code) BETWEEN 2 AND 8 AND ltrim(short_code, '0123456789') = ''),
+    CONSTRAINT only_secondary_numbers_have_a_short_code CHECK (kind = 'secondary' OR short_code IS NULL)
+);
+CREATE UNIQUE INDEX one_primary_number_per_user ON user_numbers (account, user_name) WHERE kind = 'primary';
 
 -- A named pool of endpoints, used as one target. Its members always ring together.
 CREATE TABLE ring_groups (
@@ -237,6 +291,9 @@ CREATE TABLE rule_callers (
 -- did not answer, and nothing after them is reached.
 --   start_s       parallel rules: this target starts to ring so many seconds after the others.
 --   ring_s        how long it rings. Without it: to the end of a parallel rule, 20 s in a sequential one.
+--   caller_id     external numbers: what they see. 'own', the number that was dialled, is the default; 'original', the
+--                 caller's number (hidden, if the caller hides it); 'verified:+49...', another number of the account, if
+--                 it may be shown.
 --   confirm       external numbers: who answers must press 1 to take the call, so that a mobile's voicemail can not.
 --                 Without it: yes beside other targets, no when the number rings alone.
 CREATE TABLE rule_targets (
@@ -254,6 +311,7 @@ CREATE TABLE rule_targets (
     hangup_cause TEXT,
     start_s INTEGER NOT NULL DEFAULT 0,
     ring_s INTEGER,
+    caller_id TEXT,
     confirm BOOLEAN,
     enabled BOOLEAN NOT NULL DEFAULT TRUE,
     PRIMARY KEY (number, rule_position, position),
@@ -285,17 +343,69 @@ CREATE TABLE rule_targets (
         'SERVICE_UNAVAILABLE')),
     CONSTRAINT rule_target_start_s_is_0_to_3600 CHECK (start_s BETWEEN 0 AND 3600 AND start_s = CAST(start_s AS INTEGER)),
     CONSTRAINT rule_target_ring_s_is_1_to_3600 CHECK (ring_s BETWEEN 1 AND 3600 AND ring_s = CAST(ring_s AS INTEGER)),
+    CONSTRAINT only_external_numbers_have_a_caller_id CHECK (caller_id IS NULL OR external_number IS NOT NULL),
+    CONSTRAINT rule_target_caller_id_is_known CHECK (
+        caller_id IN ('own', 'original')
+        OR (substr(caller_id, 1, 9) = 'verified:' AND length(caller_id) BETWEEN 13 AND 25
+            AND substr(caller_id, 10, 1) = '+' AND substr(caller_id, 11, 1) <> '0'
+            AND ltrim(substr(caller_id, 11), '0123456789') = '')),
     CONSTRAINT only_external_numbers_are_confirmed CHECK (confirm IS NULL OR external_number IS NOT NULL),
     CONSTRAINT rule_target_confirm_is_boolean CHECK (confirm IN (TRUE, FALSE)),
     CONSTRAINT rule_target_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 
+-- How a carrier wants to be told who calls: the presented number is what the called side sees, the network number
+-- belongs to the account's line.
+--   from_number       which of the two stands in From.
+--   identity_header   where the other facts go: P-Asserted-Identity (pai), P-Preferred-Identity (ppi), Remote-Party-ID
+--                     (rpid), or nowhere (none).
+--   identity_number   which of the two stands there.
+--   diversion         forwarded calls name the number that diverted them, in Diversion (RFC 5806).
+--   history_info      and in History-Info (RFC 7044).
+CREATE TABLE identity_profiles (
+    name TEXT NOT NULL PRIMARY KEY,
+    from_number TEXT NOT NULL,
+    identity_header TEXT NOT NULL,
+    identity_number TEXT NOT NULL,
+    diversion BOOLEAN NOT NULL DEFAULT TRUE,
+    history_info BOOLEAN NOT NULL DEFAULT FALSE,
+    CONSTRAINT identity_profile_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT identity_profile_from_number_is_known CHECK (from_number IN ('presented', 'network')),
+    CONSTRAINT identity_profile_header_is_known CHECK (identity_header IN ('pai', 'ppi', 'rpid', 'none')),
+    CONSTRAINT identity_profile_identity_number_is_known CHECK (identity_number IN ('presented', 'network')),
+    CONSTRAINT identity_profile_shows_a_number CHECK (
+        from_number = 'presented' OR (identity_number = 'presented' AND identity_header <> 'none')),
+    CONSTRAINT identity_profile_diversion_is_boolean CHECK (diversion IN (TRUE, FALSE)),
+    CONSTRAINT identity_profile_history_info_is_boolean CHECK (history_info IN (TRUE, FALSE))
+);
+-- Modelled on what vendors and carriers describe in public: presented-in-from on Swyx's demand to its carriers (the line's
+-- number in P-Asserted-Identity, any shown one in From), presented-in-pai on NFON's trunk (the shown number in
+-- P-Asserted-Identity), preferred on RFC 3325's form for a network that does not trust us. The other two are for older
+-- gateways. Insert a row of your own to change one.
+INSERT INTO identity_profiles (name, from_number, identity_header, identity_number, diversion, history_info) VALUES
+    ('presented-in-from', 'presented', 'pai', 'network', TRUE, FALSE),
+    ('presented-in-pai', 'network', 'pai', 'presented', TRUE, TRUE),
+    ('preferred', 'presented', 'ppi', 'network', TRUE, FALSE),
+    ('remote-party', 'presented', 'rpid', 'network', TRUE, FALSE),
+    ('from-only', 'presented', 'none', 'network', FALSE, FALSE);
+
 -- A way to the telephone network: a gateway of FreeSWITCH. Its country gives the meaning of a number that it
 -- delivers without +.
+--   domain            what the carrier wants to read behind the @ of our numbers.
+--   number_format     how it wants numbers: e164 (+49221...), digits (49221...), national (0221..., others 0049...),
+--                     international (0049221...).
+--   is_foreign        it delivers calls from networks of other countries. A number of this country that comes from there
+--                     may be forged, and is hidden.
 CREATE TABLE trunks (
     name TEXT NOT NULL PRIMARY KEY,
     gateway TEXT NOT NULL,
     country TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    identity_profile TEXT NOT NULL DEFAULT 'presented-in-from' REFERENCES identity_profiles (name),
+    number_format TEXT NOT NULL DEFAULT 'e164',
+    is_foreign BOOLEAN NOT NULL DEFAULT FALSE,
     enabled BOOLEAN NOT NULL DEFAULT TRUE,
     CONSTRAINT trunk_name_is_plain CHECK (
         length(name) BETWEEN 1 AND 64
@@ -305,6 +415,10 @@ CREATE TABLE trunks (
         AND ltrim(gateway, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
     CONSTRAINT trunk_country_is_iso_3166 CHECK (
         length(country) = 2 AND ltrim(country, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ') = ''),
+    CONSTRAINT trunk_domain_is_plain CHECK (
+        length(domain) BETWEEN 1 AND 253 AND ltrim(domain, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''),
+    CONSTRAINT trunk_number_format_is_known CHECK (number_format IN ('e164', 'digits', 'national', 'international')),
+    CONSTRAINT trunk_is_foreign_is_boolean CHECK (is_foreign IN (TRUE, FALSE)),
     CONSTRAINT trunk_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 
@@ -359,3 +473,4 @@ CREATE TABLE verified_numbers (
     CONSTRAINT revoked_at_is_utc CHECK (
         length(revoked_at) = 20 AND substr(revoked_at, 11, 1) = 'T' AND substr(revoked_at, 20, 1) = 'Z')
 );
+CREATE INDEX verified_numbers_by_last_number ON verified_numbers (last_number, first_number);

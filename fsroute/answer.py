@@ -44,6 +44,11 @@ _MAX_SHOWN = 64
 """Characters of a name that phones show; the rest would only make their INVITE too long for a UDP packet."""
 
 _MAX_HOPS = 99
+_WISHES = frozenset({"id", "user", "header", "full"})
+"""What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
+FreeSWITCH itself knows `id` only."""
+
+_COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
 _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
 _PLAYBACK_PAUSE_MS = 500
 """Silence between the answer and the first word: a carrier may take so long to open the caller's ear."""
@@ -52,7 +57,6 @@ _PLAYBACK_PAUSE_MS = 500
 def call_of(channel: Frame) -> Call:
     """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
     caller = channel.get("Caller-Caller-ID-Number")
-    hops = channel.variable(f"sip_h_{dialstring.HOPS_HEADER}")
     outbound = channel.variable("fsroute_direction") == Direction.OUTBOUND
     return Call(
         destination=channel.get("Caller-Destination-Number"),
@@ -60,14 +64,34 @@ def call_of(channel: Frame) -> Call:
         caller_name=channel.get("Caller-Caller-ID-Name"),
         direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
+        or not _WISHES.isdisjoint(re.split("[;, ]+", channel.variable("sip_Privacy").lower()))
         or callerid.is_hidden(caller)
         or callerid.is_hidden(channel.variable("sip_from_user")),
         trunk=channel.variable("fsroute_trunk") or None,
         account=channel.variable("fsroute_account") or None,
         user=channel.variable("fsroute_user") or None,
-        hops=min(int(hops), _MAX_HOPS) if hops.isascii() and hops.isdigit() else 0,
+        hops=_hops(channel),
         uuid=channel.get("Unique-ID"),
+        presented=channel.variable("fsroute_presented") or None,
+        is_roaming=channel.variable("fsroute_roaming") == "true",
+        from_user=channel.variable("sip_from_user"),
     )
+
+
+def _hops(channel: Frame) -> int:
+    """How often the call was sent on before: by our own header, or by Diversion's counter where a carrier kept only that.
+
+    Whoever writes a larger number ends their own call; a smaller one is stopped by SIP's Max-Forwards.
+    """
+    counted = [text for text in channel.variables(f"sip_h_{dialstring.HOPS_HEADER}") if text.isascii() and text.isdigit()]
+    counted += [count for text in channel.variables("sip_h_Diversion") for count in _COUNTER.findall(text) or ["1"]]
+    return max((_count(text) for text in counted), default=0)
+
+
+def _count(digits: str) -> int:
+    """The number in these digits, of which there may be thousands: int() refuses so many."""
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), _MAX_HOPS) if len(digits) <= len(str(_MAX_HOPS)) else _MAX_HOPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +107,12 @@ def progress_of(channel: Frame) -> Failed | Ended | None:
     if step == _DONE or outcome.was_answered(channel):
         return Ended()
     ended, cause = outcome.of_failed(channel)
-    return Failed(_rule_key(step), ended, cause if _CAUSE.match(cause) else "")
+    return Failed(_rule_key(step), ended, cause if _CAUSE.match(cause) else "", _trunks_tried(step))
+
+
+def _trunks_tried(step: str) -> int:
+    kind, _, count = step.partition("/")
+    return int(count) if kind == _DIRECT and count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
 
 
 def _rule_key(step: str) -> RuleKey | None:
@@ -112,7 +141,7 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> byte
     While a plan rings the last reply to it is a new snapshot, and tells how it ended. Raises DialStringError.
     """
     plan = decision.plan
-    step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else _DIRECT
+    step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else f"{_DIRECT}/{decision.trunks}"
     told = frames.set_variables(
         {
             STEP_VARIABLE: step,
@@ -135,6 +164,8 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> byte
         )
     if plan.final is None:
         raise DialStringError("a plan with neither stages nor an end")
+    if decision.code in callerid.REFUSALS:
+        told += frames.execute("set", f"sip_rh_X-FSRoute-Reason={decision.code}")
     return told + _final(plan.final)
 
 

@@ -1,17 +1,90 @@
-"""Caller-ID policy: what a leg may show of the caller. Pure.
+"""Caller-ID policy: which number a leg may show. Pure.
 
-`presented` is what the called side sees; `network` is asserted towards a carrier and belongs to the account's line.
-Neither ever comes from what a caller typed: a forwarded leg shows the number that was dialled here, which is the
-account's own.
+`presented` is what the called side sees; `network` belongs to the account's line and is asserted towards the carrier.
+Neither is ever taken from what a caller typed. A number that somebody asks to show is shown if the account hosts it, or
+has verified it, and the rules of the account's country, the trunk and the destination allow it; every other answer
+carries the code of what stood against it. The order: emergency, privacy, the number that was asked for.
 """
 
 from __future__ import annotations
 
-from fsroute import number
-from fsroute.model import Account, Call, CallerId, Direction, User
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fsroute import country, number
+from fsroute.country import NumberClass
+from fsroute.model import (
+    Account,
+    AccountStatus,
+    Call,
+    CallerId,
+    Direction,
+    IdentityHeader,
+    NumberFacts,
+    Refusal,
+    Routing,
+    Trunk,
+    User,
+    Verification,
+    VerificationState,
+)
 
 _HIDDEN_USERS = frozenset({"", "anonymous", "unavailable", "unknown", "restricted", "private", "withheld", "asserted-id"})
 """From users that carriers and phones send instead of a number (RFC 3323, 4.1.1.3 and what is seen beside it)."""
+
+OWN, ORIGINAL, VERIFIED = "own", "original", "verified:"
+"""What a forwarded leg can be told to show (rule_targets.caller_id)."""
+
+
+REFUSALS = frozenset(
+    {
+        "account_suspended",
+        "caller_class_banned",
+        "class_never_presented",
+        "class_not_presentable",
+        "foreign_number",
+        "not_a_number",
+        "not_verified",
+        "trial_account",
+        "trunk_can_not_carry",
+        "verification_expired",
+        "verification_pending",
+        "verification_revoked",
+        "verified_by_another_account",
+    }
+)
+"""The codes with which a call is ended for its caller ID; the SIP response names them in X-FSRoute-Reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a number may be shown: the code of what decided, the id of the country's rule if one did, a sentence."""
+
+    granted: bool
+    code: str
+    text: str
+    rule: str = ""
+
+    @property
+    def why(self) -> str:
+        return f"{self.text} ({self.rule})" if self.rule else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was asked for may not be shown. `instead` is what is shown in its place, None if the call or leg ends."""
+
+    verdict: Verdict
+    instead: CallerId | None = None
+
+
+def _granted(code: str, text: str, rule: str = "") -> Verdict:
+    return Verdict(granted=True, code=code, text=text, rule=rule)
+
+
+def _refused(code: str, text: str, rule: str = "") -> Verdict:
+    return Verdict(granted=False, code=code, text=text, rule=rule)
 
 
 def is_hidden(user: str) -> bool:
@@ -19,11 +92,14 @@ def is_hidden(user: str) -> bool:
     return user.strip().lower() in _HIDDEN_USERS
 
 
-def of_caller(call: Call, country: str) -> CallerId:
+# --- what phones see --------------------------------------------------------------------------------------
+
+
+def of_caller(call: Call, country_code: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:
         return CallerId(presented=None, network=None, reason="caller_anonymous")
-    spellings = number.candidates(call.caller, country) if call.direction is Direction.INBOUND else ()
+    spellings = number.candidates(call.caller, country_code) if call.direction is Direction.INBOUND else ()
     return CallerId(presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True)
 
 
@@ -34,16 +110,202 @@ def of_extension(caller: User | None, received: CallerId) -> CallerId:
     return CallerId(presented=caller.extension, network=None, reason="internal_extension")
 
 
-def of_forwarded(dialled: str) -> CallerId:
-    """What an external number sees of a call that is forwarded to it: the number that was dialled.
+def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict | None:
+    """What the account's country says of an incoming call's number, if that is not simply to show it.
 
-    It is the account's own, so it may always be shown (TKG section 120 (2)).
+    Not granted: the call must be ended (numbers that may never be caller IDs). Granted: it must be shown as anonymous (a
+    number of the country that arrives from abroad). A call can bring two numbers, and FreeSWITCH shows the one in From as
+    the caller's name when a better one stands in P-Asserted-Identity: each of them counts.
     """
-    return CallerId(presented=dialled, network=dialled, reason="own_number")
-
-
-def of_line(account: Account, reason: str = "network_number") -> CallerId | None:
-    """What an external number sees of an outgoing call: the account's network number. None if it has none."""
-    if account.network_number is None:
+    if call.anonymous:
         return None
-    return CallerId(presented=account.network_number, network=account.network_number, reason=reason)
+    verdicts = [
+        _inbound_verdict(received, call, routing, account) for received in dict.fromkeys((call.caller, call.from_user))
+    ]
+    return min((verdict for verdict in verdicts if verdict), key=lambda verdict: verdict.granted, default=None)
+
+
+def _inbound_verdict(received: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
+    spellings = number.candidates(received, routing.country)
+    rules, e164 = country.rules_for(account.country), spellings[0] if spellings else ""
+    banned = rules.never_presented.get(_class_of_caller(received, e164, account.country))
+    if banned is not None and rules.refused_inbound is not None:
+        return _refused("caller_class_banned", banned.text, rules.refused_inbound.id)
+    foreign = routing.trunk is not None and routing.trunk.is_foreign
+    hiding = rules.hidden_from_foreign_trunk
+    if not e164 or call.is_roaming or hiding is None:
+        return None
+    if foreign and not country.is_abroad(e164, account.country):
+        return _granted("caller_from_foreign_trunk", hiding.text, hiding.id)
+    return None
+
+
+def _class_of_caller(received: str, e164: str, country_code: str) -> NumberClass:
+    """Short codes are no E.164 numbers, and many of them mean none: what was received is looked at as well."""
+    spelled = re.sub("[^0-9+]", "", number.spelled(received) or "")
+    if not spelled.startswith("0"):
+        as_received = country.classify(spelled, country_code)
+        if as_received in country.rules_for(country_code).never_presented:
+            return as_received
+    return country.classify(e164, country_code)
+
+
+# --- what the telephone network sees ----------------------------------------------------------------------
+
+
+def of_emergency(account: Account) -> CallerId:
+    """An emergency call shows the line's number, whatever was asked for, and never hides it (DE-13, DE-14)."""
+    line = account.network_number
+    return CallerId(presented=line, network=line, reason="emergency", as_received=line is None)
+
+
+def requested(call: Call, routing: Routing) -> str | None:
+    """The number that an outgoing call asks to show: its own wish, else its user's primary number, else the account's."""
+    if call.presented:
+        return call.presented
+    if routing.caller is not None and routing.caller.primary_number is not None:
+        return routing.caller.primary_number
+    return routing.account.presented_number if routing.account else None
+
+
+def of_outgoing(
+    call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
+) -> CallerId | Refused:
+    """What a user's call to `to` (E.164) through this trunk shows. The account must have a network number.
+
+    Without a trunk: what the phones of another account here see.
+    """
+    line = account.network_number
+    asked = requested(call, routing)
+    if call.anonymous and not _is_never_withheld(to, account):
+        return CallerId(presented=None, network=line, reason="privacy_requested")
+    if asked is None or asked == line:
+        return CallerId(presented=line, network=line, reason="network_number")
+    return _granted_or_not(asked, routing, account, trunk, to, now)
+
+
+def _is_never_withheld(to: str, account: Account) -> bool:
+    code = number.calling_code(account.country)
+    return any(to in (short, f"+{code}{short}") for short in country.rules_for(account.country).never_withheld_to)
+
+
+def of_forwarded(
+    mode: str, call: Call, routing: Routing, account: Account, dialled: str, trunk: Trunk, to: str, now: datetime
+) -> CallerId | Refused:
+    """What an external number `to` sees of an incoming call that is sent on to it. `dialled` is our number that sends it.
+
+    A live caller's own number may be shown, whoever it belongs to (DE-4); a hidden one stays hidden.
+    """
+    line, ours = account.network_number or dialled, CallerId(dialled, account.network_number or dialled, "own_number")
+    never = country.rules_for(account.country).never_presented.get(country.classify(dialled, account.country))
+    if never is not None:
+        # Calls to a number like 0900 are sent on as well, but not in its name.
+        if account.network_number is None:
+            return Refused(_refused("class_never_presented", never.text, never.id))
+        ours = CallerId(line, line, "class_never_presented")
+    if mode == ORIGINAL and country.rules_for(account.country).diversion is not None:
+        if call.anonymous:
+            return CallerId(presented=None, network=line, reason="original_caller_anonymous")
+        spellings = number.candidates(call.caller, routing.country) if call.direction is Direction.INBOUND else ()
+        if spellings and country.classify(spellings[0], account.country) not in _banned(account):
+            return CallerId(presented=spellings[0], network=line, reason="original_caller")
+        return replace(ours, reason="original_caller_unknown")
+    if mode.startswith(VERIFIED):
+        return _granted_or_not(mode.removeprefix(VERIFIED), routing, account, trunk, to, now, line)
+    return ours
+
+
+def _banned(account: Account) -> frozenset[NumberClass]:
+    return frozenset(country.rules_for(account.country).never_presented)
+
+
+def _granted_or_not(
+    asked: str, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime, line: str | None = None
+) -> CallerId | Refused:
+    line = line or account.network_number
+    verdict = may_present(asked, routing.facts.get(asked), account, trunk, to, now)
+    if verdict.granted:
+        return CallerId(presented=asked, network=line, reason=verdict.code)
+    # What is not reliable abroad was not forbidden: the call goes on, with the number that always works.
+    if verdict.code != "destination_abroad" and account.refusal is Refusal.REJECT:
+        return Refused(verdict)
+    return Refused(verdict, CallerId(presented=line, network=line, reason=verdict.code))
+
+
+def attestation(caller_id: CallerId, account: Account) -> str | None:
+    """A hint for whoever signs the call (ATIS-1000074): A, the account is known and has the right to the number; B, the
+    account is known, the number is somebody else's. None where the account's country does not sign. fsroute signs nothing.
+    """
+    if not country.rules_for(account.country).attestation or caller_id.network is None:
+        return None
+    return "B" if caller_id.reason == "original_caller" else "A"
+
+
+def may_present(
+    asked: str, facts: NumberFacts | None, account: Account, trunk: Trunk | None, to: str, now: datetime
+) -> Verdict:
+    """Whether an account may show a number on a call to `to`, and what decided.
+
+    The only way to a granted verdict is a number that the account hosts, or one that is verified for it at this moment.
+    """
+    if not number.is_e164(asked):
+        return _refused("not_a_number", "is no E.164 number")
+    barred = _barred(asked, account)
+    if barred is not None:
+        return barred
+    if facts is not None and facts.owner == account.name:
+        return _granted("own_number", "is hosted here for the account")
+    proven = _verified(asked, facts, account, now)
+    return (_not_allowed(asked, account, trunk, to) or proven) if proven.granted else proven
+
+
+def _barred(asked: str, account: Account) -> Verdict | None:
+    """What stands against showing a number, whoever it belongs to."""
+    rules = country.rules_for(account.country)
+    never = rules.never_presented.get(country.classify(asked, account.country))
+    if never is not None:
+        return _refused("class_never_presented", never.text, never.id)
+    if account.status is AccountStatus.SUSPENDED:
+        return _refused("account_suspended", "the account is suspended")
+    if rules.own_country_only is not None and country.is_abroad(asked, account.country):
+        return _refused("foreign_number", rules.own_country_only.text, rules.own_country_only.id)
+    return None
+
+
+def _verified(asked: str, facts: NumberFacts | None, account: Account, now: datetime) -> Verdict:
+    covering = [v for v in facts.verifications if v.first <= asked <= v.last and len(v.first) == len(asked)] if facts else []
+    ours = [v for v in covering if v.account == account.name]
+    valid = [v for v in ours if v.state is VerificationState.VERIFIED and v.expires_at is not None and now < v.expires_at]
+    if not valid:
+        return _not_verified(ours, covering)
+    if account.status is AccountStatus.TRIAL:
+        return _refused("trial_account", "trial accounts show no other number than their own")
+    if any(v.first == v.last for v in valid):
+        return _granted("verified_number", "was verified for the account")
+    return _granted("verified_block", "is in a block that was verified for the account")
+
+
+def _not_verified(ours: list[Verification], covering: list[Verification]) -> Verdict:
+    states = {v.state for v in ours}
+    if VerificationState.REVOKED in states:
+        return _refused("verification_revoked", "its verification was revoked")
+    if states & {VerificationState.EXPIRED, VerificationState.VERIFIED}:
+        return _refused("verification_expired", "its verification has expired")
+    if VerificationState.PENDING in states:
+        return _refused("verification_pending", "its verification has not been confirmed")
+    if not ours and any(v.state is VerificationState.VERIFIED for v in covering):
+        return _refused("verified_by_another_account", "belongs to another account")
+    return _refused("not_verified", "was never verified for the account")
+
+
+def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> Verdict | None:
+    """What stands against a verified number, if anything does."""
+    rules = country.rules_for(account.country)
+    refusal = rules.refuses(country.classify(asked, account.country), switched_on=account.presents_mobile)
+    if refusal is not None:
+        return _refused("class_not_presentable", refusal.text, refusal.id)
+    if trunk is not None and trunk.profile.header is IdentityHeader.NONE and asked != account.network_number:
+        return _refused("trunk_can_not_carry", f"trunk {trunk.name} has no header for the network number beside it")
+    if rules.abroad is not None and not account.presents_abroad and country.is_abroad(to, account.country):
+        return _refused("destination_abroad", rules.abroad.text, rules.abroad.id)
+    return None

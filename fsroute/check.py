@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from peewee import Case, Database, fn
 
-from fsroute import number, timeprofile
+from fsroute import callerid, country, number, timeprofile
 from fsroute import tables as t
 from fsroute.database import rows
 from fsroute.plan import MAX_LEGS
@@ -15,22 +16,99 @@ from fsroute.plan import MAX_LEGS
 
 def problems(database: Database) -> list[str]:
     """One line for each row that can not work; empty if all can."""
-    return [*_places(database), *_holidays(database), *_base_rules(database), *_targets(database), *_stages(database)]
+    found = [_places, _codes, _shown, _verified, _holidays, _base_rules, _targets, _stages]
+    return [problem for problems_of in found for problem in problems_of(database)]
 
 
 def _places(database: Database) -> Iterator[str]:
-    for name, country, timezone in rows(database, t.Account.select(t.Account.name, t.Account.country, t.Account.timezone)):
-        if not number.is_country(country):
-            yield f"accounts: {name}: country {country} has no numbering plan"
+    for name, code, timezone in rows(database, t.Account.select(t.Account.name, t.Account.country, t.Account.timezone)):
+        if not number.is_country(code):
+            yield f"accounts: {name}: country {code} has no numbering plan"
         if not timeprofile.is_timezone(timezone):
             yield f"accounts: {name}: {timezone} is no time zone"
-    for name, country in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
-        if not number.is_country(country):
-            yield f"trunks: {name}: country {country} has no numbering plan"
+    for name, code in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
+        if not number.is_country(code):
+            yield f"trunks: {name}: country {code} has no numbering plan"
     profile = t.TimeProfile
     for account, name, timezone in rows(database, profile.select(profile.account, profile.name, profile.timezone)):
         if timezone is not None and not timeprofile.is_timezone(timezone):
             yield f"time_profiles: {account}, {name}: {timezone} is no time zone"
+
+
+def _codes(database: Database) -> Iterator[str]:
+    """Extensions and short codes that mean something else already: emergency numbers are never ours, and a short code
+    is looked for after the extensions."""
+    user, owned = t.User, t.UserNumber
+    extensions = (
+        user.select(user.account, user.name, user.extension, t.Account.country)
+        .join(t.Account, on=t.Account.name == user.account)
+        .where(user.extension.is_null(False))
+    )
+    for account, name, extension, code in rows(database, extensions):
+        if number.is_emergency(extension, code):
+            yield f"users: {account}, {name}: extension {extension} is an emergency number in {code}"
+    short_codes = (
+        owned.select(owned.account, owned.number, owned.short_code, t.Account.country, user.name)
+        .join(t.Account, on=t.Account.name == owned.account)
+        .left_outer_join(user, on=(user.account == owned.account) & (user.extension == owned.short_code))
+        .where(owned.short_code.is_null(False))
+    )
+    for account, hosted, short_code, code, extension_of in rows(database, short_codes):
+        if number.is_emergency(short_code, code):
+            yield f"user_numbers: {account}, {hosted}: short code {short_code} is an emergency number in {code}"
+        if extension_of is not None:
+            yield f"user_numbers: {account}, {hosted}: short code {short_code} is the extension of {extension_of}"
+
+
+def _shown(database: Database) -> Iterator[str]:
+    """Numbers that are there to be shown, and can be nobody's caller ID. Whether a number is verified is no matter of a
+    load: that comes and goes, and each call is told."""
+    account, hosted, target = t.Account, t.Number, t.RuleTarget
+    lines = (
+        hosted.select(hosted.number, account.country)
+        .join(account, on=account.name == hosted.account)
+        .where(hosted.is_network_number)
+    )
+    for text, code in rows(database, lines):
+        yield from _never_shown(f"numbers: {text}: a network number", text, code)
+    defaults = account.select(account.name, account.presented_number, account.country)
+    for name, text, code in rows(database, defaults.where(account.presented_number.is_null(False))):
+        yield from _never_shown(f"accounts: {name}: presented_number {text}", text, code)
+    wanted = (
+        target.select(target.number, target.rule_position, target.position, target.caller_id, account.country)
+        .join(account, on=account.name == target.account)
+        .where(target.caller_id.startswith(callerid.VERIFIED))
+    )
+    for dialled, rule, position, text, code in rows(database, wanted):
+        what = f"rule_targets: {dialled}, {rule}, {position}: caller_id {text}"
+        yield from _never_shown(what, text.removeprefix(callerid.VERIFIED), code)
+
+
+def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:
+    rules = country.rules_for(code)
+    never = rules.never_presented.get(country.classify(e164, code))
+    if never is not None:
+        yield f"{what} can be no caller ID ({never.id}: {never.text})"
+    elif rules.own_country_only is not None and number.is_country(code) and country.is_abroad(e164, code):
+        yield f"{what} is no number of {code} ({rules.own_country_only.id}: {rules.own_country_only.text})"
+
+
+def _verified(database: Database) -> Iterator[str]:
+    row = t.VerifiedNumber
+    times = ("verified_at", "expires_at", "revoked_at")
+    for account, first, *texts in rows(
+        database, row.select(row.account, row.first_number, row.verified_at, row.expires_at, row.revoked_at)
+    ):
+        for column, text in zip(times, texts, strict=True):
+            if text is not None and not _is_utc(text):
+                yield f"verified_numbers: {account}, {first}: {column} = {text} is no time"
+
+
+def _is_utc(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).isoformat() == text.replace("Z", "+00:00")
+    except ValueError:
+        return False
 
 
 def _holidays(database: Database) -> Iterator[str]:

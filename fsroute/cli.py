@@ -160,6 +160,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_user
 @_trunk
 @_anonymous
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
 @_json
 def explain(
     flags: dict[str, str | None],
@@ -172,6 +173,7 @@ def explain(
     user: str | None,
     trunk: str | None,
     anonymous: bool,
+    presented: str | None,
     as_json: bool,
 ) -> None:
     """Show what a call would do: who rings when, why, and what happens after."""
@@ -182,7 +184,7 @@ def explain(
 
     settings = _load_settings(flags, config)
     hidden = anonymous or (bool(caller) and callerid.is_hidden(caller))
-    call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user)
+    call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user, presented=presented)
     opened = database.open_database(settings.db)
     database.check_version(opened, settings.db)
     store = Store(opened, settings.db, settings.country)
@@ -235,6 +237,7 @@ def _moment(text: str | None, routing: Any) -> datetime:
 @_account
 @_user
 @_trunk
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
 @_json
 def call(
     to: str,
@@ -248,6 +251,7 @@ def call(
     account: str | None,
     user: str | None,
     trunk: str | None,
+    presented: str | None,
     as_json: bool,
 ) -> None:
     """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
@@ -259,6 +263,7 @@ def call(
         "Caller-Destination-Number": to,
     }
     named = {"fsroute_direction": direction, "fsroute_account": account, "fsroute_user": user, "fsroute_trunk": trunk}
+    named["fsroute_presented"] = presented
     variables = {"sip_from_user": caller or "anonymous", **{key: value for key, value in named.items() if value}}
     told = smoke.place_call((host, port), profile, variables, outcomes, timeout_s)
     if as_json:

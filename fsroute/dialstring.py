@@ -21,8 +21,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fsroute import identity
 from fsroute.errors import DialStringError
 from fsroute.model import ContactDial, EndpointDial, Leg, Plan, Stage, TrunkDial
+from fsroute.number import written
 from fsroute.plan import MAX_LEGS
 
 HOPS_HEADER = "X-FSRoute-Hops"
@@ -36,6 +38,9 @@ _NUMBER = re.compile(r"\+?[0-9*#]{1,32}\Z")
 _CONTACT = re.compile(r"sips?:[A-Za-z0-9_.!~*+&@;=%:-]{0,900}(?:\[[0-9A-Fa-f:.]{2,45}\][A-Za-z0-9_.!~*+&@;=%:-]{0,900})?\Z")
 """A second fence: contacts.py has looked at the parts. Brackets only in a pair around an IPv6 address, nothing that ends
 a leg or a variable."""
+
+_IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,40}=[A-Za-z0-9_+*#.:@;=<>,-]{1,800}\Z")
+"""A variable of identity.py. Its parts are on their own allow-lists; this is what none of them may add."""
 
 _KEY = re.compile(r"[0-9*#]{1,9}\Z")
 _PROMPT = re.compile(r"[A-Za-z0-9_./:;%=,()-]{1,200}\Z")
@@ -86,10 +91,10 @@ def dial(leg: Leg) -> str:
             _allowed(f"{leg.target}: profile", profile, _NAME)
             _allowed(f"{leg.target}: contact", address, _CONTACT)
             return f"sofia/{profile}/{address}"
-        case TrunkDial(gateway, number):
-            _allowed(f"{leg.target}: gateway", gateway, _NAME)
+        case TrunkDial(trunk, number):
+            _allowed(f"{leg.target}: gateway", trunk.gateway, _NAME)
             _allowed(f"{leg.target}: number", number, _NUMBER)
-            return f"sofia/gateway/{gateway}/{number}"
+            return f"sofia/gateway/{trunk.gateway}/{written(number, trunk.number_format, trunk.country)}"
 
 
 def _limit(leg: Leg, confirmation: Confirmation) -> int:
@@ -108,9 +113,8 @@ def _leg(leg: Leg, confirmation: Confirmation) -> str:
     variables = [f"leg_timeout={leg.ring_s}", f"leg_progress_timeout={leg.ring_s}"]
     if leg.start_s:
         variables.append(f"leg_delay_start={leg.start_s}")
-    outside = isinstance(leg.dial, TrunkDial)
-    variables += _shown_outside(leg) if outside else _shown_inside(leg)
-    if leg.confirm and not outside:
+    variables += _shown_outside(leg, leg.dial) if isinstance(leg.dial, TrunkDial) else _shown_inside(leg)
+    if leg.confirm and not isinstance(leg.dial, TrunkDial):
         raise DialStringError(f"{leg.target}: confirm: only external numbers are asked for a key")
     if leg.confirm:
         prompt = confirmation.prompt.replace(",", r"\,")
@@ -134,27 +138,20 @@ def _shown_inside(leg: Leg) -> list[str]:
     return [f"origination_caller_id_number={caller_id.presented}"]
 
 
-def _shown_outside(leg: Leg) -> list[str]:
-    """What a carrier learns: our number in From and P-Asserted-Identity, nothing of the caller.
-
-    `_undef_` is FreeSWITCH's word for "no display name" (sofia_glue.c); without it the caller's own would be asserted.
-    `screen` makes the number asserted instead of preferred (P-Asserted-Identity, RFC 3325).
-    """
-    caller_id = leg.caller_id
+def _shown_outside(leg: Leg, dialled: TrunkDial) -> list[str]:
+    """What a carrier learns: our numbers, as its profile says, and nothing of the caller but what the policy granted."""
     hops = f"sip_h_{HOPS_HEADER}={leg.hops}"
+    caller_id = leg.caller_id
     if caller_id.as_received:
-        return [hops]
-    if caller_id.presented is None or caller_id.presented != caller_id.network:
-        # Written as it is, it would let FreeSWITCH show the caller's own number, or assert one that is not the line's.
-        raise DialStringError(f"{leg.target}: network number: {caller_id.network!r} is not the presented number")
-    _allowed(f"{leg.target}: presented number", caller_id.presented, _NUMBER)
-    return [
-        hops,
-        f"origination_caller_id_number={caller_id.presented}",
-        "origination_caller_id_name=_undef_",
-        "origination_privacy=screen",
-        "sip_cid_type=pid",
-    ]
+        return [hops, *identity.UNKNOWN_LINE]
+    for field, value in (("presented number", caller_id.presented), ("network number", caller_id.network)):
+        if value is not None or field == "network number":
+            _allowed(f"{leg.target}: {field}", value or "", _NUMBER)
+    _allowed(f"{leg.target}: trunk domain", dialled.trunk.domain, _DOMAIN)
+    told = identity.variables(identity.headers(caller_id, dialled.trunk, leg.diversion, dialled.number))
+    for variable in told:
+        _allowed(f"{leg.target}: {variable.partition('=')[0]}", variable, _IDENTITY)
+    return [hops, *(variable.replace(",", r"\,") for variable in told)]
 
 
 def _allowed(field: str, value: str, allowed: re.Pattern[str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fsroute import dialstring, router
+from fsroute import callerid, dialstring, identity, router
 from fsroute.dialstring import Confirmation
 from fsroute.model import (
     Announcement,
@@ -22,6 +23,7 @@ from fsroute.model import (
     Routing,
     Rule,
     Stage,
+    TrunkDial,
     Voicemail,
 )
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _BAR_WIDTH = 24
+_TRUNK_FAILURE = "NORMAL_TEMPORARY_FAILURE"
 
 
 def as_data(call: Call, routing: Routing, now: datetime, confirmation: Confirmation, hop_limit: int) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def as_data(call: Call, routing: Routing, now: datetime, confirmation: Confirmat
         "account": decision.account,
         **_step(decision, confirmation),
         "caller_id": _caller_id(decision.caller_id),
+        "attestation": decision.attestation,
         "timeline": list(_timeline(decision.plan)),
         "follow_up": _follow_up(call, routing, now, decision, confirmation, hop_limit),
         "reasons": [{"code": r.code, "subject": r.subject, "text": r.text} for r in decision.reasons],
@@ -70,8 +74,12 @@ def _follow_up(
         return {}
     followed = {}
     for outcome in Outcome:
-        failed = Failed(decision.rule.key if decision.rule else None, outcome)
+        failed = Failed(decision.rule.key if decision.rule else None, outcome, "", decision.trunks)
         following = router.route(call, routing, now, failed, hop_limit)
+        if decision.trunks and outcome is Outcome.UNREACHABLE:
+            # It may have been the trunk's fault; then the next one is tried, if there is one.
+            next_trunk = router.route(call, routing, now, replace(failed, cause=_TRUNK_FAILURE), hop_limit)
+            following = next_trunk if next_trunk.plan.stages else following
         followed[outcome.value] = {
             **_step(following, confirmation),
             "follow_up": _follow_up(call, routing, now, following, confirmation, hop_limit),
@@ -91,7 +99,24 @@ def _leg(leg: Leg) -> dict[str, Any]:
         "ring_s": leg.ring_s,
         "confirm": leg.confirm,
         "caller_id": _caller_id(leg.caller_id),
+        "headers": _headers(leg),
     }
+
+
+def _headers(leg: Leg) -> dict[str, str]:
+    """What the INVITE to a carrier says of the caller; nothing for phones."""
+    if not isinstance(leg.dial, TrunkDial) or leg.caller_id.network is None:
+        return {}
+    told = identity.headers(leg.caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
+    name = f'"{told.from_name}" ' if told.from_name else ""
+    shown = {
+        "From": f"{name}<{told.from_uri}>",
+        told.identity_header or "": f"<{told.identity_uri}>" if told.identity_uri else None,
+        "Privacy": told.privacy,
+        "Diversion": told.diversion,
+        "History-Info": told.history_info,
+    }
+    return {header: value for header, value in shown.items() if value is not None}
 
 
 def _caller_id(caller_id: CallerId) -> dict[str, Any]:
@@ -140,8 +165,8 @@ def show(data: dict[str, Any], console: Console) -> None:
     console.print(Text(f"{data['direction']} call to {data['to']} from {caller}, {data['at']}", style="bold"))
     console.print(Text(_headline(data)), soft_wrap=True)
     caller_id = data["caller_id"]
-    hidden = "anonymous" if data["anonymous"] else "as received"
-    shown = caller_id["presented"] or hidden
+    refused = "nobody" if caller_id["reason"] in callerid.REFUSALS else "as received"
+    shown = caller_id["presented"] or ("anonymous" if data["anonymous"] else refused)
     console.print(Text(f"caller ID: {shown}, network number {caller_id['network'] or '-'} ({caller_id['reason']})"))
     if data["timeline"]:
         table = Table(box=None, pad_edge=False)
@@ -158,6 +183,10 @@ def show(data: dict[str, Any], console: Console) -> None:
                 _bar(row["from_s"], row["to_s"], total),
             )
         console.print(table)
+    for stage in data["stages"]:
+        for leg in stage:
+            for header, value in leg["headers"].items():
+                console.print(Text(f"  {leg['target']}  {header}: {value}"), soft_wrap=True)
     for line in _after(data):
         console.print(Text(line), soft_wrap=True)
     console.print(Text("why", style="bold"))

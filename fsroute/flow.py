@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import gevent
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import answer, contacts, dialstring, frames
+from fsroute import answer, contacts, dialstring, frames, number
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.frames import Frame
-from fsroute.model import Call, Decision, Failed, Outcome, Plan
+from fsroute.model import Call, Decision, Direction, Failed, Outcome, Plan
 from fsroute.session import Session
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
@@ -35,6 +35,7 @@ class CallFlow:
     confirmation: Confirmation
     profiles: tuple[str, ...]
     hang_up_on_failure: bool
+    country: str
     shown: Callable[[str], str]
     log: FilteringBoundLogger
 
@@ -57,11 +58,11 @@ class CallFlow:
             log.info("call ended")
         except FsrouteError as error:
             log.error("call not routed", to=_printable(call.destination), reason=str(error))  # noqa: TRY400 - no defect
-            self.give_up(session)
+            self._give_up_call(session, call)
         except Exception:
             # A defect of ours: this call gets what an undecidable one gets, and the log its traceback.
             log.exception("call failed", to=_printable(call.destination))
-            self.give_up(session)
+            self._give_up_call(session, call)
 
     def _lead(self, session: Session, channel: Frame, call: Call, log: FilteringBoundLogger) -> None:
         progress = answer.progress_of(channel)
@@ -69,6 +70,8 @@ class CallFlow:
             began = time.perf_counter()
             decision = self._with_phones(session, self.decide(call, progress))
             self._tell(log, call, decision, progress, time.perf_counter() - began)
+            if progress is None and _is_lost_emergency(decision):
+                raise DataError("an emergency call that no trunk of ours carries")
             if decision.plan == NOTHING:
                 # The caller hears in the end how the phones that did ring ended it.
                 outcome = progress.outcome if progress else Outcome.UNREACHABLE
@@ -83,6 +86,12 @@ class CallFlow:
         session.write(frames.hangup("NORMAL_CLEARING"))
         session.until_end(session.timeout_s)
         log.info("call ended")
+
+    def _give_up_call(self, session: Session, call: Call) -> None:
+        """An emergency call is never ended by us: the dialplan's next action can still send it out."""
+        outbound = call.direction is Direction.OUTBOUND
+        if not (outbound and number.is_emergency(call.destination, self.country)):
+            self.give_up(session)
 
     def _with_phones(self, session: Session, decision: Decision) -> Decision:
         """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if there is an endpoint in it."""
@@ -152,6 +161,11 @@ def within_deadline(pool: gevent.threadpool.ThreadPool, seconds: float, decide: 
         return result
 
     return decide_within
+
+
+def _is_lost_emergency(decision: Decision) -> bool:
+    """Whether an emergency call rings nowhere: its account is not known here, or has no trunk."""
+    return not decision.plan.stages and any(reason.code == "emergency" for reason in decision.reasons)
 
 
 def _printable(text: str) -> str:

@@ -48,6 +48,15 @@ class Frame:
             return ""
         return (unquote_to_bytes(value) if b"%" in value else value).decode("utf-8", "replace")
 
+    def variables(self, name: str) -> list[str]:
+        """The values of every channel variable with this name in any letter case. FreeSWITCH keeps the case in which a
+        sender wrote the header that a variable stands for."""
+        wanted = f"\nvariable_{name}: ".lower().encode()
+        lowered, found, start = self._block.lower(), [], -1
+        while (start := lowered.find(wanted, start + 1)) >= 0:
+            found.append(self.get(self._block[start + 1 : start + len(wanted) - 2].decode()))
+        return found
+
     def variable(self, name: str) -> str:
         """The value of a channel variable."""
         return self.get(f"variable_{name}")

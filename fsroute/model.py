@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date, datetime, time
 from enum import StrEnum
 
 # --- what was asked ---------------------------------------------------------------------------------------
@@ -19,7 +19,8 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as FreeSWITCH reported it.
+    """One call, as FreeSWITCH reported it. `presented` is the number that it asks to show, `is_roaming` what the carrier
+    says of a mobile caller.
 
     `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
     this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
@@ -35,6 +36,9 @@ class Call:
     user: str | None = None
     hops: int = 0
     uuid: str = ""
+    presented: str | None = None
+    is_roaming: bool = False
+    from_user: str = ""
 
 
 class Outcome(StrEnum):
@@ -54,6 +58,43 @@ class AccountStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
+class Which(StrEnum):
+    """Which of a leg's two numbers stands somewhere."""
+
+    PRESENTED = "presented"
+    NETWORK = "network"
+
+
+class IdentityHeader(StrEnum):
+    """The header that carries the number which does not stand in From."""
+
+    PAI = "pai"
+    PPI = "ppi"
+    RPID = "rpid"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityProfile:
+    """How a carrier wants to be told who calls."""
+
+    name: str = "presented-in-from"
+    from_number: Which = Which.PRESENTED
+    header: IdentityHeader = IdentityHeader.PAI
+    header_number: Which = Which.NETWORK
+    diversion: bool = True
+    history_info: bool = False
+
+
+class NumberFormat(StrEnum):
+    """How a carrier wants numbers written."""
+
+    E164 = "e164"
+    DIGITS = "digits"
+    NATIONAL = "national"
+    INTERNATIONAL = "international"
+
+
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """A gateway of FreeSWITCH that leads to the telephone network."""
@@ -61,6 +102,10 @@ class Trunk:
     name: str
     gateway: str
     country: str
+    domain: str
+    profile: IdentityProfile = IdentityProfile()
+    number_format: NumberFormat = NumberFormat.E164
+    is_foreign: bool = False
     enabled: bool = True
 
 
@@ -73,9 +118,24 @@ class TrunkRoute:
     trunk: Trunk
 
 
+class Refusal(StrEnum):
+    """What happens to a call that asks to show a number it may not show."""
+
+    REJECT = "reject"
+    NETWORK_NUMBER = "network_number"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether an account may call numbers that begin with `prefix`."""
+
+    prefix: str
+    allowed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer. `network_number` identifies its line towards carriers."""
+    """A customer. `network_number` identifies its line towards carriers; the rest is schema.sql's."""
 
     name: str
     country: str
@@ -84,6 +144,39 @@ class Account:
     status: AccountStatus = AccountStatus.ACTIVE
     network_number: str | None = None
     routes: tuple[TrunkRoute, ...] = ()
+    refusal: Refusal = Refusal.REJECT
+    presented_number: str | None = None
+    presents_mobile: bool = False
+    presents_abroad: bool = False
+    permissions: tuple[Permission, ...] = ()
+
+
+class VerificationState(StrEnum):
+    PENDING = "pending"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A row of verified_numbers: a number (`first` = `last`) or a block of them, of one account."""
+
+    account: str
+    first: str
+    last: str
+    state: VerificationState
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFacts:
+    """What the tables say about a number that somebody wants to show: who hosts it, and what was verified of it."""
+
+    owner: str | None = None
+    verifications: tuple[Verification, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +195,7 @@ class User:
     name: str
     extension: str | None
     endpoints: tuple[Endpoint, ...] = ()
+    primary_number: str | None = None
 
 
 class Holidays(StrEnum):
@@ -162,6 +256,7 @@ class Target:
     ring_s: int | None = None
     confirm: bool | None = None
     enabled: bool = True
+    caller_id: str = "own"
 
 
 class RuleType(StrEnum):
@@ -227,7 +322,8 @@ class Routing:
 
     `country` is the one in which the destination and the caller's number are read. `dialled` is the hosted number
     that the destination means, None if it means none. `numbers` holds it and every hosted number that its rules lead
-    to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled.
+    to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled. `trunk`
+    delivered an inbound call. `facts` are there for every number that the call may want to show.
     """
 
     country: str
@@ -236,6 +332,8 @@ class Routing:
     account: Account | None = None
     caller: User | None = None
     callee: User | None = None
+    trunk: Trunk | None = None
+    facts: Mapping[str, NumberFacts] = field(default_factory=dict)
 
 
 # --- what was decided -------------------------------------------------------------------------------------
@@ -259,9 +357,9 @@ class ContactDial:
 
 @dataclass(frozen=True, slots=True)
 class TrunkDial:
-    """A number of the telephone network, through a gateway."""
+    """A number of the telephone network (E.164, or short as an emergency number), through a trunk."""
 
-    gateway: str
+    trunk: Trunk
     number: str
 
 
@@ -281,6 +379,15 @@ class CallerId:
 
 
 @dataclass(frozen=True, slots=True)
+class Diversion:
+    """Which of our numbers sent a call on, why (RFC 5806's words), and how often it was sent on."""
+
+    number: str
+    reason: str
+    counter: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """One outgoing call. Seconds count from the start of its stage."""
 
@@ -291,6 +398,7 @@ class Leg:
     ring_s: int = 20
     confirm: bool = False
     hops: int = 0
+    diversion: Diversion | None = None
 
     @property
     def end_s(self) -> int:
@@ -356,11 +464,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that."""
+    """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that. `trunks` is how
+    many trunks a user's call has tried."""
 
     rule: RuleKey | None
     outcome: Outcome
     cause: str = ""
+    trunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +478,8 @@ class Decision:
     """The answer to a call: what rings, and how that came about.
 
     `number` is the hosted number that was dialled and `rule` the rule of it that decided, each None if there is none.
-    `code` is the code of the reason that decided.
+    `code` is the code of the reason that decided. `attestation` is how far the caller ID can be vouched for (A, B or C in
+    the words of STIR/SHAKEN), where the account's country wants to know.
     """
 
     number: str | None
@@ -378,3 +489,5 @@ class Decision:
     caller_id: CallerId
     code: str
     reasons: tuple[Reason, ...]
+    trunks: int = 0
+    attestation: str | None = None

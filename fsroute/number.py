@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import phonenumbers
 
+from fsroute.model import NumberFormat
+
 E164 = re.compile(r"\+[1-9][0-9]{2,14}\Z")
 """An E.164 number as fsroute stores it (ITU-T E.164, 6.2: at most 15 digits). The same rule is a CHECK in schema.sql."""
 
@@ -50,7 +52,7 @@ def candidates(text: str, country: str) -> tuple[str, ...]:
     digits = re.sub("[^0-9]", "", number)
     national = _parsed(number, country)
     plus = _parsed("+" + digits, country)
-    code = str(phonenumbers.country_code_for_region(country))
+    code = calling_code(country)
     # The country's own code first: with it in front, digits from a carrier are international far more often than
     # they are a local number that happens to begin alike.
     return _distinct(plus, national) if digits.startswith(code) else _distinct(national, plus)
@@ -69,6 +71,32 @@ def _parsed(number: str, country: str) -> str | None:
 
 def _distinct(*numbers: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(number for number in numbers if number))
+
+
+def written(e164: str, form: NumberFormat, country: str) -> str:
+    """A number as a carrier of this country wants it written. What is no E.164 number (a short code) stays as it is."""
+    if not is_e164(e164) or form is NumberFormat.E164:
+        return e164
+    if form is NumberFormat.DIGITS:
+        return e164[1:]
+    code = calling_code(country)
+    if form is NumberFormat.NATIONAL and e164.startswith(f"+{code}"):
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(country)
+        prefix = (metadata.national_prefix if metadata else None) or ""
+        return prefix + e164[1 + len(code) :]
+    return _international_prefix(country) + e164[1:]
+
+
+def _international_prefix(country: str) -> str:
+    """What is dialled in this country before a calling code. Where callers choose a carrier with it, there are several."""
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(country)
+    prefixes = (metadata.preferred_international_prefix, metadata.international_prefix) if metadata else ()
+    return next((prefix for prefix in prefixes if prefix and prefix.isdigit()), "00")
+
+
+def calling_code(country: str) -> str:
+    """49 for DE."""
+    return str(phonenumbers.country_code_for_region(country))
 
 
 def is_emergency(text: str, country: str) -> bool:

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fsroute import callerid, rules
+from fsroute import callerid, country, rules
+from fsroute.country import NumberClass
 from fsroute.model import (
     Account,
     AccountStatus,
     Announcement,
     Call,
     CallerId,
+    Diversion,
     Endpoint,
     EndpointDial,
     Final,
@@ -29,6 +31,7 @@ from fsroute.model import (
     Reason,
     Routing,
     Rule,
+    RuleType,
     Stage,
     Target,
     TargetKind,
@@ -110,7 +113,7 @@ class Planner:
             if final is not None and _final(target, hosted.account) is not None:
                 self.tell("after_final", _name(target), "left out: the call's way has already ended")
                 continue
-            found = self._of_target(target, hosted, target.ring_s or whole)
+            found = self._of_target(target, rule, hosted, target.ring_s or whole)
             final = final or found.final
             for stage, offset in _one_after_another(found.stages, target.start_s):
                 together += self._until(whole, [_delayed(draft, offset) for draft in stage])
@@ -123,7 +126,7 @@ class Planner:
             if result.final is not None:
                 self.tell("after_final", _name(target), "left out: the call's way has already ended")
                 continue
-            found = self._of_target(target, hosted, target.ring_s or SEQUENTIAL_RING_S)
+            found = self._of_target(target, rule, hosted, target.ring_s or SEQUENTIAL_RING_S)
             for stage in found.stages:
                 kept = stage if left is None else self._until(left, stage)
                 if kept:
@@ -152,13 +155,13 @@ class Planner:
 
     # --- targets -----------------------------------------------------------------------------------------
 
-    def _of_target(self, target: Target, hosted: HostedNumber, ring_s: int) -> _Drafts:
+    def _of_target(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
         account = hosted.account
         final = _final(target, account)
         if final is not None:
             return _Drafts(final=final)
         if target.kind is TargetKind.EXTERNAL:
-            return self._external(target, hosted, ring_s)
+            return self._external(target, rule, hosted, ring_s)
         if target.kind is TargetKind.HOSTED:
             return self._hosted(target, ring_s)
         if not target.endpoints:
@@ -181,42 +184,58 @@ class Planner:
         """A stage of these endpoints."""
         return self._stage([_Draft(leg, None) for leg in self.ring(endpoints, ring_s)])
 
-    def _external(self, target: Target, hosted: HostedNumber, ring_s: int) -> _Drafts:
+    def _external(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
         if target.value in self.routing.numbers:
             self.tell("hosted_here", _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
-        caller_id = callerid.of_forwarded(hosted.number)
-        leg = self.dial(target.value, hosted.account, caller_id, ring_s)
-        return _Drafts([[_Draft(leg, target.confirm)]] if leg else [])
+        account, to = hosted.account, target.value
+        trunk = next(iter(self.ways(to, account)), None)
+        if trunk is None:
+            return _Drafts()
+        caller_id = callerid.of_forwarded(
+            target.caller_id, self.call, self.routing, account, hosted.number, trunk, to, self.now
+        )
+        if isinstance(caller_id, callerid.Refused):
+            verdict = caller_id.verdict
+            if caller_id.instead is None:
+                self.tell(verdict.code, _name(target), f"left out: {target.caller_id} may not be shown: {verdict.why}")
+                return _Drafts()
+            self.tell(verdict.code, _name(target), f"is not shown {target.caller_id}: {verdict.why}")
+            caller_id = caller_id.instead
+        if caller_id.presented != hosted.number:
+            self.tell("caller_id", _name(target), f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
+        diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
+        leg = replace(self.leg(trunk, to, caller_id, ring_s), diversion=diversion)
+        return _Drafts([[_Draft(leg, target.confirm)]])
 
-    def dial(self, number: str, account: Account, caller_id: CallerId, ring_s: int) -> Leg | None:
-        """A leg to the telephone network, or None (with a reason) if there is no way or the call went in circles."""
+    def ways(self, number: str, account: Account) -> list[Trunk]:
+        """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way."""
         name = f"external {number}"
         if self.call.hops >= self.hop_limit:
             self.tell("hop_limit", name, f"left out: the call came through trunks {self.call.hops} times, a loop")
-            return None
-        trunk = self.trunk_for(number, account)
-        if trunk is None:
+            return []
+        if not _may_call(number, account):
+            self.tell("destination_barred", name, f"left out: account {account.name} may not call it")
+            return []
+        trunks = self._trunks(number, account)
+        if not trunks:
             self.tell("no_trunk", name, f"left out: account {account.name} has no trunk to it")
-            return None
-        return self.leg(trunk, number, caller_id, ring_s)
+        return trunks
 
     def leg(self, trunk: Trunk, number: str, caller_id: CallerId, ring_s: int) -> Leg:
         """A leg to a number through this trunk."""
-        dial = TrunkDial(trunk.gateway, number)
-        return Leg(f"external {number}", dial, caller_id, ring_s=ring_s, hops=self.call.hops + 1)
+        return Leg(f"external {number}", TrunkDial(trunk, number), caller_id, ring_s=ring_s, hops=self.call.hops + 1)
 
-    def trunk_for(self, number: str, account: Account) -> Trunk | None:
-        """The trunk with the longest prefix, then the lowest position, that is switched on."""
+    def _trunks(self, number: str, account: Account) -> list[Trunk]:
+        """Those with the longest prefix first, then by position; only what is switched on."""
         matching = sorted(
             (route for route in account.routes if number.startswith(route.prefix)),
             key=lambda route: (-len(route.prefix), route.position),
         )
         for route in matching:
-            if route.trunk.enabled:
-                return route.trunk
-            self.tell("trunk_disabled", f"trunk {route.trunk.name}", f"not used for {number}: is switched off")
-        return None
+            if not route.trunk.enabled:
+                self.tell("trunk_disabled", f"trunk {route.trunk.name}", f"not used for {number}: is switched off")
+        return list(dict.fromkeys(route.trunk for route in matching if route.trunk.enabled))
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
         """The plan of another number that is hosted here, in place of the target."""
@@ -274,6 +293,28 @@ class Planner:
             self.tell("leg_limit", draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
         kept = kept[:MAX_LEGS]
         return from_zero([replace(draft.leg, confirm=_is_confirmed(draft, beside=len(kept) > 1)) for draft in kept])
+
+
+_DIVERSIONS = {
+    RuleType.GENERAL: "unconditional",
+    RuleType.BUSY: "user-busy",
+    RuleType.NO_ANSWER: "no-answer",
+    RuleType.UNREACHABLE: "unavailable",
+    RuleType.BASE: "no-answer",
+}
+"""Why a rule sends a call on, in RFC 5806's words."""
+
+
+def _may_call(number: str, account: Account) -> bool:
+    """The account's own list decides by the longest prefix; without a word from it, what costs extra is barred."""
+    listed = [permission for permission in account.permissions if number.startswith(permission.prefix)]
+    if listed:
+        return max(listed, key=lambda permission: len(permission.prefix)).allowed
+    return country.classify(number, account.country) not in BARRED
+
+
+BARRED = frozenset({NumberClass.PREMIUM, NumberClass.SATELLITE})
+"""Where nobody may call who is not allowed to: the classes that toll fraud lives on."""
 
 
 def from_zero(legs: Sequence[Leg]) -> Stage:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from fsroute import callerid, number, rules
+from fsroute import callerid, country, number, rules
+from fsroute.country import NumberClass
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -26,10 +27,27 @@ from fsroute.model import (
     Routing,
     Rule,
     Stage,
+    Trunk,
     TrunkRoute,
     User,
 )
 from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner
+
+TRUNK_FAILURES = frozenset(
+    {
+        "DESTINATION_OUT_OF_ORDER",
+        "GATEWAY_DOWN",
+        "NETWORK_OUT_OF_ORDER",
+        "NORMAL_CIRCUIT_CONGESTION",
+        "NORMAL_TEMPORARY_FAILURE",
+        "PROGRESS_TIMEOUT",
+        "RECOVERY_ON_TIMER_EXPIRE",
+        "REQUESTED_CHAN_UNAVAIL",
+        "SERVICE_UNAVAILABLE",
+        "SWITCH_CONGESTION",
+    }
+)
+"""Causes that are the trunk's and not the callee's: the next trunk may do better."""
 
 OUTBOUND_RING_S = 120
 """How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
@@ -69,10 +87,9 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
     hosted = routing.numbers.get(routing.dialled) if routing.dialled else None
     if hosted is None:
         return _end(planner, None, "number_unknown", call.destination, "is no number here", "UNALLOCATED_NUMBER")
-    if not hosted.enabled:
-        return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
-    if hosted.account.status is AccountStatus.SUSPENDED:
-        return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+    refused = _guard(planner, hosted)
+    if refused is not None:
+        return refused
     if failed is not None and (rule := _rule(routing, failed)) is not None:
         final = _aside(planner).plan(rule, routing.numbers[rule.number]).final
         if final is not None:
@@ -92,6 +109,25 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
         return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
     cause = END_CAUSES[failed.outcome]
     return _end(planner, hosted, "rules_exhausted", hosted.number, f"{failed.outcome}, and no rule follows", cause)
+
+
+def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
+    """A decision if the number may not be called. Hides an incoming caller's number where the law says so."""
+    if not hosted.enabled:
+        return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
+    if hosted.account.status is AccountStatus.SUSPENDED:
+        return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+    call, routing = planner.call, planner.routing
+    verdict = callerid.inbound_verdict(call, routing, hosted.account) if call.direction is Direction.INBOUND else None
+    if verdict is None:
+        return None
+    if not verdict.granted:
+        planner.caller_id = CallerId(None, None, verdict.code)
+        return _end(planner, hosted, verdict.code, call.caller, verdict.why, "CALL_REJECTED")
+    planner.tell(verdict.code, call.caller, f"is hidden: {verdict.why}")
+    planner.call = replace(call, anonymous=True)
+    planner.caller_id = callerid.of_caller(planner.call, routing.country)
+    return None
 
 
 def _first_or_next(planner: Planner, hosted: HostedNumber, failed: Failed | None) -> Rule | None:
@@ -138,9 +174,14 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
     account = routing.account
     if account is None:
         who = call.account or "(none)"
+        dialled = _emergency_number(call.destination, routing.country)
+        if dialled is not None:
+            planner.tell("emergency", dialled, "is an emergency number, and without an account there is no trunk for it")
+            return _end(planner, None, "account_unknown", who, "is no account here", "NO_ROUTE_DESTINATION")
         return _end(planner, None, "account_unknown", who, "is no account here", "CALL_REJECTED")
-    if number.is_emergency(call.destination, account.country):
-        return _emergency(planner, account, failed)
+    emergency = _emergency_number(call.destination, account.country)
+    if emergency is not None:
+        return _emergency(planner, account, emergency, failed)
     if account.status is AccountStatus.SUSPENDED:
         return _end(planner, None, "account_suspended", account.name, "is suspended", "OUTGOING_CALL_BARRED")
     if routing.callee is not None:
@@ -148,18 +189,32 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
     if routing.dialled is not None:
         planner.tell("hosted_here", f"number {routing.dialled}", "is hosted here and stays inside")
         if routing.numbers[routing.dialled].account != account:
-            # Extensions mean nothing to another account's phones.
-            planner.caller_id = callerid.of_line(account) or planner.caller_id
+            # Extensions mean nothing to another account's phones: they see what the telephone network would.
+            refused = _show(planner, account, None, routing.dialled)
+            if refused is not None:
+                return refused
         return _to_number(planner, failed)
     return _trunk(planner, account, failed)
 
 
-def _emergency(planner: Planner, account: Account, failed: Failed | None) -> Decision:
+def _emergency_number(dialled: str, country_code: str) -> str | None:
+    """The emergency number that was dialled, None if it is none. Some phone systems put a + or a calling code before it."""
+    spelled = number.spelled(dialled) or ""
+    digits, code = "".join(filter(str.isdigit, spelled)), number.calling_code(country_code)
+    if number.is_emergency(dialled, country_code):
+        return digits
+    # Many of these are no possible numbers, so that candidates() does not know them.
+    numbers = [*number.candidates(dialled, country_code), *([f"+{digits}"] if spelled.startswith("+") else [])]
+    behind = [e164.removeprefix(f"+{code}") for e164 in numbers if e164.startswith(f"+{code}")]
+    meant = (short for short in (digits, *behind) if country.classify(short, country_code) is NumberClass.EMERGENCY)
+    return next(meant, None)
+
+
+def _emergency(planner: Planner, account: Account, dialled: str, failed: Failed | None) -> Decision:
     """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
     (TKG section 164)."""
-    dialled = "".join(filter(str.isdigit, number.spelled(planner.call.destination) or ""))
     planner.tell("emergency", dialled, "is an emergency number")
-    caller_id = callerid.of_line(account, "emergency") or CallerId(None, None, "emergency", as_received=True)
+    caller_id = callerid.of_emergency(account)
     trunks = dict.fromkeys(route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled)
     stages = [(planner.leg(trunk, dialled, caller_id, OUTBOUND_RING_S),) for trunk in trunks]
     return _direct(planner, stages, caller_id, "emergency", failed)
@@ -177,17 +232,61 @@ def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decisio
 
 
 def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decision:
+    """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
+    short = _service_number(planner.call.destination, account.country)
     spellings = number.candidates(planner.call.destination, account.country)
-    if not spellings:
+    if short is None and not spellings:
         where = planner.call.destination
         return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
-    caller_id = callerid.of_line(account)
-    if caller_id is None:
+    if account.network_number is None:
         text = "has no network number, which a carrier must be given"
         return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
-    planner.tell("trunk", spellings[0], "is not hosted here: to the telephone network")
-    leg = planner.dial(spellings[0], account, caller_id, OUTBOUND_RING_S)
-    return _direct(planner, [(leg,)] if leg else [], caller_id, "trunk", failed)
+    # Routes and permissions know a service number with its calling code; it is dialled without.
+    to = f"+{number.calling_code(account.country)}{short}" if short else spellings[0]
+    tried = failed.trunks if failed else 0
+    planner.tell("trunk", short or to, "is not hosted here: to the telephone network")
+    trunks = planner.ways(to, account)
+    if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
+        return _direct(planner, [], planner.caller_id, "trunk", failed)
+    if not trunks and planner.reasons[-1].code == "destination_barred":
+        barred = Plan(final=Hangup("OUTGOING_CALL_BARRED"))
+        return _decision(planner, None, None, barred, planner.caller_id, "destination_barred")
+    if not trunks:
+        return _end(planner, None, "empty_plan", to, "can not ring", "NO_ROUTE_DESTINATION")
+    trunk = trunks[tried]
+    refused = _show(planner, account, trunk, to)
+    if refused is not None:
+        return refused
+    leg = planner.leg(trunk, short or to, planner.caller_id, OUTBOUND_RING_S)
+    return replace(_direct(planner, [(leg,)], planner.caller_id, "trunk", None), trunks=tried + 1)
+
+
+def _service_number(dialled: str, country_code: str) -> str | None:
+    """The short number that was dialled (115, 116117), None if it is none."""
+    spelled = number.spelled(dialled) or ""
+    digits = "".join(filter(str.isdigit, spelled))
+    known = country.classify(digits, country_code) is not NumberClass.OTHER
+    return digits if known and not spelled.startswith("+") else None
+
+
+def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str) -> Decision | None:
+    """Sets what a user's call shows outside the account, and says why. A decision if it must end instead."""
+    if account.network_number is None:
+        planner.caller_id = callerid.of_caller(replace(planner.call, anonymous=True), account.country)
+        return None
+    asked = callerid.requested(planner.call, planner.routing) or ""
+    caller_id = callerid.of_outgoing(planner.call, planner.routing, account, trunk, to, planner.now)
+    if isinstance(caller_id, callerid.Refused):
+        verdict = caller_id.verdict
+        text = f"may not be shown: {verdict.why}"
+        if caller_id.instead is None:
+            planner.caller_id = CallerId(None, None, verdict.code)
+            return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")
+        planner.tell(verdict.code, asked, text)
+        caller_id = caller_id.instead
+    planner.tell("caller_id", caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
+    planner.caller_id = caller_id
+    return None
 
 
 def _direct(planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: Failed | None) -> Decision:
@@ -220,4 +319,5 @@ def _decision(
         caller_id,
         code,
         tuple(planner.reasons),
+        attestation=callerid.attestation(caller_id, account) if account else None,
     )

@@ -40,6 +40,7 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
         settings.confirmation,
         settings.profiles,
         settings.on_failure == "hangup",
+        settings.country,
         logs.shorten if settings.log_numbers == "short" else str,
         log,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 from peewee import Database, DatabaseError, InterfaceError
 
+from fsroute import callerid
 from fsroute import number as numbers
 from fsroute import tables as t
 from fsroute.database import explain_failure, rows, snapshot
@@ -22,7 +23,13 @@ from fsroute.model import (
     Endpoint,
     Holidays,
     HostedNumber,
+    IdentityHeader,
+    IdentityProfile,
     Mode,
+    NumberFacts,
+    NumberFormat,
+    Permission,
+    Refusal,
     Routing,
     Rule,
     RuleKey,
@@ -34,6 +41,9 @@ from fsroute.model import (
     Trunk,
     TrunkRoute,
     User,
+    Verification,
+    VerificationState,
+    Which,
 )
 
 MAX_NUMBERS = 128
@@ -81,39 +91,61 @@ class _Read:
     def routing(self, call: Call, default_country: str) -> Routing:
         if call.direction is Direction.OUTBOUND:
             return self._outbound(call, default_country)
-        country = self._trunk_country(call.trunk) or default_country
-        return self._to_numbers(Routing(country), numbers.candidates(call.destination, country))
+        trunk = self._trunk(call.trunk) if call.trunk else None
+        country = trunk.country if trunk else default_country
+        return self._to_numbers(Routing(country, trunk=trunk), numbers.candidates(call.destination, country), set())
 
-    def _trunk_country(self, name: str | None) -> str | None:
-        if name is None:
-            return None
-        rows = self._rows(t.Trunk.select(t.Trunk.country).where(t.Trunk.name == name))
-        return rows[0][0] if rows else None
+    def _trunk(self, name: str) -> Trunk | None:
+        found = self._rows(_trunks().where(t.Trunk.name == name))
+        return _trunk(*found[0]) if found else None
 
     def _outbound(self, call: Call, default_country: str) -> Routing:
         accounts = self._accounts([call.account]) if call.account else {}
         account = accounts.get(call.account or "")
         if account is None:
             return Routing(default_country)
+        short = self._short_code(account.name, call.destination)
         users = self._rows(
-            t.User.select(t.User.name, t.User.extension).where(
-                (t.User.account == account.name) & ((t.User.name == call.user) | (t.User.extension == call.destination))
+            t.User.select(t.User.name, t.User.extension, t.UserNumber.number)
+            .left_outer_join(
+                t.UserNumber,
+                on=(t.UserNumber.account == t.User.account)
+                & (t.UserNumber.user_name == t.User.name)
+                & (t.UserNumber.kind == "primary"),
+            )
+            .where(
+                (t.User.account == account.name)
+                & (t.User.name.in_([call.user or "", short[1] if short else ""]) | (t.User.extension == call.destination))
             )
         )
-        phones = self._phones_of_users((account.name, name) for name, _ in users)
-        found = [User(name, extension, phones[account.name, name]) for name, extension in users]
+        phones = self._phones_of_users((account.name, name) for name, *_ in users)
+        found = [User(name, extension, phones[account.name, name], primary) for name, extension, primary in users]
+        callee = next((user for user in found if user.extension == call.destination), None)
+        if callee is None and short is not None:
+            callee = next((user for user in found if user.name == short[1]), None)
         routing = Routing(
             account.country,
             account=account,
             caller=next((user for user in found if user.name == call.user), None),
-            callee=next((user for user in found if user.extension == call.destination), None),
+            callee=callee,
         )
-        return self._to_numbers(routing, numbers.candidates(call.destination, account.country))
+        wanted = {callerid.requested(call, routing)}
+        return self._to_numbers(routing, numbers.candidates(call.destination, account.country), wanted)
+
+    def _short_code(self, account: str, dialled: str) -> tuple[str, str] | None:
+        """The number and user behind a short code."""
+        number = t.UserNumber
+        found = self._rows(
+            number.select(number.number, number.user_name).where(
+                (number.account == account) & (number.short_code == dialled)
+            )
+        )
+        return (found[0][0], found[0][1]) if found else None
 
     # --- numbers and their rules -------------------------------------------------------------------------
 
-    def _to_numbers(self, routing: Routing, spellings: Sequence[str]) -> Routing:
-        """Adds the dialled number and every hosted number that its rules lead to."""
+    def _to_numbers(self, routing: Routing, spellings: Sequence[str], asked: set[str | None]) -> Routing:
+        """Adds the dialled number, every hosted number that its rules lead to, and the facts on what is to be shown."""
         found: dict[str, tuple[str, bool]] = {}
         targets: list[tuple[RuleKey, str, Target]] = []
         wanted = set(spellings)
@@ -127,11 +159,16 @@ class _Read:
             targets += led_to
             leads = (TargetKind.HOSTED, TargetKind.EXTERNAL)
             wanted = {target.value for _, _, target in led_to if target.kind in leads} - found.keys()
+        asked |= {target.caller_id.removeprefix(callerid.VERIFIED) for _, _, target in targets}
+        routing = replace(routing, facts=self._facts({number for number in asked if number and numbers.is_e164(number)}))
         dialled = next((spelling for spelling in spellings if spelling in found), None)
         if dialled is None:
             return routing
         accounts = self._accounts({account for account, _ in found.values()})
-        rules = self._rules(found, accounts, self._with_phones(targets))
+        ringing = self._owners({number: account for number, (account, _) in found.items()}, targets)
+        rules = self._rules(found, accounts, self._with_phones(targets + ringing))
+        for key, _, _ in ringing:
+            rules[key.number] = [Rule(key.number, key.position, targets=tuple(self._with_phones(ringing)[key]))]
         hosted = {
             number: HostedNumber(number, accounts[account], tuple(rules[number]), enabled)
             for number, (account, enabled) in found.items()
@@ -150,6 +187,7 @@ class _Read:
                 column.ring_s,
                 column.confirm,
                 column.enabled,
+                column.caller_id,
                 *_TARGET_COLUMNS,
             )
             .where(column.number.in_(list(reached)))
@@ -201,6 +239,46 @@ class _Read:
                 )
             )
         return rules
+
+    def _owners(
+        self, accounts: dict[str, str], targets: list[tuple[RuleKey, str, Target]]
+    ) -> list[tuple[RuleKey, str, Target]]:
+        """For hosted numbers that have no rules: the user they belong to, as the one target of rule 0."""
+        without = sorted(accounts.keys() - {key.number for key, _, _ in targets})
+        if not without:
+            return []
+        number, rule = t.UserNumber, t.Rule
+        ruled = {row[0] for row in self._rows(rule.select(rule.number).where(rule.number.in_(without)))}
+        owned = self._rows(number.select(number.account, number.number, number.user_name).where(number.number.in_(without)))
+        return [
+            (RuleKey(hosted, 0), account, Target(1, TargetKind.USER, user))
+            for account, hosted, user in owned
+            if hosted not in ruled and accounts[hosted] == account
+        ]
+
+    def _facts(self, asked: set[str]) -> dict[str, NumberFacts]:
+        """Who hosts these numbers, and what was verified of them."""
+        if not asked:
+            return {}
+        hosted = dict(self._rows(t.Number.select(t.Number.number, t.Number.account).where(t.Number.number.in_(asked))))
+        row, facts = t.VerifiedNumber, {}
+        for number in asked:
+            covering = self._rows(
+                row.select(row.account, row.first_number, row.last_number, row.state, row.expires_at)
+                .where((row.first_number <= number) & (row.last_number >= number))
+                .order_by(row.account, row.first_number)
+            )
+            facts[number] = NumberFacts(
+                hosted.get(number),
+                tuple(
+                    Verification(
+                        account, first, last, VerificationState(state), datetime.fromisoformat(expires) if expires else None
+                    )
+                    for account, first, last, state, expires in covering
+                    if len(first) == len(number)
+                ),
+            )
+        return facts
 
     # --- what targets ring -------------------------------------------------------------------------------
 
@@ -262,17 +340,22 @@ class _Read:
 
     def _accounts(self, names: Iterable[str]) -> dict[str, Account]:
         selected = list(names)
-        account, route, trunk = t.Account, t.TrunkRoute, t.Trunk
+        account, route, permission = t.Account, t.TrunkRoute, t.CallPermission
         routes: dict[str, list[TrunkRoute]] = defaultdict(list)
-        for name, prefix, position, *columns in self._rows(
-            route.select(
-                route.account, route.prefix, route.position, trunk.name, trunk.gateway, trunk.country, trunk.enabled
-            )
-            .join(trunk, on=route.trunk == trunk.name)
+        for *columns, name, prefix, position in self._rows(
+            _trunks(route.account, route.prefix, route.position)
+            .join(route, on=route.trunk == t.Trunk.name)
             .where(route.account.in_(selected))
             .order_by(route.prefix, route.position)
         ):
-            routes[name].append(TrunkRoute(prefix, position, Trunk(*columns)))
+            routes[name].append(TrunkRoute(prefix, position, _trunk(*columns)))
+        permissions: dict[str, list[Permission]] = defaultdict(list)
+        for name, prefix, allowed in self._rows(
+            permission.select(permission.account, permission.prefix, permission.allowed)
+            .where(permission.account.in_(selected))
+            .order_by(permission.prefix)
+        ):
+            permissions[name].append(Permission(prefix, allowed))
         network = dict(
             self._rows(
                 t.Number.select(t.Number.account, t.Number.number).where(
@@ -281,11 +364,32 @@ class _Read:
             )
         )
         return {
-            name: Account(name, country, timezone, domain, AccountStatus(status), network.get(name), tuple(routes[name]))
-            for name, country, timezone, domain, status in self._rows(
-                account.select(account.name, account.country, account.timezone, account.domain, account.status).where(
-                    account.name.in_(selected)
-                )
+            name: Account(
+                name,
+                country,
+                timezone,
+                domain,
+                AccountStatus(status),
+                network.get(name),
+                tuple(routes[name]),
+                Refusal(refusal),
+                presented,
+                mobile,
+                abroad,
+                tuple(permissions[name]),
+            )
+            for name, country, timezone, domain, status, refusal, presented, mobile, abroad in self._rows(
+                account.select(
+                    account.name,
+                    account.country,
+                    account.timezone,
+                    account.domain,
+                    account.status,
+                    account.refused_caller_id,
+                    account.presented_number,
+                    account.presents_mobile,
+                    account.presents_abroad,
+                ).where(account.name.in_(selected))
             )
         }
 
@@ -319,6 +423,44 @@ class _Read:
         return found
 
 
+def _trunks(*more: Any) -> Any:
+    """The columns of `_trunk`, and more."""
+    trunk, profile = t.Trunk, t.IdentityProfile
+    return trunk.select(
+        trunk.name,
+        trunk.gateway,
+        trunk.country,
+        trunk.domain,
+        trunk.number_format,
+        trunk.is_foreign,
+        trunk.enabled,
+        profile.name,
+        profile.from_number,
+        profile.identity_header,
+        profile.identity_number,
+        profile.diversion,
+        profile.history_info,
+        *more,
+    ).join(profile, on=trunk.identity_profile == profile.name)
+
+
+def _trunk(*columns: Any) -> Trunk:
+    name, gateway, country, domain, form, is_foreign, enabled, *profile = columns
+    profile_name, from_number, header, header_number, diversion, history_info = profile
+    return Trunk(
+        name,
+        gateway,
+        country,
+        domain,
+        IdentityProfile(
+            profile_name, Which(from_number), IdentityHeader(header), Which(header_number), diversion, history_info
+        ),
+        NumberFormat(form),
+        is_foreign,
+        enabled,
+    )
+
+
 def _endpoints() -> Any:
     endpoint = t.Endpoint
     return endpoint.select(endpoint.user_name, endpoint.name, t.Account.domain, endpoint.enabled).join(
@@ -334,9 +476,9 @@ def _by_account(named: Iterable[_Named]) -> dict[str, list[str]]:
 
 
 def _target(row: tuple[Any, ...]) -> tuple[RuleKey, str, Target]:
-    account, number, rule_position, position, start_s, ring_s, confirm, enabled, *values = row
+    account, number, rule_position, position, start_s, ring_s, confirm, enabled, caller_id, *values = row
     kind, value = next((kind, value) for kind, value in zip(TargetKind, values, strict=True) if value is not None)
-    target = Target(position, kind, value, (), start_s, ring_s, confirm, enabled)
+    target = Target(position, kind, value, (), start_s, ring_s, confirm, enabled, caller_id or callerid.OWN)
     return RuleKey(number, rule_position), account, target
 
 

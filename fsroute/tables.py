@@ -15,9 +15,23 @@ class Account(Model):
     timezone = TextField()
     domain = TextField(unique=True)
     status = TextField()
+    refused_caller_id = TextField()
+    presented_number = TextField(null=True)
+    presents_mobile = BooleanField()
+    presents_abroad = BooleanField()
 
     class Meta:
         table_name = "accounts"
+
+
+class CallPermission(Model):
+    account = TextField()
+    prefix = TextField()
+    allowed = BooleanField()
+
+    class Meta:
+        table_name = "call_permissions"
+        primary_key = CompositeKey("account", "prefix")
 
 
 class Number(Model):
@@ -49,6 +63,18 @@ class Endpoint(Model):
     class Meta:
         table_name = "endpoints"
         primary_key = CompositeKey("account", "name")
+
+
+class UserNumber(Model):
+    account = TextField()
+    number = TextField()
+    user_name = TextField()
+    kind = TextField()
+    short_code = TextField(null=True)
+
+    class Meta:
+        table_name = "user_numbers"
+        primary_key = CompositeKey("account", "number")
 
 
 class RingGroup(Model):
@@ -140,6 +166,7 @@ class RuleTarget(Model):
     hangup_cause = TextField(null=True)
     start_s = IntegerField()
     ring_s = IntegerField(null=True)
+    caller_id = TextField(null=True)
     confirm = BooleanField(null=True)
     enabled = BooleanField()
 
@@ -148,10 +175,26 @@ class RuleTarget(Model):
         primary_key = CompositeKey("number", "rule_position", "position")
 
 
+class IdentityProfile(Model):
+    name = TextField(primary_key=True)
+    from_number = TextField()
+    identity_header = TextField()
+    identity_number = TextField()
+    diversion = BooleanField()
+    history_info = BooleanField()
+
+    class Meta:
+        table_name = "identity_profiles"
+
+
 class Trunk(Model):
     name = TextField(primary_key=True)
     gateway = TextField()
     country = TextField()
+    domain = TextField()
+    identity_profile = TextField()
+    number_format = TextField()
+    is_foreign = BooleanField()
     enabled = BooleanField()
 
     class Meta:
@@ -195,9 +238,11 @@ class SchemaVersion(Model):
 MODELS: tuple[type[Model], ...] = (
     SchemaVersion,
     Account,
+    CallPermission,
     Number,
     User,
     Endpoint,
+    UserNumber,
     RingGroup,
     RingGroupMember,
     TimeProfile,
@@ -205,6 +250,7 @@ MODELS: tuple[type[Model], ...] = (
     Rule,
     RuleCaller,
     RuleTarget,
+    IdentityProfile,
     Trunk,
     TrunkRoute,
     VerifiedNumber,

@@ -1,24 +1,28 @@
--- The demo: one German company with three people, four phones, a mobile and five numbers.
+-- The demo: one German company with three people, four phones, a mobile and six numbers, and a second one on trial.
 --
 --   fsroute init && fsroute load scripts/demo.sql
 --   fsroute explain --to +492214710100
 --
 -- All numbers are from the ranges that the Bundesnetzagentur keeps for films: nobody is called by accident.
 
-INSERT INTO accounts (name, country, timezone, domain)
-VALUES ('acme', 'DE', 'Europe/Berlin', 'acme.example');
+-- What acme may not show as caller ID is replaced by its network number; a call of probe's is rejected instead.
+INSERT INTO accounts (name, country, timezone, domain, status, refused_caller_id) VALUES
+    ('acme', 'DE', 'Europe/Berlin', 'acme.example', 'active', 'network_number'),
+    ('probe', 'DE', 'Europe/Berlin', 'probe.example', 'trial', 'reject');
 
 INSERT INTO users (account, name, extension) VALUES
     ('acme', 'reception', '11'),
     ('acme', 'workshop', '12'),
-    ('acme', 'office', '13');
+    ('acme', 'office', '13'),
+    ('probe', 'tester', '11');
 
 -- The reception has two phones.
 INSERT INTO endpoints (account, name, user_name) VALUES
     ('acme', '1001', 'reception'),
     ('acme', '1002', 'reception'),
     ('acme', '1003', 'workshop'),
-    ('acme', '1004', 'office');
+    ('acme', '1004', 'office'),
+    ('probe', '2001', 'tester');
 
 INSERT INTO ring_groups (account, name) VALUES ('acme', 'sales');
 INSERT INTO ring_group_members (account, ring_group, position, endpoint) VALUES
@@ -27,15 +31,30 @@ INSERT INTO ring_group_members (account, ring_group, position, endpoint) VALUES
     ('acme', 'sales', 3, '1004');
 
 -- Calls to anywhere leave through the gateway "carrier" of FreeSWITCH.
-INSERT INTO trunks (name, gateway, country) VALUES ('carrier', 'carrier', 'DE');
-INSERT INTO trunk_routes (account, prefix, trunk) VALUES ('acme', '+', 'carrier');
+INSERT INTO trunks (name, gateway, country, domain) VALUES ('carrier', 'carrier', 'DE', 'carrier.example');
+INSERT INTO trunk_routes (account, prefix, trunk) VALUES ('acme', '+', 'carrier'), ('probe', '+', 'carrier');
 
 INSERT INTO numbers (number, account, is_network_number) VALUES
     ('+492214710100', 'acme', TRUE),
     ('+492214710200', 'acme', FALSE),
     ('+492214710300', 'acme', FALSE),
     ('+492214710400', 'acme', FALSE),
-    ('+492214710500', 'acme', FALSE);
+    ('+492214710500', 'acme', FALSE),
+    ('+492214710113', 'acme', FALSE),
+    ('+493023125010', 'probe', TRUE);
+
+-- What users show when they call out. The reception's number was verified by a call; the workshop's never was; the
+-- office shows its own, on which it is also called. The tester's was verified, but trial accounts show only their own.
+INSERT INTO user_numbers (account, user_name, number, kind) VALUES
+    ('acme', 'reception', '+498999998123', 'primary'),
+    ('acme', 'workshop', '+494066969001', 'primary'),
+    ('acme', 'office', '+492214710113', 'primary'),
+    ('probe', 'tester', '+493023125020', 'primary');
+INSERT INTO verified_numbers (account, first_number, last_number, method, state, verified_at, expires_at, verified_by)
+VALUES
+    ('acme', '+498999998123', '+498999998123', 'call', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', 'demo'),
+    ('acme', '+493023125300', '+493023125349', 'manual', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', 'demo'),
+    ('probe', '+493023125020', '+493023125020', 'call', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', 'demo');
 
 -- ...100: everybody at once for 20 seconds, then voicemail.
 INSERT INTO rules (account, number, position, type, mode, ring_s) VALUES

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fsroute import callerid
+
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "fsroute"
 DESIGN = (TOP / "docs" / "design.md").read_text("utf-8")
@@ -61,9 +63,24 @@ def test_the_core_imports_no_edge_and_nothing_that_does_io(name: str) -> None:
             assert top in PURE_LIBRARIES
 
 
+def listed(heading: str) -> set[str]:
+    """The codes in the table of docs/operation.md under this heading."""
+    section = (TOP / "docs" / "operation.md").read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    return {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+
+
 def test_every_reason_code_is_documented() -> None:
     code = "".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))
     told = set(re.findall(r'tell\(\s*"(\w+)"', code)) | set(re.findall(r'Reason\(\s*"(\w+)"', code))
     told |= set(re.findall(r'_end\(planner, \w+, "(\w+)"', code))
-    table = (TOP / "docs" / "operation.md").read_text("utf-8").partition("## Reason codes")[2]
-    assert set(re.findall(r"`(\w+)`", table)) == told
+    assert listed("Reason codes") == told
+
+
+def test_every_caller_id_code_is_documented() -> None:
+    code = (PACKAGE / "callerid.py").read_text("utf-8")
+    refused = set(re.findall(r'_refused\("(\w+)"', code)) - {"destination_abroad"}
+    granted = set(re.findall(r'_granted\("(\w+)"', code)) | set(re.findall(r'reason="(\w+)"', code))
+    granted |= set(re.findall(r'CallerId\([^()]*, "(\w+)"', code))
+    assert refused == callerid.REFUSALS
+    assert listed("Caller-ID codes") == refused | granted | {"destination_abroad"}

@@ -105,7 +105,7 @@ def fsroute(tmp_path: Path) -> Fsroute:
 
 def test_from_nothing_to_a_routed_call(fsroute: Fsroute, database_url: str) -> None:
     assert fsroute.said("init", "--db", database_url) == f"made the tables in {database_url}\n"
-    assert fsroute.said("load", "--db", database_url, str(DEMO)) == f"loaded 27 statements from {DEMO}\n"
+    assert fsroute.said("load", "--db", database_url, str(DEMO)) == f"loaded 29 statements from {DEMO}\n"
     found = fsroute.explained(database_url, "--to", "02214710100")
     assert (found["number"], found["code"]) == ("+492214710100", "routed")
 
@@ -126,7 +126,7 @@ def test_a_load_that_fails_changes_nothing(fsroute: Fsroute, changeable_demo_url
 
 
 def test_each_row_that_can_not_work_has_its_line(fsroute: Fsroute, demo_url: str, tmp_path: Path) -> None:
-    (tmp_path / "bad.sql").write_text("UPDATE accounts SET country = 'XX', timezone = 'Mars';")
+    (tmp_path / "bad.sql").write_text("UPDATE accounts SET country = 'XX', timezone = 'Mars' WHERE name = 'acme';")
     ended = fsroute.run("load", "--db", demo_url, "bad.sql")
     assert (ended.returncode, ended.stdout, ended.stderr.splitlines()) == (
         2,
@@ -151,8 +151,9 @@ def test_settings_come_from_the_environment_and_a_file(fsroute: Fsroute, tmp_pat
 # --- explain ----------------------------------------------------------------------------------------------
 
 
-def explained_leg(target: str, dial: str, ring_s: int, presented: str, network: str | None = None) -> dict[str, Any]:
-    reason = "own_number" if network else "caller_received"
+def explained_leg(target: str, dial: str, ring_s: int, presented: str, **told: str) -> dict[str, Any]:
+    """A leg to a phone; with headers one to the carrier."""
+    network, reason = ("+492214710100", "own_number") if told else (None, "caller_received")
     return {
         "target": target,
         "dial": dial,
@@ -160,6 +161,7 @@ def explained_leg(target: str, dial: str, ring_s: int, presented: str, network: 
         "ring_s": ring_s,
         "confirm": False,
         "caller_id": {"presented": presented, "network": network, "reason": reason},
+        "headers": {name.replace("_", "-"): value for name, value in told.items()},
     }
 
 
@@ -186,8 +188,11 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
         "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
         "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
         "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
-        "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,origination_caller_id_number=+492214710200,"
-        "origination_caller_id_name=_undef_,origination_privacy=screen,sip_cid_type=pid]"
+        "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
+        "sip_invite_from_uri=sip:+492214710200@carrier.example,sip_cid_type=pid,"
+        "origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
+        "origination_caller_id_name=_undef_,origination_privacy=screen,"
+        "sip_h_Diversion=<sip:+492214710200@carrier.example>;reason=unconditional;counter=1]"
         "sofia/gateway/carrier/+491713920042"
     )
     assert found == {
@@ -206,10 +211,22 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
                 explained_leg("endpoint 1002", "user/1002@acme.example", 15, caller),
             ],
             [explained_leg("endpoint 1003", "user/1003@acme.example", 10, caller)],
-            [explained_leg("external +491713920042", "sofia/gateway/carrier/+491713920042", 25, number, number)],
+            [
+                explained_leg(
+                    "external +491713920042",
+                    "sofia/gateway/carrier/+491713920042",
+                    25,
+                    number,
+                    From=f"<sip:{number}@carrier.example>",
+                    P_Asserted_Identity="<sip:+492214710100@carrier.example>",
+                    Privacy="none",
+                    Diversion=f"<sip:{number}@carrier.example>;reason=unconditional;counter=1",
+                )
+            ],
         ],
         "final": None,
         "caller_id": {"presented": caller, "network": None, "reason": "caller_received"},
+        "attestation": None,
         "timeline": [
             row(1, "endpoint 1001", 0, 15),
             row(1, "endpoint 1002", 0, 15),
@@ -326,6 +343,48 @@ def test_outbound_calls(
     assert (found["code"], legs(found), found["final"]) == (code, stages, final)
 
 
+LINE = "+492214710100"
+ELSEWHERE = "+493023125001"
+
+
+@pytest.mark.parametrize(
+    ("account", "user", "arguments", "code", "caller_id"),
+    [
+        ("acme", "reception", [], "trunk", ("+498999998123", LINE, "verified_number")),
+        ("acme", "workshop", [], "trunk", (LINE, LINE, "not_verified")),
+        ("acme", "office", [], "trunk", ("+492214710113", LINE, "own_number")),
+        ("acme", "office", ["--anonymous"], "trunk", (None, LINE, "privacy_requested")),
+        ("acme", "office", ["--presented", "+493023125349"], "trunk", ("+493023125349", LINE, "verified_block")),
+        ("acme", "office", ["--presented", "+493023125350"], "trunk", (LINE, LINE, "not_verified")),
+        ("acme", "office", ["--presented", "+493023125020"], "trunk", (LINE, LINE, "verified_by_another_account")),
+        ("acme", "office", ["--presented", "+49110"], "trunk", (LINE, LINE, "class_never_presented")),
+        ("acme", "office", ["--presented", "0049"], "trunk", (LINE, LINE, "not_a_number")),
+        ("acme", "office", ["--presented", "'; DROP TABLE numbers; --"], "trunk", (LINE, LINE, "not_a_number")),
+        ("probe", "tester", [], "trial_account", (None, None, "trial_account")),
+        ("probe", "tester", ["--presented", "0049"], "not_a_number", (None, None, "not_a_number")),
+        ("probe", "tester", ["--presented", "+493023125010"], "trunk", ("+493023125010", "+493023125010", "network_number")),
+    ],
+)
+def test_what_the_demo_s_users_show(
+    fsroute: Fsroute,
+    demo_sqlite_url: str,
+    account: str,
+    user: str,
+    arguments: list[str],
+    code: str,
+    caller_id: tuple[str | None, str | None, str],
+) -> None:
+    who = ["--direction", "outbound", "--account", account, "--user", user]
+    found = fsroute.explained(demo_sqlite_url, *who, "--to", ELSEWHERE, "--at", MONDAY_AT_NINE, *arguments)
+    assert (found["code"], tuple(found["caller_id"].values())) == (code, caller_id)
+    told = [leg["headers"] for stage in found["stages"] for leg in stage]
+    shown, line, _ = caller_id
+    from_ = f"<sip:{shown}@carrier.example>" if shown else '"Anonymous" <sip:anonymous@anonymous.invalid>'
+    asserted = {"P-Asserted-Identity": f"<sip:{line}@carrier.example>", "Privacy": "none" if shown else "id"}
+    assert told == ([{"From": from_, **asserted}] if code == "trunk" else [])
+    assert found["final"] == (None if code == "trunk" else REJECTED)
+
+
 def test_an_unknown_number(fsroute: Fsroute, demo_url: str) -> None:
     found = fsroute.explained(demo_url, "--to", "+492214710999", "--trunk", "carrier")
     assert (found["code"], found["rule"], found["stages"], found["final"]) == (
@@ -341,7 +400,7 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
     bar = "━" * explain._BAR_WIDTH  # noqa: SLF001 - as wide as it is made
     arguments = ["explain", "--db", demo_url, "--to", "+492214710100", "--from", "03023125001", "--at", MONDAY_AT_NINE]
     said = fsroute.said(*arguments, COLUMNS="120").splitlines()
-    assert [" ".join(line.split()) for line in said[:9]] == [
+    assert [" ".join(line.split()) for line in said[:13]] == [
         "inbound call to +492214710100 from 03023125001, 2026-11-23T09:00:00+01:00",
         f"number +492214710100, account acme: rule 1 (general): {together} (routed)",
         "caller ID: +493023125001, network number - (caller_received)",
@@ -350,9 +409,13 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
         f"1 endpoint 1002 0 s 20 s {bar}",
         f"1 endpoint 1003 0 s 20 s {bar}",
         f"1 external +491713920042, key press 0 s 20 s {bar}",
+        f"{MOBILE} From: <sip:+492214710100@carrier.example>",
+        f"{MOBILE} P-Asserted-Identity: <sip:+492214710100@carrier.example>",
+        f"{MOBILE} Privacy: none",
+        f"{MOBILE} Diversion: <sip:+492214710100@carrier.example>;reason=unconditional;counter=1",
         "if nobody takes it: rule 9 (base): voicemail 1001@acme.example",
     ]
-    assert said[9:11] == ["why", "  rule_matched: rule +492214710100/1 (general) applies"]
+    assert said[13:15] == ["why", "  rule_matched: rule +492214710100/1 (general) applies"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

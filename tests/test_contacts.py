@@ -22,6 +22,7 @@ from fsroute.model import (
     Leg,
     Plan,
     Reason,
+    Trunk,
     TrunkDial,
 )
 from tests.server import as_command
@@ -29,7 +30,8 @@ from tests.server import as_command
 MARK = "0123456789abcdef"
 RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
 P1001, P1002 = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
-MOBILE = TrunkDial("carrier", "+491713920042")
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
+MOBILE = TrunkDial(CARRIER, "+491713920042")
 
 
 def leg(dial: EndpointDial | ContactDial | TrunkDial, target: str = "endpoint") -> Leg:
@@ -151,7 +153,7 @@ def test_stages_without_a_phone_go_and_the_end_stays() -> None:
 
 
 def test_when_all_that_is_left_starts_late_the_first_starts_at_once() -> None:
-    late = [replace(leg(MOBILE), start_s=5), replace(leg(TrunkDial("carrier", "+491713920043")), start_s=8)]
+    late = [replace(leg(MOBILE), start_s=5), replace(leg(TrunkDial(CARRIER, "+491713920043")), start_s=8)]
     stage = resolve(decision((leg(P1001), *late)), {}).plan.stages[0]
     assert [each.start_s for each in stage] == [0, 3]
 

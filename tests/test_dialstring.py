@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsroute import contacts, dialstring, originate
+from fsroute import contacts, dialstring, identity, originate
 from fsroute.contacts import Registered
 from fsroute.database import open_database
 from fsroute.dialstring import Confirmation
@@ -21,16 +21,23 @@ from fsroute.model import (
     CallerId,
     ContactDial,
     Direction,
+    Diversion,
     EndpointDial,
     Failed,
     Hangup,
+    IdentityHeader,
+    IdentityProfile,
     Leg,
+    NumberFormat,
     Outcome,
     Plan,
     RuleKey,
     Stage,
+    Trunk,
     TrunkDial,
+    Which,
 )
+from fsroute.number import written
 from fsroute.originate import ParsedLeg
 from fsroute.router import route
 from fsroute.script import load, make_tables
@@ -82,6 +89,18 @@ def failed(number: str, position: int, outcome: Outcome) -> Failed:
     return Failed(RuleKey(number, position), outcome)
 
 
+def shown(number: str) -> str:
+    """What tells the demo's carrier that this number calls, on acme's line."""
+    return (
+        f"sip_invite_from_uri=sip:{number}@carrier.example,sip_cid_type=pid,origination_caller_id_number=+492214710100,"
+        "sip_invite_domain=carrier.example,origination_caller_id_name=_undef_,origination_privacy=screen"
+    )
+
+
+def forwarded_by(number: str, reason: str) -> str:
+    return f"{shown(number)},sip_h_Diversion=<sip:{number}@carrier.example>;reason={reason};counter=1"
+
+
 BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
     "100: reception, workshop and a mobile together": (
         inbound("+492214710100"),
@@ -93,8 +112,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
             "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1002@[2001:db8::2]:5060,"
             "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid,"
+            f"{forwarded_by('+492214710100', 'unconditional')},"
             r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
             "sofia/gateway/carrier/+491713920042"
         ),
@@ -114,8 +132,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
             "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1002@[2001:db8::2]:5060|"
             "[leg_timeout=10,leg_progress_timeout=10]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{forwarded_by('+492214710200', 'unconditional')}]"
             "sofia/gateway/carrier/+491713920042"
         ),
     ),
@@ -136,8 +153,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710300,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{forwarded_by('+492214710300', 'no-answer')}]"
             "sofia/gateway/carrier/+491713920043"
         ),
     ),
@@ -190,8 +206,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
             "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{shown('+498999998123')}]"
             "sofia/gateway/carrier/+491713920042"
         ),
     ),
@@ -201,8 +216,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
             "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{shown('+492214710100')}]"
             "sofia/gateway/carrier/112"
         ),
     ),
@@ -219,9 +233,10 @@ def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Fail
 
 RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
 OWN = CallerId("+492214710100", "+492214710100", "own_number")
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 PHONE = Leg("endpoint 1001", EndpointDial("1001", "acme.example"), RECEIVED)
 CONTACT = replace(PHONE, dial=ContactDial("internal", "sip:1001@192.0.2.11:5060"))
-MOBILE = Leg("external +491713920042", TrunkDial("carrier", "+491713920042"), OWN, hops=1)
+MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), OWN, hops=1)
 
 
 def phone(user: str = "1001", domain: str = "acme.example", shown: CallerId = RECEIVED) -> Leg:
@@ -232,8 +247,10 @@ def contact(address: str = "sip:1001@192.0.2.11:5060", profile: str = "internal"
     return replace(PHONE, dial=ContactDial(profile, address), caller_id=shown)
 
 
-def mobile(gateway: str = "carrier", number: str = "+491713920042", shown: CallerId = OWN) -> Leg:
-    return replace(MOBILE, dial=TrunkDial(gateway, number), caller_id=shown)
+def mobile(
+    gateway: str = "carrier", number: str = "+491713920042", shown: CallerId = OWN, domain: str = "carrier.example"
+) -> Leg:
+    return replace(MOBILE, dial=TrunkDial(replace(CARRIER, gateway=gateway, domain=domain), number), caller_id=shown)
 
 
 def line(presented: str | None, network: str | None) -> CallerId:
@@ -301,17 +318,29 @@ REFUSED: dict[str, tuple[Leg, str]] = {
         mobile(shown=line("+49,x=1", "+49,x=1")),
         "external +491713920042: presented number: '+49,x=1' does not fit into a dial string",
     ),
-    "a carrier that would be given the caller's number": (
-        mobile(shown=line(None, "+492214710100")),
-        "external +491713920042: network number: '+492214710100' is not the presented number",
+    "a network number with a bracket": (
+        mobile(shown=line("+492214710100", "+49]")),
+        "external +491713920042: network number: '+49]' does not fit into a dial string",
     ),
-    "a carrier that would be given no number": (
+    "a carrier that would be given no network number": (
+        mobile(shown=line("+492214710100", None)),
+        "external +491713920042: network number: '' does not fit into a dial string",
+    ),
+    "a carrier that would be given no number at all": (
         mobile(shown=line(None, None)),
-        "external +491713920042: network number: None is not the presented number",
+        "external +491713920042: network number: '' does not fit into a dial string",
     ),
-    "a network number that could not be said": (
-        mobile(shown=line("+493023125001", "+492214710100")),
-        "external +491713920042: network number: '+492214710100' is not the presented number",
+    "a carrier whose domain adds a header": (
+        mobile(domain="carrier.example;x"),
+        "external +491713920042: trunk domain: 'carrier.example;x' does not fit into a dial string",
+    ),
+    "a diverting number that is none": (
+        replace(MOBILE, diversion=Diversion("${x}", "no-answer")),
+        (
+            "external +491713920042: sip_h_Diversion: "
+            "'sip_h_Diversion=<sip:${x}@carrier.example>;reason=no-answer;counter=1' "
+            "does not fit into a dial string"
+        ),
     ),
     "a phone that is asked for a key": (
         replace(CONTACT, confirm=True),
@@ -396,32 +425,44 @@ def test_what_a_leg_dials_can_be_said_alone(leg: Leg, expected: str) -> None:
 class Rings:
     """What FreeSWITCH has to know of a leg; what else a leg holds is for people."""
 
-    dial: EndpointDial | ContactDial | TrunkDial
+    dial: str
     start_s: int
     ring_s: int
-    shown: str | None
-    hops: int | None
+    shown: dict[str, str]
     confirmation: Confirmation | None
-
-
-AS_RECEIVED = "as received"
 
 
 def meant(plan: Plan, confirmation: Confirmation) -> list[list[Rings]]:
     return [
-        [
-            Rings(
-                leg.dial,
-                leg.start_s,
-                leg.ring_s,
-                AS_RECEIVED if leg.caller_id.as_received else leg.caller_id.presented,
-                leg.hops if isinstance(leg.dial, TrunkDial) else None,
-                confirmation if leg.confirm else None,
-            )
-            for leg in stage
-        ]
+        [Rings(_dialled(leg), leg.start_s, leg.ring_s, _shown(leg), confirmation if leg.confirm else None) for leg in stage]
         for stage in plan.stages
     ]
+
+
+def _dialled(leg: Leg) -> str:
+    match leg.dial:
+        case EndpointDial(user, domain):
+            return f"user/{user}@{domain}"
+        case ContactDial(profile, address):
+            return f"sofia/{profile}/{address}"
+        case TrunkDial(trunk, number):
+            return f"sofia/gateway/{trunk.gateway}/{written(number, trunk.number_format, trunk.country)}"
+
+
+def _shown(leg: Leg) -> dict[str, str]:
+    """Who calls, as variables. What a carrier makes of them is test_identity.py's."""
+    caller_id = leg.caller_id
+    if isinstance(leg.dial, TrunkDial):
+        hops = {"sip_h_X-FSRoute-Hops": str(leg.hops)}
+        if caller_id.as_received:
+            return hops | dict(variable.split("=", 1) for variable in identity.UNKNOWN_LINE)
+        told = identity.headers(caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
+        return hops | dict(variable.split("=", 1) for variable in identity.variables(told))
+    if caller_id.as_received:
+        return {}
+    if caller_id.presented is None:
+        return {"origination_caller_id_number": "anonymous", "origination_caller_id_name": "Anonymous"}
+    return {"origination_caller_id_number": caller_id.presented}
 
 
 def understood(text: str) -> tuple[dict[str, str], list[list[Rings]]]:
@@ -445,16 +486,6 @@ def _leg(leg: ParsedLeg) -> Rings:
     ring_s = variables.pop("leg_timeout")
     assert variables.pop("leg_progress_timeout") == ring_s
     start_s = variables.pop("leg_delay_start", "0")
-    shown = variables.pop("origination_caller_id_number", AS_RECEIVED)
-    dial, hops = _dial(leg.endpoint), None
-    if isinstance(dial, TrunkDial):
-        hops = int(variables.pop("sip_h_X-FSRoute-Hops"))
-        if shown != AS_RECEIVED:
-            assert variables.pop("origination_caller_id_name") == "_undef_"
-            assert variables.pop("origination_privacy") == "screen"
-            assert variables.pop("sip_cid_type") == "pid"
-    elif shown == "anonymous":
-        assert variables.pop("origination_caller_id_name") == "Anonymous"
     confirmation = None
     if "group_confirm_key" in variables:
         confirmation = Confirmation(
@@ -462,19 +493,7 @@ def _leg(leg: ParsedLeg) -> Rings:
             variables.pop("group_confirm_file"),
             int(variables.pop("group_confirm_timeout")),
         )
-    assert not variables
-    return Rings(dial, int(start_s), int(ring_s), None if shown == "anonymous" else shown, hops, confirmation)
-
-
-def _dial(text: str) -> EndpointDial | ContactDial | TrunkDial:
-    match text.split("/"):
-        case ["user", address]:
-            return EndpointDial(*address.split("@"))
-        case ["sofia", "gateway", gateway, number]:
-            return TrunkDial(gateway, number)
-        case ["sofia", profile, address]:
-            return ContactDial(profile, address)
-    raise AssertionError(f"something else is dialled: {text}")
+    return Rings(leg.endpoint, int(start_s), int(ring_s), variables, confirmation)
 
 
 def _same(plan: Plan, confirmation: Confirmation) -> None:
@@ -499,10 +518,22 @@ _inside = st.one_of(
     st.builds(CallerId, _numbers, st.none(), st.just("internal_extension")),
 )
 _outside = st.one_of(
-    _numbers.map(lambda number: CallerId(number, number, "own_number")),
+    st.builds(CallerId, st.none() | _numbers, _numbers, st.just("verified_number")),
     st.just(CallerId(None, None, "emergency", as_received=True)),
 )
 _seconds = st.integers(1, 3600)
+_countries = st.sampled_from(["DE", "US", "IT"])
+_profiles = st.builds(
+    IdentityProfile,
+    st.just("any"),
+    st.sampled_from(Which),
+    st.sampled_from(IdentityHeader),
+    st.sampled_from(Which),
+    st.booleans(),
+    st.booleans(),
+)
+_formats = st.sampled_from(NumberFormat)
+_reasons = st.sampled_from(["unconditional", "user-busy", "no-answer", "unavailable"])
 _contacts = st.one_of(
     st.from_regex(r"sips?:[A-Za-z0-9_.!~*+&@;=%-]{0,40}", fullmatch=True),
     st.from_regex(r"sip:[a-z0-9]{1,8}@\[[0-9a-f:]{2,20}\](:5060)?(;[a-z=]{1,20})?", fullmatch=True),
@@ -517,12 +548,13 @@ def _legs(
     addresses: st.SearchStrategy[str] = _contacts,
 ) -> st.SearchStrategy[Leg]:
     inside = _inside | st.builds(CallerId, numbers, st.none(), st.just("test"))
-    outside = _outside | numbers.map(lambda number: CallerId(number, number, "test"))
+    outside = _outside | st.builds(CallerId, st.none() | numbers, numbers, st.just("test"))
     phones = st.builds(EndpointDial, names, domains) | st.builds(ContactDial, names, addresses)
-    trunks = st.builds(TrunkDial, names, numbers)
+    trunks = st.builds(TrunkDial, st.builds(Trunk, names, names, _countries, domains, _profiles, _formats), numbers)
+    diversions = st.none() | st.builds(Diversion, numbers, _reasons, st.integers(1, 99))
     starts = st.integers(0, 3600)
     return st.builds(Leg, st.just("phone"), phones, inside, starts, _seconds) | st.builds(
-        Leg, st.just("trunk"), trunks, outside, starts, _seconds, st.booleans(), st.integers(0, 99)
+        Leg, st.just("trunk"), trunks, outside, starts, _seconds, st.booleans(), st.integers(0, 99), diversions
     )
 
 
@@ -597,9 +629,24 @@ def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
         lambda text: contact(shown=line(f"+49{text}1", None)),
         lambda text: mobile(gateway=f"carrier{text}1"),
         lambda text: mobile(number=f"+49{text}1"),
+        lambda text: mobile(domain=f"carrier{text}example"),
+        lambda text: mobile(shown=line(None, f"+49{text}1")),
+        lambda text: replace(MOBILE, diversion=Diversion(f"+49{text}1", "no-answer")),
         lambda text: mobile(shown=line(f"+49{text}1", f"+49{text}1")),
     ],
-    ids=["name", "domain", "contact", "profile", "shown inside", "gateway", "number", "shown outside"],
+    ids=[
+        "name",
+        "domain",
+        "contact",
+        "profile",
+        "shown inside",
+        "gateway",
+        "number",
+        "trunk domain",
+        "network number",
+        "diversion",
+        "shown outside",
+    ],
 )
 def test_no_piece_of_grammar_in_any_field_changes_another_leg(piece: str, place: Callable[[str], Leg]) -> None:
     plan = Plan(((CONTACT, place(piece)), (MOBILE,)))

@@ -14,7 +14,7 @@ from rich.console import Console
 from fsroute import explain
 from fsroute.database import open_database
 from fsroute.dialstring import Confirmation
-from fsroute.model import Call
+from fsroute.model import Account, Call, Direction, Routing, Trunk, TrunkRoute
 from fsroute.plan import DEFAULT_HOP_LIMIT
 from fsroute.script import load, make_tables
 from fsroute.store import Store
@@ -34,7 +34,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def explained(demo: Store, to: str, caller: str = CALLER, *, anonymous: bool = False) -> dict[str, Any]:
-    call = Call(to, caller, anonymous=anonymous)
+    return _explained(demo, Call(to, caller, anonymous=anonymous))
+
+
+def called_by(demo: Store, user: str, to: str, account: str = "acme", *, anonymous: bool = False) -> dict[str, Any]:
+    return _explained(demo, Call(to, "1001", "", Direction.OUTBOUND, anonymous, None, account, user))
+
+
+def _explained(demo: Store, call: Call) -> dict[str, Any]:
     return explain.as_data(call, demo.routing(call), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
 
 
@@ -56,6 +63,7 @@ def phone(name: str, ring_s: int) -> dict[str, Any]:
         "ring_s": ring_s,
         "confirm": False,
         "caller_id": RECEIVED,
+        "headers": {},
     }
 
 
@@ -66,8 +74,23 @@ def mobile(ring_s: int, shown: str, *, confirm: bool) -> dict[str, Any]:
         "start_s": 0,
         "ring_s": ring_s,
         "confirm": confirm,
-        "caller_id": {"presented": shown, "network": shown, "reason": "own_number"},
+        "caller_id": {"presented": shown, "network": "+492214710100", "reason": "own_number"},
+        "headers": {
+            "From": f"<sip:{shown}@carrier.example>",
+            "P-Asserted-Identity": "<sip:+492214710100@carrier.example>",
+            "Privacy": "none",
+            "Diversion": f"<sip:{shown}@carrier.example>;reason=unconditional;counter=1",
+        },
     }
+
+
+def told(shown: str) -> str:
+    """What tells the carrier that this number of acme's calls, and that it sent the call on."""
+    return (
+        f"sip_invite_from_uri=sip:{shown}@carrier.example,sip_cid_type=pid,origination_caller_id_number=+492214710100,"
+        "sip_invite_domain=carrier.example,origination_caller_id_name=_undef_,origination_privacy=screen,"
+        f"sip_h_Diversion=<sip:{shown}@carrier.example>;reason=unconditional;counter=1"
+    )
 
 
 def rings(stage: int, target: str, from_s: int, to_s: int, *, confirm: bool = False) -> dict[str, Any]:
@@ -103,13 +126,13 @@ def test_a_parallel_call_as_json(demo: Store) -> None:
             "[leg_timeout=20,leg_progress_timeout=20]user/1002@acme.example,"
             "[leg_timeout=20,leg_progress_timeout=20]user/1003@acme.example,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710100,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid,"
+            f"{told('+492214710100')},"
             r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
             "sofia/gateway/carrier/+491713920042"
         ),
         "final": None,
         "caller_id": RECEIVED,
+        "attestation": None,
         "timeline": [
             rings(1, "endpoint 1001", 0, 20),
             rings(1, "endpoint 1002", 0, 20),
@@ -143,12 +166,12 @@ def test_a_sequential_call_as_json(demo: Store) -> None:
             "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
             "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{told('+492214710200')}]"
             "sofia/gateway/carrier/+491713920042"
         ),
         "final": None,
         "caller_id": RECEIVED,
+        "attestation": None,
         "timeline": [
             rings(1, "endpoint 1001", 0, 15),
             rings(1, "endpoint 1002", 0, 15),
@@ -179,6 +202,7 @@ def test_a_call_that_is_refused_as_json(demo: Store) -> None:
         "bridge": "",
         "final": {"kind": "hangup", "cause": "CALL_REJECTED"},
         "caller_id": {"presented": None, "network": None, "reason": "caller_anonymous"},
+        "attestation": None,
         "timeline": [],
         "follow_up": {},
         "reasons": [{"code": "rule_matched", "subject": "rule +492214710500/1 (general)", "text": "applies"}],
@@ -198,6 +222,10 @@ def test_a_call_for_people(demo: Store) -> None:
         "    1  endpoint 1002            0 s  15 s  ━━━━━━━",
         "    2  endpoint 1003           15 s  25 s         ━━━━━",
         "    3  external +491713920042  25 s  50 s              ━━━━━━━━━━━━",
+        "  external +491713920042  From: <sip:+492214710200@carrier.example>",
+        "  external +491713920042  P-Asserted-Identity: <sip:+492214710100@carrier.example>",
+        "  external +491713920042  Privacy: none",
+        "  external +491713920042  Diversion: <sip:+492214710200@carrier.example>;reason=unconditional;counter=1",
         "if busy: no rule: hangup USER_BUSY",
         "if no answer: no rule: hangup NO_ANSWER",
         "if unreachable: no rule: hangup SUBSCRIBER_ABSENT",
@@ -210,8 +238,7 @@ def test_a_call_for_people(demo: Store) -> None:
             "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
             "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
-            "origination_caller_id_number=+492214710200,origination_caller_id_name=_undef_,"
-            "origination_privacy=screen,sip_cid_type=pid]"
+            f"{told('+492214710200')}]"
             "sofia/gateway/carrier/+491713920042"
         ),
     ]
@@ -249,3 +276,104 @@ def test_one_line_is_enough_when_the_same_follows_every_outcome(demo: Store) -> 
     assert [line for line in printed(explained(demo, "+492214710100")) if line.startswith("if ")] == [
         "if nobody takes it: rule 9 (base): voicemail 1001@acme.example",
     ]
+
+
+SHOWN: dict[str, tuple[tuple[str, str, str, bool], dict[str, str | None], list[str]]] = {
+    # account, user, destination, anonymous; caller ID; lines of "why"
+    "a verified number": (
+        ("acme", "reception", "0171 3920042", False),
+        {"presented": "+498999998123", "network": "+492214710100", "reason": "verified_number"},
+        [
+            "  trunk: +491713920042 is not hosted here: to the telephone network",
+            "  caller_id: +498999998123 is shown (verified_number)",
+        ],
+    ),
+    "its own": (
+        ("acme", "office", "0171 3920042", False),
+        {"presented": "+492214710113", "network": "+492214710100", "reason": "own_number"},
+        [
+            "  trunk: +491713920042 is not hosted here: to the telephone network",
+            "  caller_id: +492214710113 is shown (own_number)",
+        ],
+    ),
+    "one that was never verified": (
+        ("acme", "workshop", "0171 3920042", False),
+        {"presented": "+492214710100", "network": "+492214710100", "reason": "not_verified"},
+        [
+            "  trunk: +491713920042 is not hosted here: to the telephone network",
+            "  not_verified: +494066969001 may not be shown: was never verified for the account",
+            "  caller_id: +492214710100 is shown (not_verified)",
+        ],
+    ),
+    "a call abroad": (
+        ("acme", "reception", "+33142681234", False),
+        {"presented": "+492214710100", "network": "+492214710100", "reason": "destination_abroad"},
+        [
+            "  trunk: +33142681234 is not hosted here: to the telephone network",
+            (
+                "  destination_abroad: +498999998123 may not be shown: A call abroad shows the network number: other "
+                "numbers do not arrive there reliably. (DE-19)"
+            ),
+            "  caller_id: +492214710100 is shown (destination_abroad)",
+        ],
+    ),
+    "an account on trial, which rejects": (
+        ("probe", "tester", "0171 3920042", False),
+        {"presented": None, "network": None, "reason": "trial_account"},
+        [
+            "  trunk: +491713920042 is not hosted here: to the telephone network",
+            "  trial_account: +493023125020 may not be shown: trial accounts show no other number than their own",
+        ],
+    ),
+    "nobody": (
+        ("acme", "reception", "0171 3920042", True),
+        {"presented": None, "network": "+492214710100", "reason": "privacy_requested"},
+        [
+            "  trunk: +491713920042 is not hosted here: to the telephone network",
+            "  caller_id: nobody is shown (privacy_requested)",
+        ],
+    ),
+    "an emergency call, hidden": (
+        ("acme", "reception", "112", True),
+        {"presented": "+492214710100", "network": "+492214710100", "reason": "emergency"},
+        ["  emergency: 112 is an emergency number"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("asked", "caller_id", "why"), SHOWN.values(), ids=SHOWN.keys())
+def test_which_number_is_shown_and_why(
+    demo: Store, asked: tuple[str, str, str, bool], caller_id: dict[str, str | None], why: list[str]
+) -> None:
+    account, user, to, anonymous = asked
+    data = called_by(demo, user, to, account, anonymous=anonymous)
+    lines = printed(data)
+    assert data["caller_id"] == caller_id
+    assert lines[lines.index("why") + 1 : lines.index("bridge") if "bridge" in lines else None] == why
+
+
+def test_who_is_shown_when_a_call_is_refused_for_it(demo: Store) -> None:
+    assert printed(called_by(demo, "tester", "0171 3920042", "probe"))[:3] == [
+        "outbound call to 0171 3920042 from 1001, 2026-03-16T12:00:00+01:00",
+        "no number of ours, account probe: no rule: hangup CALL_REJECTED (trial_account)",
+        "caller ID: nobody, network number - (trial_account)",
+    ]
+
+
+def test_what_follows_a_trunk_that_fails_is_the_next_one_to_the_last() -> None:
+    trunks = [Trunk(name, name, "DE", f"{name}.example") for name in ("one", "two", "three")]
+    routes = tuple(TrunkRoute("+", position, trunk) for position, trunk in enumerate(trunks, 1))
+    account = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number="+492214710100", routes=routes)
+    call = Call("0171 3920042", "1001", direction=Direction.OUTBOUND, account="acme")
+    data = explain.as_data(call, Routing("DE", account=account), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    dials = []
+    step = data
+    while step["stages"]:
+        dials.append(step["stages"][0][0]["dial"])
+        assert {o: step["follow_up"][o]["final"]["cause"] for o in ("busy", "no_answer")} == {
+            "busy": "USER_BUSY",
+            "no_answer": "NO_ANSWER",
+        }
+        step = step["follow_up"]["unreachable"]
+    assert dials == [f"sofia/gateway/{name}/+491713920042" for name in ("one", "two", "three")]
+    assert step["final"] == {"kind": "hangup", "cause": "SUBSCRIBER_ABSENT"}

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.number import candidates, is_country, is_e164, is_emergency, spelled
+from fsroute.model import NumberFormat
+from fsroute.number import calling_code, candidates, is_country, is_e164, is_emergency, spelled, written
 
 COLOGNE = "+492214710100"
 
@@ -156,6 +157,38 @@ def test_an_emergency_number_is_one_of_its_country(text: str, country: str, expe
     assert is_emergency(text, country) is expected
 
 
+WRITTEN: dict[str, tuple[str, str, tuple[str, str, str, str]]] = {
+    # number, country of the carrier, then as e164, digits, national, international
+    "at home": (COLOGNE, "DE", (COLOGNE, "492214710100", "02214710100", "00492214710100")),
+    "a mobile": ("+491713920042", "DE", ("+491713920042", "491713920042", "01713920042", "00491713920042")),
+    "abroad": ("+33142681234", "DE", ("+33142681234", "33142681234", "0033142681234", "0033142681234")),
+    "without a national prefix": ("+390669812345", "IT", ("+390669812345", "390669812345", "0669812345", "00390669812345")),
+    "one that is also the country's code": (
+        "+12125550123",
+        "US",
+        ("+12125550123", "12125550123", "12125550123", "01112125550123"),
+    ),
+    "from the US": (COLOGNE, "US", (COLOGNE, "492214710100", "011492214710100", "011492214710100")),
+    "a prefix of two digits": ("+3612345678", "HU", ("+3612345678", "3612345678", "0612345678", "003612345678")),
+    "several international prefixes": (COLOGNE, "AU", (COLOGNE, "492214710100", "0011492214710100", "0011492214710100")),
+    "a country without a plan": (COLOGNE, "XX", (COLOGNE, "492214710100", "00492214710100", "00492214710100")),
+    "an emergency number stays": ("112", "DE", ("112", "112", "112", "112")),
+    "a service number stays": ("116117", "DE", ("116117", "116117", "116117", "116117")),
+}
+
+
+@pytest.mark.parametrize(("number", "country", "expected"), WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_number_is_written_as_a_carrier_of_a_country_wants_it(
+    number: str, country: str, expected: tuple[str, str, str, str]
+) -> None:
+    assert tuple(written(number, form, country) for form in NumberFormat) == expected
+
+
+@pytest.mark.parametrize(("country", "code"), [("DE", "49"), ("US", "1"), ("IT", "39")])
+def test_a_country_has_a_calling_code(country: str, code: str) -> None:
+    assert calling_code(country) == code
+
+
 def test_only_countries_with_a_numbering_plan_are_countries() -> None:
     assert {country: is_country(country) for country in ("DE", "US", "XX", "de", "")} == {
         "DE": True,
@@ -236,3 +269,9 @@ def test_every_valid_number_is_found_from_each_usual_spelling(number: str) -> No
 @given(st.sampled_from(sorted(VALID)), st.sampled_from(COUNTRIES))
 def test_a_number_with_a_plus_means_the_same_everywhere(number: str, country: str) -> None:
     assert candidates(number, country) == (number,)
+
+
+@given(st.sampled_from(sorted(VALID)), st.sampled_from(NumberFormat), st.sampled_from(COUNTRIES))
+def test_what_is_written_for_a_country_means_the_same_number_there(number: str, form: NumberFormat, country: str) -> None:
+    text = written(number, form, country)
+    assert number in candidates(text, country)

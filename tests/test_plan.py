@@ -14,6 +14,7 @@ from fsroute.model import (
     Announcement,
     Call,
     CallerId,
+    Diversion,
     Endpoint,
     EndpointDial,
     Final,
@@ -40,7 +41,7 @@ MOBILE, MOBILE_2 = "+491713920042", "+491713920043"
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 SEEN = CallerId("+493023125001", None, "caller_received", as_received=True)
-CARRIER = Trunk("carrier", "carrier-gw", "DE")
+CARRIER = Trunk("carrier", "carrier-gw", "DE", "carrier.example")
 ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", routes=(TrunkRoute("+", 1, CARRIER),))
 
 # --- tables, shortly --------------------------------------------------------------------------------------
@@ -111,7 +112,15 @@ def phone(name: str, start_s: int = 0, ring_s: int = 25) -> Leg:
 def mobile(value: str = MOBILE, *, at: tuple[int, int] = (0, 25), shown: str = A, confirm: bool = False) -> Leg:
     """A leg through the trunk; `at` is when it starts and how long it rings."""
     caller_id = CallerId(shown, shown, "own_number")
-    return Leg(f"external {value}", TrunkDial("carrier-gw", value), caller_id, *at, confirm=confirm, hops=1)
+    return Leg(
+        f"external {value}",
+        TrunkDial(CARRIER, value),
+        caller_id,
+        *at,
+        confirm=confirm,
+        hops=1,
+        diversion=Diversion(shown, "unconditional"),
+    )
 
 
 def plan(*stages: Stage, final: Final | None = None) -> Plan:
@@ -569,7 +578,7 @@ def test_a_plan_has_128_stages_and_says_what_is_left_out() -> None:
 
 
 def _trunk(name: str, *, enabled: bool = True) -> Trunk:
-    return Trunk(name, f"{name}-gw", "DE", enabled)
+    return Trunk(name, f"{name}-gw", "DE", "carrier.example", enabled=enabled)
 
 
 ANY, GERMAN, GERMAN_2, MOBILES = (_trunk(name) for name in ("any", "german", "german-2", "mobiles"))
@@ -605,14 +614,14 @@ TRUNKS: dict[str, tuple[tuple[TrunkRoute, ...], str, str | None, list[tuple[str,
 def test_the_trunk_is_the_one_with_the_longest_prefix(
     routes: tuple[TrunkRoute, ...], to: str, trunk: str | None, told: list[tuple[str, str]]
 ) -> None:
-    leg = replace(mobile(to), dial=TrunkDial(f"{trunk}-gw", to))
+    leg = replace(mobile(to), dial=TrunkDial(_trunk(trunk or ""), to))
     numbers = hosted(A, rule(PARALLEL, external(to)), account=replace(ACME, routes=routes))
     assert planned(numbers) == (plan((leg,)) if trunk else plan(), told)
 
 
 @pytest.mark.parametrize("hops", [0, 4, 5, 6])
 def test_a_call_that_went_through_trunks_five_times_does_not_leave_again(hops: int) -> None:
-    leg = replace(mobile(confirm=True), hops=hops + 1)
+    leg = replace(mobile(confirm=True), hops=hops + 1, diversion=Diversion(A, "unconditional", hops + 1))
     expected = (
         (plan((phone("1001"), leg)), []) if hops < 5 else (plan((phone("1001"),)), [("hop_limit", f"external {MOBILE}")])
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fsroute import country
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -17,6 +18,7 @@ from fsroute.model import (
     CallerId,
     Decision,
     Direction,
+    Diversion,
     Endpoint,
     EndpointDial,
     Failed,
@@ -24,9 +26,12 @@ from fsroute.model import (
     HostedNumber,
     Leg,
     Mode,
+    NumberFacts,
     Outcome,
+    Permission,
     Plan,
     Reason,
+    Refusal,
     Routing,
     Rule,
     RuleKey,
@@ -39,7 +44,7 @@ from fsroute.model import (
     User,
     Voicemail,
 )
-from fsroute.router import END_CAUSES, route
+from fsroute.router import END_CAUSES, TRUNK_FAILURES, route
 
 A, B, C = "+492214710100", "+492214710200", "+492214710300"
 CALLER, MOBILE = "+493023125001", "+491713920042"
@@ -47,12 +52,13 @@ NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 GENERAL, BUSY, NO_ANSWER, UNREACHABLE, BASE = RuleType
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 
-CARRIER = Trunk("carrier", "carrier", "DE")
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=A, routes=(TrunkRoute("+", 1, CARRIER),))
 SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 
 RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
 FORWARDED = CallerId(A, A, "own_number")
+DIVERSION = Diversion(A, "unconditional")
 
 
 def phones(*names: str, enabled: bool = True) -> Target:
@@ -139,7 +145,9 @@ def test_a_call_rings_what_its_rule_says() -> None:
 
 def test_an_external_number_sees_the_number_that_was_dialled() -> None:
     of = rule(1, GENERAL, phones("1001"), target(TargetKind.EXTERNAL, MOBILE), mode=PARALLEL)
-    mobile = Leg(f"external {MOBILE}", TrunkDial("carrier", MOBILE), FORWARDED, ring_s=25, confirm=True, hops=1)
+    mobile = Leg(
+        f"external {MOBILE}", TrunkDial(CARRIER, MOBILE), FORWARDED, 0, 25, confirm=True, hops=1, diversion=DIVERSION
+    )
     assert asked(hosted(of)) == decided(of, Plan(((phone("1001", 25), mobile),)), matched(of))
 
 
@@ -372,14 +380,19 @@ def outbound(
     )
 
 
-def trunk_leg(to: str, caller_id: CallerId, gateway: str = "carrier") -> Leg:
-    return Leg(f"external {to}", TrunkDial(gateway, to), caller_id, ring_s=120, hops=1)
+def named(name: str) -> Trunk:
+    return replace(CARRIER, name=name, gateway=name)
 
 
-def from_user(
-    plan: Plan, caller_id: CallerId, *reasons: Reason, code: str | None = None, account: str | None = "acme"
-) -> Decision:
-    return Decision(None, account, None, plan, caller_id, code or reasons[-1].code, reasons)
+def trunk_leg(to: str, caller_id: CallerId, trunk: Trunk = CARRIER) -> Leg:
+    return Leg(f"external {to}", TrunkDial(trunk, to), caller_id, ring_s=120, hops=1)
+
+
+def from_user(plan: Plan, caller_id: CallerId, *reasons: Reason, code: str | None = None, trunks: int = 0) -> Decision:
+    return Decision(None, "acme", None, plan, caller_id, code or reasons[-1].code, reasons, trunks)
+
+
+TO_MOBILE = Reason("trunk", MOBILE, "is not hosted here: to the telephone network")
 
 
 @pytest.mark.parametrize("account", [ACME, SUSPENDED])
@@ -401,18 +414,18 @@ def test_an_emergency_number_comes_before_an_extension_and_a_hosted_number() -> 
 
 
 def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
-    off_, spare = Trunk("main", "main", "DE", enabled=False), Trunk("spare", "spare", "DE")
+    off_, spare = replace(named("main"), enabled=False), named("spare")
     account = replace(ACME, network_number=None, routes=(TrunkRoute("+4917", 1, spare), TrunkRoute("+", 1, off_)))
     unknown_line = CallerId(None, None, "emergency", as_received=True)
-    leg = replace(trunk_leg("112", unknown_line, "spare"), hops=10)
+    leg = replace(trunk_leg("112", unknown_line, spare), hops=10)
     assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
         Plan(((leg,),)), unknown_line, Reason("emergency", "112", "is an emergency number")
     )
 
 
 def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> None:
-    mobiles, second = Trunk("mobiles", "mobiles", "DE"), Trunk("second", "second", "DE")
-    off_ = Trunk("off", "off", "DE", enabled=False)
+    mobiles, second = named("mobiles"), named("second")
+    off_ = replace(named("off"), enabled=False)
     routes = (
         TrunkRoute("+4917", 1, mobiles),
         TrunkRoute("+", 2, second),
@@ -422,9 +435,9 @@ def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> 
     )
     decision = route(dialled("112"), outbound(replace(ACME, routes=routes)), NOW)
     assert [[leg.dial for leg in stage] for stage in decision.plan.stages] == [
-        [TrunkDial("carrier", "112")],
-        [TrunkDial("second", "112")],
-        [TrunkDial("mobiles", "112")],
+        [TrunkDial(CARRIER, "112")],
+        [TrunkDial(second, "112")],
+        [TrunkDial(mobiles, "112")],
     ]
 
 
@@ -512,7 +525,10 @@ def test_every_other_number_goes_to_a_trunk_with_the_line_s_number() -> None:
     assert route(dialled("0171 3920042"), outbound(), NOW) == from_user(
         Plan(((trunk_leg(MOBILE, LINE),),)),
         LINE,
-        Reason("trunk", MOBILE, "is not hosted here: to the telephone network"),
+        TO_MOBILE,
+        Reason("caller_id", A, "is shown (network_number)"),
+        code="trunk",
+        trunks=1,
     )
 
 
@@ -553,7 +569,7 @@ def test_without_a_trunk_to_it_a_number_has_no_route() -> None:
     assert route(dialled(MOBILE), outbound(replace(ACME, routes=())), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
-        Reason("trunk", MOBILE, "is not hosted here: to the telephone network"),
+        TO_MOBILE,
         Reason("no_trunk", f"external {MOBILE}", "left out: account acme has no trunk to it"),
         Reason("empty_plan", MOBILE, "can not ring"),
     )
@@ -563,7 +579,7 @@ def test_a_loop_through_a_trunk_is_cut() -> None:
     assert route(replace(dialled(MOBILE), hops=5), outbound(), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
-        Reason("trunk", MOBILE, "is not hosted here: to the telephone network"),
+        TO_MOBILE,
         Reason("hop_limit", f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
         Reason("empty_plan", MOBILE, "can not ring"),
     )
@@ -571,12 +587,11 @@ def test_a_loop_through_a_trunk_is_cut() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_the_caller_of_a_direct_call_hears_how_the_called_side_ended_it(outcome: Outcome) -> None:
-    tried = Reason("trunk", MOBILE, "is not hosted here: to the telephone network")
     expected = {
         cause: from_user(
             Plan(final=Hangup(cause or END_CAUSES[outcome])),
             INSIDE,
-            tried,
+            TO_MOBILE,
             Reason("call_failed", MOBILE, f"ended {outcome}"),
         )
         for cause in ("UNALLOCATED_NUMBER", "")
@@ -585,13 +600,309 @@ def test_the_caller_of_a_direct_call_hears_how_the_called_side_ended_it(outcome:
     assert found == expected
 
 
+# --- emergency and service numbers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spelling", "to"), [("+112", "112"), ("+49112", "112"), ("0049110", "110"), ("49112", "112")])
+def test_an_emergency_number_behind_a_calling_code_is_one(spelling: str, to: str) -> None:
+    found = route(dialled(spelling), outbound(SUSPENDED), NOW)
+    assert found == route(dialled(to), outbound(SUSPENDED), NOW)
+    assert found.code == "emergency"
+
+
+def test_the_american_test_number_is_an_emergency_number() -> None:
+    american = replace(ACME, country="US", network_number="+12125550123")
+    for spelling, to in (("911", "911"), ("933", "933"), ("+1911", "911")):
+        found = route(dialled(spelling), outbound(american), NOW)
+        assert [leg.dial for stage in found.plan.stages for leg in stage] == [TrunkDial(CARRIER, to)]
+        assert found.code == "emergency"
+
+
+def test_an_emergency_call_of_nobody_is_refused_but_not_silently() -> None:
+    assert route(dialled("112"), Routing("DE"), NOW) == Decision(
+        None,
+        None,
+        None,
+        Plan(final=Hangup("NO_ROUTE_DESTINATION")),
+        CallerId(None, None, "caller_received", as_received=True),
+        "account_unknown",
+        (
+            Reason("emergency", "112", "is an emergency number, and without an account there is no trunk for it"),
+            Reason("account_unknown", "acme", "is no account here"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("short", ["115", "116117", "116 117", "124124", "11833"])
+def test_a_service_number_leaves_as_it_was_dialled(short: str) -> None:
+    digits = short.replace(" ", "")
+    assert route(dialled(short), outbound(), NOW) == from_user(
+        Plan(((trunk_leg(digits, LINE),),)),
+        LINE,
+        Reason("trunk", digits, "is not hosted here: to the telephone network"),
+        Reason("caller_id", A, "is shown (network_number)"),
+        code="trunk",
+        trunks=1,
+    )
+
+
+def test_a_service_number_is_barred_by_its_number_with_a_calling_code() -> None:
+    barred = replace(ACME, permissions=(Permission("+4911", allowed=False),))
+    assert route(dialled("115"), outbound(barred), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
+
+
+# --- where an account may call ----------------------------------------------------------------------------
+
+PERMISSIONS: dict[str, tuple[tuple[Permission, ...], str, bool]] = {
+    "a mobile": ((), MOBILE, True),
+    "abroad": ((), "+33142681234", True),
+    "premium": ((), "0900 1234567", False),
+    "premium abroad": ((), "+43900123456", False),
+    "satellite": ((), "+881612345678", False),
+    "premium, allowed": ((Permission("+49900", allowed=True),), "0900 1234567", True),
+    "everything allowed": ((Permission("+", allowed=True),), "+881612345678", True),
+    "everything barred": ((Permission("+", allowed=False),), MOBILE, False),
+    "the longest prefix": (
+        (Permission("+", allowed=False), Permission("+49", allowed=True), Permission("+4917", allowed=False)),
+        MOBILE,
+        False,
+    ),
+    "the longest prefix, whatever the order": (
+        (Permission("+4917", allowed=True), Permission("+49", allowed=False)),
+        MOBILE,
+        True,
+    ),
+    "112, everything barred": ((Permission("+", allowed=False),), "112", True),
+}
+
+
+@pytest.mark.parametrize(("permissions", "to", "allowed"), PERMISSIONS.values(), ids=PERMISSIONS.keys())
+def test_an_account_calls_where_it_may(permissions: tuple[Permission, ...], to: str, allowed: bool) -> None:
+    found = route(dialled(to), outbound(replace(ACME, permissions=permissions)), NOW)
+    assert found.plan.final == (None if allowed else Hangup("OUTGOING_CALL_BARRED"))
+    assert ("destination_barred" in [reason.code for reason in found.reasons]) is not allowed
+
+
+# --- which number a user's call shows ---------------------------------------------------------------------
+
+SHOWN = "+498999998123"
+NOT_SHOWN = Reason("not_verified", SHOWN, "may not be shown: was never verified for the account")
+
+
+def test_a_call_that_may_not_show_its_number_is_ended_with_the_reason() -> None:
+    assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(), NOW) == from_user(
+        Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, "not_verified"), TO_MOBILE, NOT_SHOWN
+    )
+
+
+def test_or_shows_the_network_number_with_the_reason_if_the_account_wants_that() -> None:
+    account = replace(ACME, refusal=Refusal.NETWORK_NUMBER)
+    shown = CallerId(A, A, "not_verified")
+    assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(account), NOW) == from_user(
+        Plan(((trunk_leg(MOBILE, shown),),)),
+        shown,
+        TO_MOBILE,
+        NOT_SHOWN,
+        Reason("caller_id", A, "is shown (not_verified)"),
+        code="trunk",
+        trunks=1,
+    )
+
+
+def test_another_account_s_phones_do_not_see_who_hides() -> None:
+    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    tables = outbound(numbers=(hosted(RING, account=other),))
+    found = route(replace(dialled(A), anonymous=True), tables, NOW)
+    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {CallerId(None, A, "privacy_requested")}
+
+
+def test_another_account_s_phones_see_what_the_telephone_network_would() -> None:
+    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    owned = NumberFacts("acme")
+    tables = replace(outbound(numbers=(hosted(RING, account=other),)), facts={C: owned})
+    found = [route(replace(dialled(A), presented=wish), tables, NOW) for wish in (C, SHOWN)]
+    assert {leg.caller_id for stage in found[0].plan.stages for leg in stage} == {CallerId(C, A, "own_number")}
+    assert (found[1].plan, found[1].code) == (Plan(final=Hangup("CALL_REJECTED")), "not_verified")
+
+
+def test_another_account_s_phones_do_not_see_an_extension_for_want_of_a_line() -> None:
+    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    tables = outbound(replace(ACME, network_number=None), numbers=(hosted(RING, account=other),))
+    found = route(dialled(A), tables, NOW)
+    assert {leg.caller_id.presented for stage in found.plan.stages for leg in stage} == {None}
+
+
+# --- incoming calls that the law ends or hides ------------------------------------------------------------
+
+DE_5 = country.rules_for("DE").rules["DE-5"].text
+DE_7 = country.rules_for("DE").rules["DE-7"].text
+
+
+def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:
+    assert asked(ALL, call=Call("02214710100", "112")) == Decision(
+        A,
+        "acme",
+        None,
+        Plan(final=Hangup("CALL_REJECTED")),
+        CallerId(None, None, "caller_class_banned"),
+        "caller_class_banned",
+        (Reason("caller_class_banned", "112", f"{DE_5} (DE-6)"),),
+    )
+
+
+def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mobiles() -> None:
+    """Rules see an anonymous caller, phones too, and whoever the call is sent on to."""
+    hidden = rule(1, GENERAL, phones("1001"), replace(target(TargetKind.EXTERNAL, MOBILE), caller_id="original"))
+    of = replace(hidden, mode=PARALLEL, anonymous=True)
+    foreign = replace(inbound(hosted(of)), trunk=replace(CARRIER, is_foreign=True))
+    found = route(Call("02214710100", CALLER), foreign, NOW)
+    nobody = CallerId(None, None, "caller_anonymous")
+    mobile = Leg(
+        f"external {MOBILE}",
+        TrunkDial(CARRIER, MOBILE),
+        CallerId(None, A, "original_caller_anonymous"),
+        ring_s=25,
+        confirm=True,
+        hops=1,
+        diversion=DIVERSION,
+    )
+    assert found == Decision(
+        A,
+        "acme",
+        of,
+        Plan(((phone("1001", 25, nobody), mobile),)),
+        nobody,
+        "routed",
+        (
+            Reason("caller_from_foreign_trunk", CALLER, f"is hidden: {DE_7} (DE-7)"),
+            matched(of),
+            Reason("caller_id", f"external {MOBILE}", "is shown nobody (original_caller_anonymous)"),
+        ),
+    )
+
+
+# --- forwarded legs ---------------------------------------------------------------------------------------
+
+
+def sent_on(mode: str, account: Account = ACME, hops: int = 0) -> Decision:
+    of = rule(1, GENERAL, replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=mode), number=B)
+    tables = inbound(hosted(of, number=B, account=account))
+    return route(Call(B, CALLER, hops=hops), tables, NOW)
+
+
+def forwarded_leg(shown: CallerId, reason: str = "unconditional", hops: int = 1) -> Leg:
+    return replace(trunk_leg(MOBILE, shown), ring_s=20, hops=hops, diversion=Diversion(B, reason, hops))
+
+
+def test_a_forwarded_leg_names_the_number_that_diverted_it() -> None:
+    found = {hops: sent_on("own", hops=hops).plan.stages for hops in (0, 3)}
+    shown = CallerId(B, A, "own_number")
+    assert found == {hops: ((forwarded_leg(shown, hops=hops + 1),),) for hops in (0, 3)}
+
+
+@pytest.mark.parametrize(
+    ("type_", "reason"),
+    [(BUSY, "user-busy"), (NO_ANSWER, "no-answer"), (UNREACHABLE, "unavailable"), (BASE, "no-answer")],
+)
+def test_and_why(type_: RuleType, reason: str) -> None:
+    of = rule(2, type_, target(TargetKind.EXTERNAL, MOBILE), number=B)
+    first = rule(1, GENERAL, phones("1001"), number=B)
+    tables = inbound(hosted(first, of, number=B))
+    outcome = {BUSY: Outcome.BUSY, UNREACHABLE: Outcome.UNREACHABLE}.get(type_, Outcome.NO_ANSWER)
+    found = route(Call(B, CALLER), tables, NOW, Failed(first.key, outcome))
+    assert found.plan.stages == ((forwarded_leg(CallerId(B, A, "own_number"), reason),),)
+
+
+def test_a_forwarded_leg_that_may_not_show_its_number_is_left_out_with_the_reason() -> None:
+    found = sent_on(f"verified:{SHOWN}")
+    text = f"left out: verified:{SHOWN} may not be shown: was never verified for the account"
+    assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
+    assert Reason("not_verified", f"external {MOBILE}", text) in found.reasons
+
+
+def test_or_shows_the_network_number_with_the_reason() -> None:
+    found = sent_on(f"verified:{SHOWN}", replace(ACME, refusal=Refusal.NETWORK_NUMBER))
+    text = f"is not shown verified:{SHOWN}: was never verified for the account"
+    assert found.plan.stages == ((forwarded_leg(CallerId(A, A, "not_verified")),),)
+    assert found.reasons[1:] == (
+        Reason("not_verified", f"external {MOBILE}", text),
+        Reason("caller_id", f"external {MOBILE}", f"is shown {A} (not_verified)"),
+    )
+
+
+# --- trunks that fail -------------------------------------------------------------------------------------
+
+ONE, TWO, THREE, OFF = named("one"), named("two"), named("three"), replace(named("off"), enabled=False)
+MANY = replace(
+    ACME,
+    routes=(
+        TrunkRoute("+", 1, THREE),
+        TrunkRoute("+49", 1, TWO),
+        TrunkRoute("+49", 2, OFF),
+        TrunkRoute("+491", 1, ONE),
+        TrunkRoute("+49", 3, ONE),
+    ),
+)
+
+
+def tried(cause: str, trunks: int, outcome: Outcome = Outcome.UNREACHABLE) -> Decision:
+    return route(dialled(MOBILE), outbound(MANY), NOW, Failed(None, outcome, cause, trunks))
+
+
+@pytest.mark.parametrize("cause", sorted(TRUNK_FAILURES))
+def test_a_trunk_that_fails_is_followed_by_the_next_one_each_once(cause: str) -> None:
+    first = route(dialled(MOBILE), outbound(MANY), NOW)
+    found = [first, *(tried(cause, trunks) for trunks in (1, 2, 3))]
+    assert [[leg.dial for stage in each.plan.stages for leg in stage] for each in found] == [
+        [TrunkDial(ONE, MOBILE)],
+        [TrunkDial(TWO, MOBILE)],
+        [TrunkDial(THREE, MOBILE)],
+        [],
+    ]
+    assert [each.trunks for each in found] == [1, 2, 3, 0]
+    assert found[-1].plan.final == Hangup(cause)
+
+
+CALLEE_S: dict[str, Outcome] = {
+    "USER_BUSY": Outcome.BUSY,
+    "NO_ANSWER": Outcome.NO_ANSWER,
+    "ALLOTTED_TIMEOUT": Outcome.NO_ANSWER,
+    "CALL_REJECTED": Outcome.BUSY,
+    "NORMAL_CLEARING": Outcome.NO_ANSWER,
+    "UNALLOCATED_NUMBER": Outcome.UNREACHABLE,
+    "NO_USER_RESPONSE": Outcome.UNREACHABLE,
+    "SUBSCRIBER_ABSENT": Outcome.UNREACHABLE,
+    "INVALID_NUMBER_FORMAT": Outcome.UNREACHABLE,
+    "OUTGOING_CALL_BARRED": Outcome.UNREACHABLE,
+}
+
+
+@pytest.mark.parametrize(("cause", "outcome"), CALLEE_S.items())
+def test_what_the_callee_did_is_no_reason_for_another_trunk(cause: str, outcome: Outcome) -> None:
+    found = tried(cause, 1, outcome)
+    assert (found.plan, found.code) == (Plan(final=Hangup(cause)), "call_failed")
+
+
+def test_the_caller_hears_the_last_cause_when_the_second_trunk_says_busy() -> None:
+    assert tried("USER_BUSY", 2, Outcome.BUSY).plan == Plan(final=Hangup("USER_BUSY"))
+
+
+@given(
+    st.integers(0, 10**9), st.sampled_from([*sorted(TRUNK_FAILURES), *CALLEE_S, "", "ANYTHING"]), st.sampled_from(Outcome)
+)
+def test_any_count_that_comes_back_is_a_decision(trunks: int, cause: str, outcome: Outcome) -> None:
+    found = tried(cause, trunks, outcome)
+    assert found.plan.stages or found.plan.final
+    assert found.trunks in (0, trunks + 1)
+
+
 # --- any tables -------------------------------------------------------------------------------------------
 
 NUMBERS = tuple(f"+49221471010{i}" for i in range(4))
 EXTERNALS = (MOBILE, "+33142681234", "+12125550123", NUMBERS[0])
 PHONES = tuple(f"{1000 + i}" for i in range(8))
 OFF_PHONES = frozenset(PHONES[-2:])
-OFF_TRUNK = Trunk("off", "off", "FR", enabled=False)
+OFF_TRUNK = Trunk("off", "off", "FR", "off.example", enabled=False)
 HOST = replace(ACME, routes=(TrunkRoute("+49", 1, CARRIER), TrunkRoute("+33", 1, OFF_TRUNK)))
 CROWD = tuple(Endpoint(f"{2000 + i}", "acme.example") for i in range(130))
 
@@ -664,7 +975,7 @@ def _check(decision: Decision) -> None:
         assert 1 <= len(stage) <= 128
         assert all(leg.ring_s >= 1 and leg.start_s >= 0 for leg in stage)
         assert not any(isinstance(dial, EndpointDial) and dial.user in OFF_PHONES for dial in dials)
-        assert not any(isinstance(dial, TrunkDial) and dial.gateway == OFF_TRUNK.gateway for dial in dials)
+        assert not any(isinstance(dial, TrunkDial) and dial.trunk == OFF_TRUNK for dial in dials)
         assert not any(isinstance(dial, TrunkDial) and dial.number in NUMBERS for dial in dials)
     rule = decision.rule
     if rule is not None:

@@ -24,9 +24,11 @@ Row = dict[str, Any]
 BASE: dict[str, Row] = {
     "schema_version": {"version": 2},
     "accounts": {"name": "a", "country": "DE", "timezone": "UTC", "domain": "a.example"},
+    "call_permissions": {"account": "acme", "prefix": "+49900", "allowed": True},
     "numbers": {"number": "+492214710600", "account": "acme"},
     "users": {"account": "acme", "name": "u"},
     "endpoints": {"account": "acme", "name": "1005"},
+    "user_numbers": {"account": "acme", "number": "+492214710600", "user_name": "office", "kind": "secondary"},
     "ring_groups": {"account": "acme", "name": "g"},
     "ring_group_members": {"account": "acme", "ring_group": "sales", "position": 4, "endpoint": "1002"},
     "time_profiles": {"account": "acme", "name": "t"},
@@ -34,7 +36,13 @@ BASE: dict[str, Row] = {
     "rules": {"account": "acme", "number": "+492214710200", "position": 2},
     "rule_callers": {"number": "+492214710200", "rule_position": 1, "caller": "+493023125000"},
     "rule_targets": {"account": "acme", "number": "+492214710100", "rule_position": 1, "position": 7},
-    "trunks": {"name": "t", "gateway": "g", "country": "DE"},
+    "identity_profiles": {
+        "name": "p",
+        "from_number": "presented",
+        "identity_header": "pai",
+        "identity_number": "network",
+    },
+    "trunks": {"name": "t", "gateway": "g", "country": "DE", "domain": "t.example"},
     "trunk_routes": {"account": "acme", "prefix": "+49", "trunk": "carrier"},
     "verified_numbers": {
         "account": "acme",
@@ -49,11 +57,13 @@ BASE: dict[str, Row] = {
 OTHER_ACCOUNT: list[tuple[str, Row]] = [
     ("accounts", {"name": "other", "country": "AT", "timezone": "Europe/Vienna", "domain": "other.example"}),
     ("users", {"account": "other", "name": "their-user", "extension": "21"}),
-    ("endpoints", {"account": "other", "name": "2001"}),
+    ("endpoints", {"account": "other", "name": "9001"}),
     ("ring_groups", {"account": "other", "name": "their-group"}),
     ("numbers", {"number": "+492214710900", "account": "other"}),
     ("time_profiles", {"account": "other", "name": "their-times"}),
-    ("trunks", {"name": "backup", "gateway": "backup", "country": "DE"}),
+    ("trunks", {"name": "backup", "gateway": "backup", "country": "DE", "domain": "backup.example"}),
+    ("call_permissions", {"account": "acme", "prefix": "+88", "allowed": False}),
+    ("user_numbers", {**BASE["user_numbers"], "number": "+492214710700", "short_code": "71"}),
     ("verified_numbers", {**BASE["verified_numbers"], "first_number": "+493023125000"}),
     ("rule_callers", {"number": "+492214710100", "rule_position": 1, "caller": "+4930*"}),
 ]
@@ -158,6 +168,14 @@ E164 = (
     ("+1234567890123456", "+123456789012345"),
 )
 PLAIN = (("", "x"), ("x" * 65, "x" * 64), ("a b", "a-b"), ("a/b", "a_b"), ("a@b", "a.b"))
+PREFIX = (
+    ("", "+1"),
+    ("49", "+49"),
+    ("0049", "+49"),
+    ("+0", "+4"),
+    ("+49*", "+49"),
+    ("+1234567890123456", "+123456789012345"),
+)
 ISO_3166 = (("de", "DE"), ("D", "DE"), ("DEU", "AT"), ("49", "CH"))
 TIMEZONE = (("", "UTC"), ("Europe Berlin", "Europe/Berlin"), ("Etc/GMT:1", "Etc/GMT+1"))
 RING_S = ((0, 1), (-1, None), (3601, 3600))
@@ -172,6 +190,7 @@ TARGETS = (
     "hangup_cause",
 )
 RANGE, TARGET, VERIFIED = "time_profile_ranges", "rule_targets", "verified_numbers"
+OWNED, PROFILES = "user_numbers", "identity_profiles"
 T = "2026-01-01T00:00:00Z"
 
 CASES: list[Case] = [
@@ -184,6 +203,25 @@ CASES: list[Case] = [
     *column("accounts", "timezone", "account_timezone_is_plain", *TIMEZONE),
     *column("accounts", "domain", "account_domain_is_plain", ("", "d"), ("D.example", "d.example"), ("a_b", "192.0.2.1")),
     *column("accounts", "status", "account_status_is_known", ("closed", "suspended"), ("Trial", "trial")),
+    *column(
+        "accounts",
+        "refused_caller_id",
+        "account_refused_caller_id_is_known",
+        ("", "reject"),
+        ("Reject", "reject"),
+        ("anonymous", "network_number"),
+    ),
+    *column("accounts", "refused_caller_id", NotNull("accounts", "refused_caller_id"), (None, "reject")),
+    *column("accounts", "presented_number", "account_presented_number_is_e164", *E164, ("acme", None)),
+    *column("call_permissions", "account", Foreign("call_permissions", "account"), ("nobody", "other")),
+    *column(
+        "call_permissions",
+        "prefix",
+        Unique("call_permissions", "account, prefix", "call_permissions_pkey"),
+        ("+88", "+881"),
+    ),
+    *column("call_permissions", "prefix", "call_permission_prefix_is_e164", *PREFIX),
+    *column("call_permissions", "allowed", NotNull("call_permissions", "allowed"), (None, False)),
     *column("numbers", "number", "number_is_e164", *E164),
     *column("numbers", "number", NotNull("numbers", "number"), (None, "+492214710600")),
     *column("numbers", "number", Unique("numbers", "account, number", "numbers_pkey"), ("+492214710100", "+492214710600")),
@@ -204,6 +242,47 @@ CASES: list[Case] = [
     *column("endpoints", "name", Unique("endpoints", "account, name", "endpoints_pkey"), ("1001", "1006")),
     *column("endpoints", "account", Foreign("endpoints", "account"), ("nobody", "other")),
     *column("endpoints", "user_name", Foreign("endpoints", "account, user_name"), ("x", "office"), ("their-user", None)),
+    *column(OWNED, "number", "user_number_is_e164", *E164),
+    *column(OWNED, "number", Unique(OWNED, "account, number", f"{OWNED}_pkey"), ("+492214710700", "+492214710701")),
+    *columns(
+        OWNED,
+        "account, user_name, number",
+        Unique(OWNED, "account, number", f"{OWNED}_pkey"),
+        (("acme", "workshop", "+492214710700"), ("other", "their-user", "+492214710700")),
+    ),
+    *column(OWNED, "user_name", Foreign(OWNED, "account, user_name"), ("x", "workshop"), ("their-user", "office")),
+    *column(OWNED, "account", Foreign(OWNED, "account, user_name"), ("nobody", "acme"), ("other", "acme")),
+    *column(
+        OWNED, "kind", "user_number_kind_is_known", ("tertiary", "secondary"), ("Primary", "secondary"), ("", "secondary")
+    ),
+    *column(OWNED, "kind", NotNull(OWNED, "kind"), (None, "secondary")),
+    *column(
+        OWNED,
+        "short_code",
+        "user_number_short_code_is_digits",
+        *(("1", "14"), ("123456789", "12345678"), ("*14", "014"), ("", None)),
+    ),
+    *column(OWNED, "short_code", Unique(OWNED, "account, short_code"), ("71", "72"), ("71", None)),
+    *columns(
+        OWNED,
+        "account, user_name, short_code",
+        Unique(OWNED, "account, short_code"),
+        (("acme", "workshop", "71"), ("other", "their-user", "71")),
+    ),
+    *columns(
+        OWNED,
+        "account, user_name, kind, short_code",
+        "only_secondary_numbers_have_a_short_code",
+        (("other", "their-user", "primary", "72"), ("other", "their-user", "primary", None)),
+        (("other", "their-user", "primary", "72"), ("other", "their-user", "secondary", "72")),
+    ),
+    *columns(
+        OWNED,
+        "account, user_name, kind",
+        Unique(OWNED, "account, user_name", "one_primary_number_per_user"),
+        (("acme", "office", "primary"), ("acme", "office", "secondary")),
+        (("acme", "office", "primary"), ("other", "their-user", "primary")),
+    ),
     *column("ring_groups", "name", "ring_group_name_is_plain", *PLAIN),
     *column("ring_groups", "name", Unique("ring_groups", "account, name", "ring_groups_pkey"), ("sales", "support")),
     *column("ring_groups", "account", Foreign("ring_groups", "account"), ("nobody", "other")),
@@ -232,7 +311,7 @@ CASES: list[Case] = [
         "endpoint",
         Foreign("ring_group_members", "account, endpoint"),
         ("1009", "1002"),
-        ("2001", "1002"),
+        ("9001", "1002"),
     ),
     *column("time_profiles", "name", "time_profile_name_is_plain", *PLAIN),
     *column(
@@ -378,10 +457,10 @@ CASES: list[Case] = [
         (("+492214710100", "+4930*"), ("+492214710100", "+49302*")),
     ),
     # --- targets: each points somewhere, in its own account, and there is exactly one
-    *column(TARGET, "endpoint", Foreign(TARGET, "account, endpoint"), ("1009", "1004"), ("2001", "1001")),
+    *column(TARGET, "endpoint", Foreign(TARGET, "account, endpoint"), ("1009", "1004"), ("9001", "1001")),
     *column(TARGET, "ring_group", Foreign(TARGET, "account, ring_group"), ("x", "sales"), ("their-group", "sales")),
     *column(TARGET, "user_name", Foreign(TARGET, "account, user_name"), ("x", "office"), ("their-user", "office")),
-    *column(TARGET, "voicemail", Foreign(TARGET, "account, voicemail"), ("office", "1004"), ("2001", "1001")),
+    *column(TARGET, "voicemail", Foreign(TARGET, "account, voicemail"), ("office", "1004"), ("9001", "1001")),
     *column(
         TARGET,
         "hosted_number",
@@ -456,12 +535,82 @@ CASES: list[Case] = [
     ),
     *columns(
         TARGET,
+        "endpoint, external_number, caller_id",
+        "only_external_numbers_have_a_caller_id",
+        (("1004", None, "own"), (None, "+491713920042", "own")),
+        (("1004", None, "original"), ("1004", None, None)),
+    ),
+    *columns(
+        TARGET,
+        "external_number, caller_id",
+        "rule_target_caller_id_is_known",
+        *(
+            (("+491713920042", refused), ("+491713920042", accepted))
+            for refused, accepted in (
+                ("", "own"),
+                ("Own", "own"),
+                ("anonymous", "original"),
+                ("+498999998123", "verified:+498999998123"),
+                ("verified", "verified:+498999998123"),
+                ("verified:", "verified:+498999998123"),
+                ("verified:498999998123", "verified:+498999998123"),
+                ("verified:+098999998123", "verified:+498999998123"),
+                ("verified:++98999998123", "verified:+498999998123"),
+                ("verified:+49 8999998123", "verified:+498999998123"),
+                ("verified:+49899999812x", "verified:+498999998123"),
+                ("verified:+498999998123\n", "verified:+498999998123"),
+                ("Verified:+498999998123", "verified:+498999998123"),
+                ("verified:+12", "verified:+123"),
+                ("verified:+1234567890123456", "verified:+123456789012345"),
+            )
+        ),
+    ),
+    *columns(
+        TARGET,
         "endpoint, external_number, confirm",
         "only_external_numbers_are_confirmed",
         (("1004", None, True), (None, "+491713920042", True)),
         (("1004", None, False), (None, "+491713920042", False)),
     ),
     # --- trunks and verified numbers
+    *column(PROFILES, "name", "identity_profile_name_is_plain", *PLAIN),
+    *column(PROFILES, "name", Unique(PROFILES, "name", f"{PROFILES}_pkey"), ("preferred", "asserted")),
+    *column(
+        PROFILES, "from_number", "identity_profile_from_number_is_known", ("Presented", "presented"), ("pai", "presented")
+    ),
+    *column(PROFILES, "from_number", NotNull(PROFILES, "from_number"), (None, "presented")),
+    *column(
+        PROFILES,
+        "identity_header",
+        "identity_profile_header_is_known",
+        *(("", "none"), ("PAI", "pai"), ("P-Preferred-Identity", "ppi"), ("p-asserted-identity", "rpid")),
+    ),
+    *column(
+        PROFILES,
+        "identity_number",
+        "identity_profile_identity_number_is_known",
+        *(("", "network"), ("own", "presented"), ("${sip_from_user}", "network")),
+    ),
+    *columns(
+        PROFILES,
+        "from_number, identity_header, identity_number",
+        "identity_profile_shows_a_number",
+        (("network", "pai", "network"), ("network", "pai", "presented")),
+        (("network", "none", "presented"), ("presented", "none", "presented")),
+        (("network", "none", "network"), ("presented", "none", "network")),
+    ),
+    *column("trunks", "identity_profile", Foreign("trunks", "identity_profile"), ("x", "preferred"), ("pai", "from-only")),
+    *column("trunks", "identity_profile", NotNull("trunks", "identity_profile"), (None, "remote-party")),
+    *column("trunks", "gateway", NotNull("trunks", "gateway"), (None, "g")),
+    *column("trunks", "domain", NotNull("trunks", "domain"), (None, "d")),
+    *column("trunks", "domain", "trunk_domain_is_plain", ("", "d"), ("D.example", "d.example"), ("a_b", "192.0.2.1")),
+    *column("trunks", "domain", "trunk_domain_is_plain", ("x" * 254, "x" * 253), ("a.example:5060", "a.example")),
+    *column(
+        "trunks",
+        "number_format",
+        "trunk_number_format_is_known",
+        *(("", "e164"), ("E164", "digits"), ("0049", "international"), ("local", "national")),
+    ),
     *column("trunks", "name", "trunk_name_is_plain", *PLAIN),
     *column("trunks", "gateway", "trunk_gateway_is_plain", *PLAIN),
     *column("trunks", "country", "trunk_country_is_iso_3166", *ISO_3166),
@@ -472,14 +621,7 @@ CASES: list[Case] = [
         "trunk_routes",
         "prefix",
         "trunk_route_prefix_is_e164",
-        *(
-            ("", "+1"),
-            ("49", "+49"),
-            ("0049", "+49"),
-            ("+0", "+4"),
-            ("+49*", "+49"),
-            ("+1234567890123456", "+123456789012345"),
-        ),
+        *PREFIX,
     ),
     *columns(
         "trunk_routes",
@@ -534,6 +676,9 @@ CASES: list[Case] = [
 ]
 
 BOOLEANS = {
+    "account_presents_mobile_is_boolean": ("accounts", "presents_mobile", {}),
+    "account_presents_abroad_is_boolean": ("accounts", "presents_abroad", {}),
+    "call_permission_allowed_is_boolean": ("call_permissions", "allowed", {}),
     "number_enabled_is_boolean": ("numbers", "enabled", {}),
     "number_is_network_number_is_boolean": ("numbers", "is_network_number", {"account": "other"}),
     "endpoint_enabled_is_boolean": ("endpoints", "enabled", {}),
@@ -541,6 +686,9 @@ BOOLEANS = {
     "rule_enabled_is_boolean": ("rules", "enabled", {}),
     "rule_target_confirm_is_boolean": ("rule_targets", "confirm", {"external_number": "+491713920042"}),
     "rule_target_enabled_is_boolean": ("rule_targets", "enabled", {"endpoint": "1004"}),
+    "identity_profile_diversion_is_boolean": ("identity_profiles", "diversion", {}),
+    "identity_profile_history_info_is_boolean": ("identity_profiles", "history_info", {}),
+    "trunk_is_foreign_is_boolean": ("trunks", "is_foreign", {}),
     "trunk_enabled_is_boolean": ("trunks", "enabled", {}),
 }
 """SQLite has no boolean type: there constraints stand in for it."""
@@ -564,12 +712,15 @@ NAMES = [
     ("users", "name"),
     ("users", "extension"),
     ("endpoints", "name"),
+    ("user_numbers", "short_code"),
     ("ring_groups", "name"),
     ("time_profiles", "name"),
     ("time_profiles", "timezone"),
     ("rule_targets", "announcement"),
     ("trunks", "name"),
     ("trunks", "gateway"),
+    ("trunks", "domain"),
+    ("identity_profiles", "name"),
 ]
 """Columns whose text gets into FreeSWITCH's dial strings, files and directory."""
 
@@ -630,10 +781,12 @@ def test_the_demo_data_load(demo_url: str) -> None:
         }
     assert counts == {
         "schema_version": 1,
-        "accounts": 1,
-        "numbers": 5,
-        "users": 3,
-        "endpoints": 4,
+        "accounts": 2,
+        "call_permissions": 0,
+        "numbers": 7,
+        "users": 4,
+        "endpoints": 5,
+        "user_numbers": 4,
         "ring_groups": 1,
         "ring_group_members": 3,
         "time_profiles": 1,
@@ -641,9 +794,10 @@ def test_the_demo_data_load(demo_url: str) -> None:
         "rules": 10,
         "rule_callers": 0,
         "rule_targets": 14,
+        "identity_profiles": 5,
         "trunks": 1,
-        "trunk_routes": 1,
-        "verified_numbers": 0,
+        "trunk_routes": 2,
+        "verified_numbers": 3,
     }
 
 
@@ -698,6 +852,7 @@ def test_integers_are_whole(database: Database, name: str, case: tuple[str, str,
         "DELETE FROM rules WHERE number = '+492214710100'",
         "DELETE FROM time_profiles WHERE name = 'office-hours'",
         "DELETE FROM trunks WHERE name = 'carrier'",
+        "DELETE FROM identity_profiles WHERE name = 'presented-in-from'",
         "UPDATE numbers SET account = 'other' WHERE number = '+492214710100'",
         "UPDATE endpoints SET name = '1009' WHERE name = '1001'",
     ],

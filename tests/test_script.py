@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute import script
+from fsroute.country import rules_for
 from fsroute.database import is_sqlite, open_database
 from fsroute.errors import DataError
 from fsroute.script import Statement, statements
@@ -86,11 +87,11 @@ def test_text_arrives_as_it_was_written(demo: Loaded) -> None:
     value = "100 % sure; 'it's' %s %(x)s %% -- no comment /* nor this */ \"quoted\" [a] `b` \\n ü \U0001f600"
     text = (
         "\ufeff-- A comment; with 'one quote\n/* and ; another \" */ UPDATE verified_numbers -- here too; yes\n"
-        "SET verified_by = '" + value.replace("'", "''") + "'; ;;\n"
+        "SET verified_by = '" + value.replace("'", "''") + "' WHERE first_number = '+493023125000'; ;;\n"
     )
     row = "INSERT INTO verified_numbers (account, first_number, last_number, method, state)"
     assert demo.load(f"{row} VALUES ('acme', '+493023125000', '+493023125000', 'call', 'pending');", text) == 2
-    assert demo.rows("SELECT verified_by FROM verified_numbers") == [(value,)]
+    assert demo.rows("SELECT verified_by FROM verified_numbers WHERE first_number = '+493023125000'") == [(value,)]
 
 
 def test_lines_may_end_as_on_windows(demo: Loaded) -> None:
@@ -261,6 +262,50 @@ def test_tables_are_made_whole_or_not_at_all(database_url: str, monkeypatch: pyt
         assert (str(caught.value), database.get_tables()) == (f"schema.sql:3: {reason}", [])
 
 
+# --- caller IDs that can not work: refused by the tables themselves -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE accounts SET presented_number = '0221';", "account_presented_number_is_e164"),
+        ("UPDATE accounts SET presented_number = 'acme';", "account_presented_number_is_e164"),
+        ("UPDATE accounts SET refused_caller_id = 'anonymous';", "account_refused_caller_id_is_known"),
+        ("UPDATE user_numbers SET number = '0049' WHERE user_name = 'office';", "user_number_is_e164"),
+        (
+            "UPDATE rule_targets SET caller_id = 'verified:0049' WHERE external_number IS NOT NULL;",
+            "rule_target_caller_id_is_known",
+        ),
+        ("UPDATE rule_targets SET caller_id = 'own' WHERE voicemail = '1001';", "only_external_numbers_have_a_caller_id"),
+        (
+            "INSERT INTO identity_profiles VALUES ('p', '${from}', 'pai', 'network');",
+            "identity_profile_from_number_is_known",
+        ),
+        ("INSERT INTO identity_profiles VALUES ('p', 'presented', 'x', 'network');", "identity_profile_header_is_known"),
+        ("INSERT INTO identity_profiles VALUES ('p', 'network', 'pai', 'network');", "identity_profile_shows_a_number"),
+        ("INSERT INTO trunks (name, country, domain) VALUES ('t', 'DE', 'd');", "gateway"),
+        ("INSERT INTO trunks (name, gateway, country, domain) VALUES ('t', '', 'DE', 'd');", "trunk_gateway_is_plain"),
+        ("UPDATE trunks SET gateway = NULL;", "gateway"),
+        ("UPDATE trunks SET number_format = '0049';", "trunk_number_format_is_known"),
+    ],
+)
+def test_bad_caller_ids_are_refused_with_file_line_and_reason(refusing: Loaded, statement: str, told: str) -> None:
+    columns = "identity_profiles (name, from_number, identity_header, identity_number)"
+    found = refusing.refused(f"{GOOD}\n-- x\n{statement.replace('identity_profiles', columns)}")
+    assert (found.partition(" ")[0], told in found, len(found.splitlines())) == ("1.sql:4:", True, 1)
+
+
+def test_a_trunk_with_an_unknown_profile_is_named(refusing: Loaded) -> None:
+    told = refusing.refused(GOOD + "UPDATE trunks SET identity_profile = 'pai';")
+    if refusing.is_sqlite:
+        assert told == "1.sql:2: trunks: identity_profile = pai points nowhere: no such row in identity_profiles"
+    else:
+        assert told == (
+            '1.sql:2: insert or update on table "trunks" violates foreign key constraint "trunks_identity_profile_fkey"'
+            ' DETAIL:  Key (identity_profile)=(pai) is not present in table "identity_profiles".'
+        )
+
+
 # --- cutting ----------------------------------------------------------------------------------------------
 
 
@@ -387,14 +432,113 @@ PROFILE = "INSERT INTO time_profiles (account, name, timezone, holiday_region) V
 RANGE = "INSERT INTO time_profile_ranges (account, time_profile, position, {}) VALUES ('acme', 't', 1, {});"
 NO_HOLIDAYS = PROFILE.format("NULL", "NULL")
 
+OWNED = "INSERT INTO user_numbers (account, user_name, number, kind, short_code) VALUES ('acme', 'office', {}, {}, {});"
+FORWARDED = "UPDATE rule_targets SET caller_id = 'verified:{}' WHERE number = '+492214710200' AND position = 3;"
+DE_5, DE_3 = (f"{rule.id}: {rule.text}" for rule in map(rules_for("DE").rules.__getitem__, ("DE-5", "DE-3")))
+LINE = "UPDATE numbers SET is_network_number = FALSE; INSERT INTO numbers VALUES ('{}', '{}', TRUE, TRUE);"
+REVOKED = (
+    "INSERT INTO verified_numbers (account, first_number, last_number, method, state, verified_at, expires_at, revoked_at)"
+    " VALUES ('acme', '+493023125000', '+493023125000', 'call', 'revoked', {}, {}, {});"
+)
+T = "'2026-01-07T09:00:00Z'"
+
 CHECKED = [
+    (
+        "UPDATE users SET extension = '112' WHERE name = 'office';",
+        "users: acme, office: extension 112 is an emergency number in DE",
+        "UPDATE users SET extension = '113' WHERE name = 'office';",
+    ),
+    (
+        "UPDATE users SET extension = '911' WHERE name = 'office'; UPDATE accounts SET country = 'US' WHERE name = 'acme';",
+        "users: acme, office: extension 911 is an emergency number in US",
+        "UPDATE users SET extension = '911' WHERE name = 'office';",
+    ),
+    (
+        OWNED.format("'+492214710600'", "'secondary'", "'110'"),
+        "user_numbers: acme, +492214710600: short code 110 is an emergency number in DE",
+        OWNED.format("'+492214710600'", "'secondary'", "'111'"),
+    ),
+    (
+        OWNED.format("'+492214710600'", "'secondary'", "'12'"),
+        "user_numbers: acme, +492214710600: short code 12 is the extension of workshop",
+        OWNED.format("'+492214710600'", "'secondary'", "'14'"),
+    ),
+    (
+        OWNED.format("'+492214710600'", "'secondary'", "'13'"),
+        "user_numbers: acme, +492214710600: short code 13 is the extension of office",
+        OWNED.format("'+492214710600'", "'secondary'", "NULL"),
+    ),
+    (
+        OWNED.format("'+492214710600'", "'secondary'", "'15'")
+        + "UPDATE users SET extension = '15' WHERE name = 'reception';",
+        "user_numbers: acme, +492214710600: short code 15 is the extension of reception",
+        # Another account's extension.
+        OWNED.format("'+492214710600'", "'secondary'", "'15'") + "UPDATE users SET extension = '15' WHERE name = 'tester';",
+    ),
+    (
+        "UPDATE accounts SET presented_number = '+499001000000' WHERE name = 'acme';",
+        f"accounts: acme: presented_number +499001000000 can be no caller ID ({DE_5})",
+        # Not verified, which each call is told.
+        "UPDATE accounts SET presented_number = '+494066969001' WHERE name = 'acme';",
+    ),
+    (
+        "UPDATE accounts SET presented_number = '+442079460018' WHERE name = 'acme';",
+        f"accounts: acme: presented_number +442079460018 is no number of DE ({DE_3})",
+        "UPDATE accounts SET presented_number = '+491713920099' WHERE name = 'acme';",
+    ),
+    (
+        FORWARDED.format("+49110"),
+        f"rule_targets: +492214710200, 1, 3: caller_id verified:+49110 can be no caller ID ({DE_5})",
+        FORWARDED.format("+494066969001"),
+    ),
+    (
+        FORWARDED.format("+442079460018"),
+        f"rule_targets: +492214710200, 1, 3: caller_id verified:+442079460018 is no number of DE ({DE_3})",
+        FORWARDED.format("+498999998123"),
+    ),
+    (
+        LINE.format("+4913712345", "acme"),
+        f"numbers: +4913712345: a network number can be no caller ID ({DE_5})",
+        # It may be called.
+        "INSERT INTO numbers (number, account) VALUES ('+4913712345', 'acme');",
+    ),
+    (
+        LINE.format("+442079460018", "acme"),
+        f"numbers: +442079460018: a network number is no number of DE ({DE_3})",
+        LINE.format("+442079460018", "acme") + "UPDATE accounts SET country = 'GB' WHERE name = 'acme';",
+    ),
+    (
+        REVOKED.format(T, T, "'xxxx-xx-xxTxx:xx:xxZ'"),
+        "verified_numbers: acme, +493023125000: revoked_at = xxxx-xx-xxTxx:xx:xxZ is no time",
+        REVOKED.format(T, T, T),
+    ),
+    (
+        REVOKED.format(T, "'2026-02-29T00:00:00Z'", T),
+        "verified_numbers: acme, +493023125000: expires_at = 2026-02-29T00:00:00Z is no time",
+        REVOKED.format(T, "'2028-02-29T00:00:00Z'", T),
+    ),
+    (
+        REVOKED.format("'2026-W01-1T00:00:00Z'", T, T),
+        "verified_numbers: acme, +493023125000: verified_at = 2026-W01-1T00:00:00Z is no time",
+        REVOKED.format("'2026-01-01T00:00:00Z'", T, T),
+    ),
+    (
+        REVOKED.format("'2026-01-01T24:00:00Z'", T, T),
+        "verified_numbers: acme, +493023125000: verified_at = 2026-01-01T24:00:00Z is no time",
+        REVOKED.format("'2026-01-01T23:59:59Z'", T, T),
+    ),
+    (
+        REVOKED.format("NULL", "'2026-01-01T00.00.00Z'", T),
+        "verified_numbers: acme, +493023125000: expires_at = 2026-01-01T00.00.00Z is no time",
+        REVOKED.format("NULL", "NULL", T),
+    ),
     (
         "UPDATE rule_targets SET start_s = 5 WHERE number = '+492214710200' AND position = 2;",
         "rule_targets: +492214710200, 1, 2: start_s = 5, but the rule is sequential",
         "UPDATE rule_targets SET start_s = 5 WHERE number = '+492214710100' AND rule_position = 1 AND position = 2;",
     ),
     (
-        "UPDATE accounts SET country = 'XX';",
+        "UPDATE accounts SET country = 'XX' WHERE name = 'acme';",
         "accounts: acme: country XX has no numbering plan",
         "UPDATE accounts SET country = 'CH';",
     ),
@@ -404,7 +548,7 @@ CHECKED = [
         "UPDATE trunks SET country = 'GB';",
     ),
     (
-        "UPDATE accounts SET timezone = 'Europe/Cologne';",
+        "UPDATE accounts SET timezone = 'Europe/Cologne' WHERE name = 'acme';",
         "accounts: acme: Europe/Cologne is no time zone",
         "UPDATE accounts SET timezone = 'Europe/Busingen';",
     ),
@@ -462,8 +606,18 @@ def test_the_nearest_that_works_is_loaded(demo: Loaded, accepted: str) -> None:
     assert demo.load(accepted) > 0
 
 
+def test_a_number_may_be_asked_for_before_it_is_verified(demo: Loaded) -> None:
+    """Verifications come, expire and are revoked while the tables stay. Were this refused, the load that comes next, of
+    something else, would fail for it. Each call is told, with the account's policy and the reason `not_verified`."""
+    asked = FORWARDED.format("+494066969001") + "UPDATE accounts SET presented_number = '+494066969001';"
+    assert demo.load(asked, "DELETE FROM verified_numbers;", GOOD) == 4
+
+
 def test_all_that_can_not_work_is_told_at_once(refusing: Loaded) -> None:
-    told = refusing.refused("UPDATE accounts SET country = 'XX', timezone = 'Mars';", "UPDATE trunks SET country = 'XX';")
+    told = refusing.refused(
+        "UPDATE accounts SET country = 'XX', timezone = 'Mars' WHERE name = 'acme';",
+        "UPDATE trunks SET country = 'XX';",
+    )
     assert told.splitlines() == [
         "accounts: acme: country XX has no numbering plan",
         "accounts: acme: Mars is no time zone",

@@ -289,6 +289,18 @@ def test_a_database_that_lost_its_tables_hands_calls_back(tmp_path: Path) -> Non
         assert "has no fsroute tables" in server.wait_for("call not routed")[0]["reason"]
 
 
+@pytest.mark.parametrize("account", ["nobody", "acme"], ids=["of an unknown account", "while the database is away"])
+def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(tmp_path: Path, account: str) -> None:
+    url = demo_database(tmp_path / "demo.db")
+    with serving(url, tmp_path, "--on-failure", "hangup") as server:
+        if account == "acme":
+            with sqlite3.connect(tmp_path / "demo.db") as breaker:
+                breaker.execute("DROP TABLE numbers")
+        far = call(server, "112", fsroute_direction="outbound", fsroute_account=account)
+        assert (applications(far.told), far.hangup_cause) == ([("connect", "")], None)
+        assert server.wait_for("call not routed")
+
+
 # --- the end ----------------------------------------------------------------------------------------------
 
 

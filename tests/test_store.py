@@ -6,11 +6,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peewee import DatabaseError
 
 from fsroute import script
 from fsroute.database import check_version, is_empty, is_sqlite, open_database, rows
@@ -23,7 +24,13 @@ from fsroute.model import (
     Endpoint,
     Holidays,
     HostedNumber,
+    IdentityHeader,
+    IdentityProfile,
     Mode,
+    NumberFacts,
+    NumberFormat,
+    Permission,
+    Refusal,
     Routing,
     Rule,
     RuleType,
@@ -34,6 +41,9 @@ from fsroute.model import (
     Trunk,
     TrunkRoute,
     User,
+    Verification,
+    VerificationState,
+    Which,
 )
 from fsroute.store import Store
 from tests.postgresql import DEMO, Databases, Server
@@ -42,9 +52,26 @@ WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached
 
 # --- the demo data, by hand -------------------------------------------------------------------------------
 
-CARRIER = Trunk("carrier", "carrier", "DE")
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 ACME = Account(
-    "acme", "DE", "Europe/Berlin", "acme.example", AccountStatus.ACTIVE, "+492214710100", (TrunkRoute("+", 1, CARRIER),)
+    "acme",
+    "DE",
+    "Europe/Berlin",
+    "acme.example",
+    AccountStatus.ACTIVE,
+    "+492214710100",
+    (TrunkRoute("+", 1, CARRIER),),
+    Refusal.NETWORK_NUMBER,
+)
+PROBE = Account(
+    "probe",
+    "DE",
+    "Europe/Berlin",
+    "probe.example",
+    AccountStatus.TRIAL,
+    "+493023125010",
+    (TrunkRoute("+", 1, CARRIER),),
+    Refusal.REJECT,
 )
 P1001, P1002, P1003, P1004 = (Endpoint(name, "acme.example") for name in ("1001", "1002", "1003", "1004"))
 OFFICE_HOURS = TimeProfile(
@@ -137,25 +164,86 @@ def test_what_is_no_number_here_finds_nothing(demo: Store, spelling: str) -> Non
     assert demo.routing(Call(spelling)) == Routing("DE")
 
 
-OFFICE = User("office", "13", (P1004,))
-RECEPTION = User("reception", "11", (P1001, P1002))
+N113, N8999, N4066, P020 = "+492214710113", "+498999998123", "+494066969001", "+493023125020"
+OFFICE = User("office", "13", (P1004,), N113)
+RECEPTION = User("reception", "11", (P1001, P1002), N8999)
+WORKSHOP = User("workshop", "12", (P1003,), N4066)
+TESTER = User("tester", "11", (Endpoint("2001", "probe.example"),), P020)
+UNTIL_2036 = datetime(2036, 1, 5, 9, tzinfo=UTC)
+
+
+def verified(account: str, first: str, last: str | None = None) -> Verification:
+    return Verification(account, first, last or first, VerificationState.VERIFIED, UNTIL_2036)
+
+
+OWN = {N113: NumberFacts("acme")}
+RECEPTION_S = {N8999: NumberFacts(None, (verified("acme", N8999),))}
+BLOCK = verified("acme", "+493023125300", "+493023125349")
 
 
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        (outbound("11"), Routing("DE", account=ACME, caller=OFFICE, callee=RECEPTION)),
-        (outbound("13"), Routing("DE", account=ACME, caller=OFFICE, callee=OFFICE)),
+        (outbound("11"), Routing("DE", account=ACME, caller=OFFICE, callee=RECEPTION, facts=OWN)),
+        (outbound("13"), Routing("DE", account=ACME, caller=OFFICE, callee=OFFICE, facts=OWN)),
         (outbound("11", user=None), Routing("DE", account=ACME, callee=RECEPTION)),
         (outbound("14", user="nobody"), Routing("DE", account=ACME)),
-        (outbound("02214710100"), Routing("DE", N100, {N100: hosted(N100)}, ACME, OFFICE)),
-        (outbound("+493023125000"), Routing("DE", account=ACME, caller=OFFICE)),
+        (outbound("02214710100"), Routing("DE", N100, {N100: hosted(N100)}, ACME, OFFICE, facts=OWN)),
+        (outbound("+493023125000"), Routing("DE", account=ACME, caller=OFFICE, facts=OWN)),
+        (outbound("112"), Routing("DE", account=ACME, caller=OFFICE, facts=OWN)),
+        (outbound("112", "reception"), Routing("DE", account=ACME, caller=RECEPTION, facts=RECEPTION_S)),
+        (outbound("112", "workshop"), Routing("DE", account=ACME, caller=WORKSHOP, facts={N4066: NumberFacts()})),
+        (
+            outbound("112", "tester", "probe"),
+            Routing("DE", account=PROBE, caller=TESTER, facts={P020: NumberFacts(None, (verified("probe", P020),))}),
+        ),
         (outbound("11", account="nobody"), Routing("DE")),
         (outbound("11", account=None), Routing("DE")),
     ],
 )
 def test_outbound_reads_who_calls_and_whom(demo: Store, call: Call, expected: Routing) -> None:
     assert demo.routing(call) == expected
+
+
+def test_a_hosted_number_without_rules_rings_its_user(demo: Store) -> None:
+    ringing = HostedNumber(N113, ACME, (Rule(N113, 0, targets=(Target(1, TargetKind.USER, "office", (P1004,)),)),))
+    assert demo.routing(Call(N113)) == Routing("DE", N113, {N113: ringing})
+    assert demo.routing(outbound(N113, "workshop")) == Routing(
+        "DE", N113, {N113: ringing}, ACME, WORKSHOP, facts={N4066: NumberFacts()}
+    )
+
+
+def test_a_hosted_number_without_rules_and_without_a_user_rings_nobody(demo: Store) -> None:
+    number = "+493023125010"
+    assert demo.routing(Call(number)) == Routing("DE", number, {number: HostedNumber(number, PROBE)})
+
+
+@pytest.mark.parametrize(
+    ("presented", "facts"),
+    [
+        ("+493023125300", NumberFacts(None, (BLOCK,))),
+        ("+493023125349", NumberFacts(None, (BLOCK,))),
+        ("+493023125299", NumberFacts()),
+        ("+493023125350", NumberFacts()),
+        ("+4930231253100", NumberFacts()),
+        ("+49302312530", NumberFacts()),
+        (N8999, RECEPTION_S[N8999]),
+        (P020, NumberFacts(None, (verified("probe", P020),))),
+        (N100, NumberFacts("acme")),
+        ("+493023125010", NumberFacts("probe")),
+        ("+49110", NumberFacts()),
+    ],
+)
+def test_what_is_known_of_a_number_that_a_call_asks_to_show(demo: Store, presented: str, facts: NumberFacts) -> None:
+    """In place of the user's own, and whoever it belongs to: what is granted is not decided here."""
+    call = replace(outbound("112"), presented=presented)
+    assert demo.routing(call) == Routing("DE", account=ACME, caller=OFFICE, facts={presented: facts})
+
+
+@pytest.mark.parametrize("presented", ["0221", "02214710100", "'; DROP TABLE numbers; --", "+", "anonymous", "\0", "\udcff"])
+def test_nothing_is_known_of_what_is_no_number(demo: Store, presented: str) -> None:
+    call = replace(outbound("112"), presented=presented)
+    assert demo.routing(call) == Routing("DE", account=ACME, caller=OFFICE)
 
 
 @pytest.mark.parametrize("text", ["\0", "\udcff", "\uffff", "x" * 100_000, "'", "%s", "\\"])
@@ -172,20 +260,74 @@ def test_text_that_no_database_takes_is_not_found_or_an_error_of_one_line(demo: 
     assert found_or_lines(outbound("11", account=text)) in (Routing("DE"), 1)
 
 
+def _icu(server: Server, locale: str) -> str | None:
+    """A database that sorts text by an ICU locale. None where PostgreSQL has none (before 15, or built without ICU)."""
+    name = f"fsroute-{locale}"
+    postgres = open_database(server.url("postgres"))
+    try:
+        with postgres.connection_context():
+            postgres.execute_sql(f"CREATE DATABASE \"{name}\" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{locale}'")
+    except DatabaseError:
+        return None
+    return server.url(name)
+
+
+@pytest.mark.parametrize(
+    "locale", ["en-US", "de-u-co-phonebk", "en-u-ka-shifted", "en-u-kn-true", "en-u-ka-shifted-kn-true"]
+)
+def test_blocks_are_found_whatever_way_the_database_sorts(postgresql_server: Server, locale: str) -> None:
+    """Also where + counts for nothing (ka-shifted), or digits as the number that they make (kn). The numbers of a block
+    are all of one length, and so is what is found in it: no order of text gets those wrong."""
+    url = _icu(postgresql_server, locale)
+    if url is None:
+        pytest.skip("NOT RUN: databases that sort by other locales: this PostgreSQL has none (15 or newer with ICU)")
+    database = open_database(url)
+    script.make_tables(database, url)
+    script.load(database, url, [DEMO])
+    store = Store(database, url, "DE")
+    with database.connection_context():
+        assert database.execute_sql("SELECT 'ä' < 'z'").fetchall() == [(True,)]  # which C has the other way round
+    asked = [f"+4930231253{n}" for n in ("00", "49", "25", "50", "000", "490", "4")] + ["+493023125299", "+49302312534"]
+    found = {n: store.routing(replace(outbound("112"), presented=n)).facts[n].verifications for n in asked}
+    store.close()
+    inside = ["+493023125300", "+493023125349", "+493023125325"]
+    assert found == {number: (BLOCK,) if number in inside else () for number in asked}
+
+
 # --- everything else that tables can hold -----------------------------------------------------------------
 
 EVERYTHING = """
-INSERT INTO accounts (name, country, timezone, domain, status) VALUES
-    ('wien', 'AT', 'Europe/Vienna', 'wien.example', 'trial');
+INSERT INTO accounts (name, country, timezone, domain, status,
+    refused_caller_id, presented_number, presents_mobile, presents_abroad)
+VALUES
+    ('wien', 'AT', 'Europe/Vienna', 'wien.example', 'trial', 'reject', '+4312345650', TRUE, FALSE);
+INSERT INTO call_permissions (account, prefix, allowed) VALUES
+    ('wien', '+88', TRUE), ('wien', '+43900', FALSE), ('wien', '+439001', TRUE), ('acme', '+49', TRUE);
 INSERT INTO numbers (number, account, enabled, is_network_number) VALUES
-    ('+4312345601', 'wien', TRUE, TRUE), ('+4312345602', 'wien', FALSE, FALSE), ('+4312345603', 'wien', TRUE, FALSE);
+    ('+4312345601', 'wien', TRUE, TRUE), ('+4312345602', 'wien', FALSE, FALSE), ('+4312345603', 'wien', TRUE, FALSE),
+    ('+4312345604', 'wien', TRUE, FALSE), ('+4312345605', 'wien', FALSE, FALSE), ('+4312345606', 'wien', TRUE, FALSE);
 INSERT INTO users (account, name) VALUES ('wien', 'empty'), ('wien', 'two');
 INSERT INTO endpoints (account, name, user_name, enabled) VALUES
     ('wien', 'b', 'two', FALSE), ('wien', 'a', 'two', TRUE), ('wien', '1001', NULL, TRUE);
 INSERT INTO ring_groups (account, name) VALUES ('wien', 'sales'), ('wien', 'nobody');
 INSERT INTO ring_group_members (account, ring_group, position, endpoint) VALUES
     ('wien', 'sales', 7, 'a'), ('wien', 'sales', 2, '1001'), ('wien', 'sales', 5, 'b');
-INSERT INTO trunks (name, gateway, country, enabled) VALUES ('a1', 'gw-a1', 'AT', TRUE), ('old', 'gw-old', 'CH', FALSE);
+INSERT INTO user_numbers (account, user_name, number, kind, short_code) VALUES
+    ('wien', 'two', '+4312345604', 'primary', NULL), ('wien', 'two', '+4312345605', 'secondary', '71'),
+    ('wien', 'empty', '+4312345650', 'secondary', '72'), ('wien', 'two', '+4312345601', 'secondary', '74'),
+    ('wien', 'empty', '+4312345606', 'secondary', NULL), ('wien', 'two', '+4312345603', 'secondary', NULL),
+    ('acme', 'office', '+4312345606', 'secondary', '71');
+INSERT INTO identity_profiles (name, from_number, identity_header, identity_number, diversion, history_info) VALUES
+    ('all-in-rpid', 'network', 'rpid', 'presented', FALSE, TRUE);
+INSERT INTO trunks (name, gateway, country, domain, identity_profile, number_format, is_foreign, enabled) VALUES
+    ('a1', 'gw-a1', 'AT', 'a1.example', 'all-in-rpid', 'national', TRUE, TRUE),
+    ('old', 'gw-old', 'CH', 'old.example', 'from-only', 'international', FALSE, FALSE);
+INSERT INTO verified_numbers (account, first_number, last_number, method, state, verified_at, expires_at, revoked_at)
+VALUES
+    ('wien', '+4312345650', '+4312345699', 'manual', 'expired', '2020-01-01T00:00:00Z', '2021-01-01T00:00:00Z', NULL),
+    ('wien', '+4312345660', '+4312345660', 'sms', 'revoked', NULL, NULL, '2026-01-01T00:00:00Z'),
+    ('acme', '+4312345600', '+4312345659', 'import', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', NULL),
+    ('acme', '+4312345660', '+4312345660', 'call', 'pending', NULL, NULL, NULL);
 INSERT INTO trunk_routes (account, prefix, position, trunk) VALUES
     ('wien', '+43', 2, 'old'), ('wien', '+43', 1, 'a1'), ('wien', '+', 1, 'carrier');
 INSERT INTO time_profiles (account, name, timezone, holiday_region) VALUES
@@ -211,11 +353,34 @@ INSERT INTO rule_targets (account, number, rule_position, position, endpoint, st
     ('wien', '+4312345601', 2, 4, '1001', 5, 3600);
 INSERT INTO rule_targets (account, number, rule_position, position, external_number, confirm) VALUES
     ('wien', '+4312345601', 10, 1, '+491713920042', TRUE), ('wien', '+4312345601', 10, 2, '+492214710500', FALSE);
+INSERT INTO rule_targets (account, number, rule_position, position, external_number, caller_id) VALUES
+    ('wien', '+4312345601', 10, 4, '+491713920043', 'own'),
+    ('wien', '+4312345601', 10, 5, '+491713920044', 'original'),
+    ('wien', '+4312345601', 10, 6, '+491713920045', 'verified:+4312345660');
 INSERT INTO rule_targets (account, number, rule_position, position, hosted_number) VALUES
     ('wien', '+4312345601', 10, 3, '+4312345602'), ('wien', '+4312345602', 1, 1, '+4312345601');
 """
 """A second account whose names are those of the first one, in the order in which nothing must come out."""
 
+A1 = Trunk(
+    "a1",
+    "gw-a1",
+    "AT",
+    "a1.example",
+    IdentityProfile("all-in-rpid", Which.NETWORK, IdentityHeader.RPID, Which.PRESENTED, diversion=False, history_info=True),
+    NumberFormat.NATIONAL,
+    is_foreign=True,
+)
+OLD = Trunk(
+    "old",
+    "gw-old",
+    "CH",
+    "old.example",
+    IdentityProfile("from-only", Which.PRESENTED, IdentityHeader.NONE, Which.NETWORK, diversion=False),
+    NumberFormat.INTERNATIONAL,
+    enabled=False,
+)
+ACME_TOO = replace(ACME, permissions=(Permission("+49", allowed=True),))
 WIEN = Account(
     "wien",
     "AT",
@@ -225,9 +390,14 @@ WIEN = Account(
     "+4312345601",
     (
         TrunkRoute("+", 1, CARRIER),
-        TrunkRoute("+43", 1, Trunk("a1", "gw-a1", "AT")),
-        TrunkRoute("+43", 2, Trunk("old", "gw-old", "CH", enabled=False)),
+        TrunkRoute("+43", 1, A1),
+        TrunkRoute("+43", 2, OLD),
     ),
+    Refusal.REJECT,
+    "+4312345650",
+    presents_mobile=True,
+    presents_abroad=False,
+    permissions=(Permission("+43900", allowed=False), Permission("+439001", allowed=True), Permission("+88", allowed=True)),
 )
 A, B, W1001 = (
     Endpoint("a", "wien.example"),
@@ -244,7 +414,21 @@ WIEN_HOURS = TimeProfile(
         TimeRange(frozenset({4}), None, None, date(2026, 1, 1), None, Holidays.ANY),
     ),
 )
-W1, W2 = "+4312345601", "+4312345602"
+W1, W2, W4, W5, W6, W50, W60 = (f"+43123456{n}" for n in ("01", "02", "04", "05", "06", "50", "60"))
+EXPIRED = Verification("wien", W50, "+4312345699", VerificationState.EXPIRED, datetime(2021, 1, 1, tzinfo=UTC))
+OTHER_S = verified("acme", "+4312345600", "+4312345659")
+WIEN_FACTS = {
+    W4: NumberFacts("wien", (OTHER_S,)),
+    W50: NumberFacts(None, (OTHER_S, EXPIRED)),
+    W60: NumberFacts(
+        None,
+        (
+            Verification("acme", W60, W60, VerificationState.PENDING),
+            EXPIRED,
+            Verification("wien", W60, W60, VerificationState.REVOKED),
+        ),
+    ),
+}
 WIEN_NUMBERS = {
     W1: HostedNumber(
         W1,
@@ -276,13 +460,16 @@ WIEN_NUMBERS = {
                     Target(1, TargetKind.EXTERNAL, "+491713920042", confirm=True),
                     Target(2, TargetKind.EXTERNAL, N500, confirm=False),
                     Target(3, TargetKind.HOSTED, W2),
+                    Target(4, TargetKind.EXTERNAL, "+491713920043", caller_id="own"),
+                    Target(5, TargetKind.EXTERNAL, "+491713920044", caller_id="original"),
+                    Target(6, TargetKind.EXTERNAL, "+491713920045", caller_id=f"verified:{W60}"),
                 ),
                 enabled=False,
             ),
         ),
     ),
     W2: HostedNumber(W2, WIEN, (Rule(W2, 1, RuleType.BASE, targets=(Target(1, TargetKind.HOSTED, W1),)),), enabled=False),
-    N500: hosted(N500),
+    N500: HostedNumber(N500, ACME_TOO, DEMO_NUMBERS[N500]),
 }
 
 
@@ -304,7 +491,7 @@ def everything(databases: Databases, everything_sql: Path) -> Iterator[Store]:
 @pytest.mark.parametrize("number", [W1, W2])
 def test_all_that_a_number_leads_to_is_read(everything: Store, number: str) -> None:
     """Also through a number of another account, which is dialled as an external one, and in circles."""
-    assert everything.routing(Call(number)) == Routing("DE", number, WIEN_NUMBERS)
+    assert everything.routing(Call(number)) == Routing("DE", number, WIEN_NUMBERS, facts={W60: WIEN_FACTS[W60]})
 
 
 @pytest.mark.parametrize(
@@ -322,7 +509,11 @@ def test_the_trunk_says_in_which_country_a_number_is_read(
     everything: Store, destination: str, trunk: str | None, country: str, number: str | None
 ) -> None:
     found = everything.routing(Call(destination, trunk=trunk))
-    assert (found.country, found.dialled) == (country, number)
+    assert (found.country, found.dialled, found.trunk) == (
+        country,
+        number,
+        {"carrier": CARRIER, "a1": A1, "old": OLD}.get(trunk or ""),
+    )
 
 
 def test_the_default_country_counts_without_a_trunk(everything: Store) -> None:
@@ -331,7 +522,7 @@ def test_the_default_country_counts_without_a_trunk(everything: Store) -> None:
 
 
 def test_names_of_another_account_are_not_mixed_up(everything: Store) -> None:
-    assert everything.routing(Call(N300)) == Routing("DE", N300, {N300: hosted(N300)})
+    assert everything.routing(Call(N300)) == Routing("DE", N300, {N300: replace(hosted(N300), account=ACME_TOO)})
 
 
 def test_a_user_dials_in_their_own_country(everything: Store) -> None:
@@ -341,8 +532,41 @@ def test_a_user_dials_in_their_own_country(everything: Store) -> None:
         "+4312345603",
         {"+4312345603": HostedNumber("+4312345603", WIEN, (Rule("+4312345603", 1),))},
         WIEN,
-        User("two", None, (A, B)),
+        TWO,
+        facts={W4: WIEN_FACTS[W4]},
     )
+
+
+TWO, EMPTY = User("two", None, (A, B), W4), User("empty", None)
+
+
+@pytest.mark.parametrize(
+    ("destination", "user", "expected"),
+    [
+        ("71", "empty", Routing("AT", account=WIEN, caller=EMPTY, callee=TWO, facts={W50: WIEN_FACTS[W50]})),
+        ("72", "two", Routing("AT", account=WIEN, caller=TWO, callee=EMPTY, facts={W4: WIEN_FACTS[W4]})),
+        ("74", "two", Routing("AT", account=WIEN, caller=TWO, callee=TWO, facts={W4: WIEN_FACTS[W4]})),
+        ("73", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]})),
+        ("11", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]})),
+    ],
+)
+def test_a_short_code_leads_to_its_user(everything: Store, destination: str, user: str | None, expected: Routing) -> None:
+    """And what a user without a primary number shows, or nobody in particular, is the account's number."""
+    assert everything.routing(outbound(destination, user, "wien")) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "ringing"),
+    [
+        (W4, HostedNumber(W4, WIEN, (Rule(W4, 0, targets=(Target(1, TargetKind.USER, "two", (A, B)),)),))),
+        (W5, HostedNumber(W5, WIEN, (Rule(W5, 0, targets=(Target(1, TargetKind.USER, "two", (A, B)),)),), enabled=False)),
+        (W6, HostedNumber(W6, WIEN, (Rule(W6, 0, targets=(Target(1, TargetKind.USER, "empty"),)),))),
+    ],
+)
+def test_a_number_rings_the_user_that_its_own_account_gave_it_to(
+    everything: Store, number: str, ringing: HostedNumber
+) -> None:
+    assert everything.routing(Call(number, trunk="a1")) == Routing("AT", number, {number: ringing}, trunk=A1)
 
 
 # --- one moment -------------------------------------------------------------------------------------------

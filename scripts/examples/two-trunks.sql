@@ -6,9 +6,9 @@
 --
 --   fsroute explain --to +492214710170
 
-INSERT INTO trunks (name, gateway, country, enabled) VALUES
-    ('mobile', 'mobile', 'DE', TRUE),
-    ('berlin', 'berlin', 'DE', FALSE);
+INSERT INTO trunks (name, gateway, country, domain, enabled) VALUES
+    ('mobile', 'mobile', 'DE', 'mobile.example', TRUE),
+    ('berlin', 'berlin', 'DE', 'berlin.example', FALSE);
 INSERT INTO trunk_routes (account, prefix, position, trunk) VALUES
     ('acme', '+4917', 1, 'mobile'),
     ('acme', '+4917', 2, 'carrier'),

@@ -4,9 +4,9 @@
 -- parallel rule does that does not say. The phone at home is switched off here: enabled = TRUE brings it back, and no
 -- rule has to be touched.
 --
---   fsroute explain --to +492214710113
+--   fsroute explain --to +492214710119
 
-INSERT INTO numbers (number, account) VALUES ('+492214710113', 'acme');
+INSERT INTO numbers (number, account) VALUES ('+492214710119', 'acme');
 
 INSERT INTO users (account, name, extension) VALUES ('acme', 'weber', '31');
 INSERT INTO endpoints (account, name, user_name, enabled) VALUES
@@ -14,7 +14,7 @@ INSERT INTO endpoints (account, name, user_name, enabled) VALUES
     ('acme', 'weber-desk', 'weber', TRUE),
     ('acme', 'weber-home', 'weber', FALSE);
 
-INSERT INTO rules (account, number, position) VALUES ('acme', '+492214710113', 1);
+INSERT INTO rules (account, number, position) VALUES ('acme', '+492214710119', 1);
 
 INSERT INTO rule_targets (account, number, rule_position, position, user_name) VALUES
-    ('acme', '+492214710113', 1, 1, 'weber');
+    ('acme', '+492214710119', 1, 1, 'weber');

@@ -442,4 +442,4 @@ def test_a_phone_calls_a_colleague_by_extension_and_outside_through_the_trunk(
     carrier.numbers["+493023125077"] = Busy()
     outside = office.call("03023125077")
     assert outside.wait_final() == 486
-    assert carrier.wait_invite().header("From").startswith("<sip:+492214710100@")
+    assert carrier.wait_invite().header("From").startswith("<sip:+492214710113@")

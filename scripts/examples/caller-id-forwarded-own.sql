@@ -1,0 +1,13 @@
+-- A forwarded call shows the number that was dialled.
+--
+-- That is what happens without a caller_id, too. Whoever carries the mobile sees for which of their numbers it rings, not
+-- who calls. Diversion tells the carrier that the call was sent on, by which number and why.
+--
+--   fsroute explain --to +492214710184 --from 03023125001
+
+INSERT INTO numbers (number, account) VALUES ('+492214710184', 'acme');
+
+INSERT INTO rules (account, number, position) VALUES ('acme', '+492214710184', 1);
+
+INSERT INTO rule_targets (account, number, rule_position, position, external_number, caller_id) VALUES
+    ('acme', '+492214710184', 1, 1, '+491713920062', 'own');

@@ -1,0 +1,344 @@
+"""A channel's snapshot as the call it is, and a decision as what FreeSWITCH is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsroute import answer, callerid
+from fsroute.answer import Ended, call_of, commands, progress_of
+from fsroute.dialstring import Confirmation
+from fsroute.errors import DialStringError
+from fsroute.farend import encode
+from fsroute.frames import Frame
+from fsroute.model import (
+    Announcement,
+    Call,
+    CallerId,
+    ContactDial,
+    Decision,
+    Direction,
+    Failed,
+    Hangup,
+    Leg,
+    Outcome,
+    Plan,
+    Rule,
+    RuleKey,
+    Trunk,
+    TrunkDial,
+    Voicemail,
+)
+from tests.server import as_command
+
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
+LINE = CallerId("+492214710100", "+492214710100", "network_number")
+RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
+CONFIRMATION = Confirmation()
+
+
+def channel(variables: dict[str, str] | None = None, **headers: str) -> Frame:
+    """A snapshot of a channel: its headers, with `_` for `-`, and its variables."""
+    lines = {name.replace("_", "-"): text for name, text in headers.items()}
+    lines |= {f"variable_{name}": text for name, text in (variables or {}).items()}
+    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode())
+
+
+# --- the call ---------------------------------------------------------------------------------------------
+
+
+def test_an_outbound_call_has_everything_that_the_dialplan_set() -> None:
+    snapshot = channel(
+        {
+            "fsroute_direction": "outbound",
+            "fsroute_account": "acme",
+            "fsroute_user": "reception",
+            "fsroute_presented": "+498999998123",
+            "sip_from_user": "1001",
+        },
+        Unique_ID="c0ffee",
+        Caller_Caller_ID_Number="1001",
+        Caller_Caller_ID_Name="Jörg",
+        Caller_Destination_Number="0171 3920042",
+    )
+    assert call_of(snapshot) == Call(
+        "0171 3920042",
+        "1001",
+        "Jörg",
+        Direction.OUTBOUND,
+        account="acme",
+        user="reception",
+        uuid="c0ffee",
+        presented="+498999998123",
+        from_user="1001",
+    )
+
+
+def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> None:
+    snapshot = channel(
+        {"fsroute_direction": "inbound", "fsroute_trunk": "carrier", "fsroute_roaming": "true", "sip_from_user": "x"},
+        Caller_Caller_ID_Number="+491713920042",
+        Caller_Destination_Number="+492214710100",
+    )
+    assert call_of(snapshot) == Call("+492214710100", "+491713920042", trunk="carrier", is_roaming=True, from_user="x")
+
+
+def test_a_call_of_which_nothing_is_known_is_inbound_and_anonymous() -> None:
+    assert call_of(Frame(b"Event-Name: CHANNEL_DATA")) == Call("", anonymous=True)
+
+
+PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
+    "nothing said": ({}, False),
+    "none": ({"sip_Privacy": "none"}, False),
+    "id": ({"sip_Privacy": "id"}, True),
+    "id and critical": ({"sip_Privacy": "id;critical"}, True),
+    "user": ({"sip_Privacy": "user"}, True),
+    "header, in capitals": ({"sip_Privacy": "HEADER"}, True),
+    "full": ({"sip_Privacy": "full"}, True),
+    "session only": ({"sip_Privacy": "session"}, False),
+    "From says so": ({"sip_from_user": "anonymous"}, True),
+}
+
+
+@pytest.mark.parametrize(("more", "expected"), PRIVACY.values(), ids=PRIVACY.keys())
+def test_a_caller_hides_however_they_say_so(more: dict[str, str], expected: bool) -> None:
+    snapshot = channel({"sip_from_user": "1001"} | more, Caller_Caller_ID_Number="1001")
+    assert call_of(snapshot).anonymous is expected
+    hidden = channel({"sip_from_user": "1001"}, Caller_Caller_ID_Number="1001", Caller_Privacy_Hide_Number="true")
+    assert call_of(hidden).anonymous
+
+
+WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "+49\n1", "ä" * 1000]
+
+
+@pytest.mark.parametrize("text", WISHES)
+def test_the_number_to_show_is_taken_as_it_is(text: str) -> None:
+    """What is none is refused later, with a reason."""
+    assert call_of(channel({"fsroute_presented": text})).presented == text
+
+
+def test_without_a_wish_there_is_none() -> None:
+    assert call_of(channel({"fsroute_presented": ""})).presented is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("false", False), ("", False), ("TRUE", False), ("1", False)]
+)
+def test_only_the_dialplan_s_true_is_roaming(text: str, expected: bool) -> None:
+    assert call_of(channel({"fsroute_roaming": text})).is_roaming is expected
+
+
+def test_a_header_that_a_caller_sends_is_not_a_variable_of_the_dialplan() -> None:
+    sent = {"sip_h_X-fsroute_presented": "+49110", "sip_h_P-fsroute_roaming": "true"}
+    found = call_of(channel(sent, Caller_Caller_ID_Number="+493023125001"))
+    assert (found.presented, found.is_roaming, found.direction) == (None, False, Direction.INBOUND)
+
+
+# --- hops -------------------------------------------------------------------------------------------------
+
+DIVERTED = "<sip:+492214710100@carrier.example>;reason=unconditional"
+
+HOPS: dict[str, tuple[dict[str, str], int]] = {
+    "none": ({}, 0),
+    "ours": ({"sip_h_X-FSRoute-Hops": "3"}, 3),
+    "ours, in small letters": ({"sip_h_x-fsroute-hops": "3"}, 3),
+    "ours, in capitals": ({"sip_h_X-FSROUTE-HOPS": "3"}, 3),
+    "ours, twice: the larger": ({"sip_h_x-fsroute-hops": "1", "sip_h_X-FSRoute-Hops": "4"}, 4),
+    "a diversion": ({"sip_h_Diversion": f"{DIVERTED};counter=2"}, 2),
+    "a diversion in small letters": ({"sip_h_diversion": f"{DIVERTED};counter=2"}, 2),
+    "a diversion in capitals": ({"sip_h_DIVERSION": f"{DIVERTED};COUNTER=2"}, 2),
+    "a diversion with blanks": ({"sip_h_Diversion": f"{DIVERTED} ; counter = 2"}, 2),
+    "a diversion in quotes": ({"sip_h_Diversion": f'{DIVERTED};counter="2"'}, 2),
+    "a parameter after it": ({"sip_h_Diversion": f"{DIVERTED};counter=2;privacy=off"}, 2),
+    "several diversions: the larger": ({"sip_h_Diversion": f"{DIVERTED};counter=1, {DIVERTED};counter=3"}, 3),
+    "a diversion without a counter": ({"sip_h_Diversion": DIVERTED}, 1),
+    "both: the larger": ({"sip_h_X-FSRoute-Hops": "1", "sip_h_diversion": f"{DIVERTED};counter=4"}, 4),
+    "both: the larger, ours": ({"sip_h_X-FSRoute-Hops": "5", "sip_h_diversion": f"{DIVERTED};counter=4"}, 5),
+    "too many": ({"sip_h_X-FSRoute-Hops": "100"}, 99),
+    "far too many": ({"sip_h_X-FSRoute-Hops": "9" * 5000}, 99),
+    "far too many, diverted": ({"sip_h_Diversion": f"{DIVERTED};counter={'9' * 5000}"}, 99),
+    "zeros in front": ({"sip_h_X-FSRoute-Hops": "0" * 5000 + "2"}, 2),
+    "zero": ({"sip_h_X-FSRoute-Hops": "0"}, 0),
+    "no number": ({"sip_h_X-FSRoute-Hops": "three"}, 0),
+    "less than none": ({"sip_h_X-FSRoute-Hops": "-1"}, 0),
+    "other digits": ({"sip_h_X-FSRoute-Hops": "\u0663"}, 0),
+    "another header": ({"sip_h_X-FSRoute-Hops-2": "3", "sip_h_Y-X-FSRoute-Hops": "3"}, 0),
+    "text in another variable": ({"x": "\nvariable_sip_h_X-FSRoute-Hops: 3"}, 0),
+}
+
+
+@pytest.mark.parametrize(("variables", "expected"), HOPS.values(), ids=HOPS.keys())
+def test_hops_are_counted_however_their_header_is_written(variables: dict[str, str], expected: int) -> None:
+    assert call_of(channel(variables)).hops == expected
+
+
+@given(st.text(), st.text(), st.text())
+def test_any_text_in_these_headers_makes_a_call(hops: str, diversion: str, wish: str) -> None:
+    call = call_of(channel({"sip_h_X-FSRoute-Hops": hops, "sip_h_Diversion": diversion, "fsroute_presented": wish}))
+    assert 0 <= call.hops <= 99
+
+
+# --- what became of it ------------------------------------------------------------------------------------
+
+
+def after(step: str, cause: str) -> Frame:
+    return channel({"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"})
+
+
+PROGRESS: dict[str, tuple[Frame, Failed | Ended | None]] = {
+    "a new call": (channel(), None),
+    "a rule": (after("+492214710100/2", "USER_BUSY"), Failed(RuleKey("+492214710100", 2), Outcome.BUSY, "USER_BUSY")),
+    "the first trunk": (
+        after("direct/1", "GATEWAY_DOWN"),
+        Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", 1),
+    ),
+    "the third trunk": (
+        after("direct/3", "NORMAL_TEMPORARY_FAILURE"),
+        Failed(None, Outcome.UNREACHABLE, "NORMAL_TEMPORARY_FAILURE", 3),
+    ),
+    "a call that needs no trunk": (after("direct/0", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
+    "without a count": (after("direct", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
+    "a count that is none": (after("direct/x", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
+    "a count below zero": (after("direct/-1", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
+    "a count too large": (after(f"direct/{'9' * 5000}", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
+    "a cause that is none": (after("direct/1", "x y"), Failed(None, Outcome.UNREACHABLE, "", 1)),
+    "done": (after("done", "USER_BUSY"), Ended()),
+    "answered": (after("direct/1", "SUCCESS"), Ended()),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "expected"), PROGRESS.values(), ids=PROGRESS.keys())
+def test_what_became_of_the_plan_that_rang(snapshot: Frame, expected: Failed | Ended | None) -> None:
+    assert progress_of(snapshot) == expected
+
+
+# --- what FreeSWITCH is told ------------------------------------------------------------------------------
+
+
+def told(decision: Decision, call: Call | None = None) -> list[tuple[str, str]]:
+    """Application and argument of each command."""
+    text = commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION).decode()
+    found = []
+    for block in text.split("\n\n")[:-1]:
+        command = as_command(block)
+        found.append(
+            (command.application or command.headers.get("call-command", "connect"), command.argument)
+            if command.headers.get("call-command") != "hangup"
+            else ("hangup", command.headers["hangup-cause"])
+        )
+    return found
+
+
+def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none") -> tuple[str, str]:
+    return (
+        "multiset",
+        (
+            f"^^|fsroute_step={step}|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
+            f"|fsroute_caller_id={caller_id}|fsroute_contacts=read"
+        ),
+    )
+
+
+def refused(code: str) -> Decision:
+    return Decision(None, "acme", None, Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, code), code, ())
+
+
+@pytest.mark.parametrize("code", sorted(callerid.REFUSALS))
+def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(code: str) -> None:
+    assert told(refused(code)) == [
+        variables("done", code, code),
+        ("set", f"sip_rh_X-FSRoute-Reason={code}"),
+        ("hangup", "CALL_REJECTED"),
+    ]
+
+
+ENDS: dict[str, tuple[Decision, list[tuple[str, str]]]] = {
+    "a cause": (
+        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, "call_failed", ()),
+        [variables("done", "call_failed", "network_number"), ("hangup", "USER_BUSY")],
+    ),
+    "an announcement": (
+        Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, "routed", ()),
+        [
+            variables("done", "routed", "caller_received"),
+            ("answer", ""),
+            ("sleep", "500"),
+            ("playback", "a.wav"),
+            ("hangup", "NORMAL_CLEARING"),
+        ],
+    ),
+    "a voicemail": (
+        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), RECEIVED, "routed", ()),
+        [
+            variables("done", "routed", "caller_received"),
+            ("answer", ""),
+            ("sleep", "500"),
+            ("voicemail", "default acme.example 1001"),
+            ("hangup", "NORMAL_CLEARING"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("decision", "expected"), ENDS.values(), ids=ENDS.keys())
+def test_every_other_end_has_no_such_header(decision: Decision, expected: list[tuple[str, str]]) -> None:
+    assert told(decision) == expected
+
+
+MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), LINE, ring_s=120, hops=1)
+BRIDGE = (
+    "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
+    "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,sip_invite_from_uri=sip:+492214710100@carrier.example,"
+    "sip_cid_type=pid,origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
+    "origination_caller_id_name=_undef_,origination_privacy=screen]sofia/gateway/carrier/+491713920042"
+)
+
+
+def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert told(decision) == [
+        variables("direct/2", "trunk", "network_number"),
+        ("ring_ready", ""),
+        ("bridge", BRIDGE),
+        ("connect", ""),
+    ]
+
+
+def test_a_rule_s_call_remembers_its_rule() -> None:
+    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), RECEIVED, "routed", ())
+    assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
+        variables("+492214710100/3", "routed", "caller_received", "+492214710100", "+492214710100/3"),
+        ("set_profile_var", "caller_id_name=A b"),
+        ("set_profile_var", "caller_id_number=+49x1"),
+        ("ring_ready", ""),
+        (
+            "bridge",
+            (
+                "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
+                "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11"
+            ),
+        ),
+        ("connect", ""),
+    ]
+
+
+def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
+    """The count of trunks survives the way through the channel's variable."""
+    for trunks in (0, 1, 7):
+        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=trunks)
+        step = told(decision)[0][1].split("|")[1].removeprefix("fsroute_step=")
+        assert progress_of(after(step, "GATEWAY_DOWN")) == Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", trunks)
+
+
+def test_a_plan_without_stages_and_end_is_no_decision() -> None:
+    with pytest.raises(DialStringError):
+        commands(Call(""), replace(refused("not_verified"), plan=Plan()), CONFIRMATION)
+
+
+def test_contacts_are_asked_for_with_expansion_switched_off_first() -> None:
+    asked = answer.ask([], ("internal",), "M").decode()
+    assert asked.index("app_disable_expand_variables=true") < asked.index("fsroute_contacts=")
