@@ -54,6 +54,8 @@ def find_freeswitch() -> Path | None:
     """The FreeSWITCH binary: the environment's `FREESWITCH`, or one of the usual places."""
     named = os.environ.get("FREESWITCH")
     if named:
+        if not os.access(named, os.X_OK):
+            raise SwitchError(f"FREESWITCH={named}: no such program")
         return Path(named)
     found = next((place for place in PLACES if os.access(place, os.X_OK)), None)
     found = found or shutil.which("freeswitch")
