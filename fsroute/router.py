@@ -28,6 +28,7 @@ from fsroute.model import (
     Rule,
     Stage,
     Trunk,
+    TrunkDial,
     TrunkRoute,
     User,
 )
@@ -319,5 +320,12 @@ def _decision(
         caller_id,
         code,
         tuple(planner.reasons),
-        attestation=callerid.attestation(caller_id, account) if account else None,
+        attestation=_attestation(plan, account) if account else None,
     )
+
+
+def _attestation(plan: Plan, account: Account) -> str | None:
+    """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
+    outside = (leg.caller_id for stage in plan.stages for leg in stage if isinstance(leg.dial, TrunkDial))
+    hints = (callerid.attestation(caller_id, account) for caller_id in outside)
+    return max((hint for hint in hints if hint), default=None)

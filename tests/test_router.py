@@ -354,6 +354,20 @@ def test_a_rule_of_another_number_that_was_deleted_leads_back_to_the_base_rule()
     )
 
 
+@pytest.mark.parametrize(
+    ("country", "modes", "hint"), [("US", ["own"], "A"), ("US", ["own", "original"], "B"), ("DE", ["original"], None)]
+)
+def test_the_weakest_of_the_caller_ids_that_leave_is_what_can_be_attested(
+    country: str, modes: list[str], hint: str | None
+) -> None:
+    account = replace(ACME, country=country)
+    targets = [
+        replace(target(TargetKind.EXTERNAL, f"+1212555018{i}"), position=i + 1, caller_id=mode)
+        for i, mode in enumerate(modes)
+    ]
+    assert asked(hosted(rule(1, GENERAL, *targets, mode=PARALLEL), account=account)).attestation == hint
+
+
 # --- outbound ---------------------------------------------------------------------------------------------
 
 RECEPTION = User("reception", "11", (Endpoint("1001", "acme.example"), Endpoint("1002", "acme.example")))
