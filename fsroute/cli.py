@@ -220,7 +220,13 @@ def _moment(text: str | None, routing: Any) -> datetime:
 
 @main.command()
 @click.option("--to", "to", required=True, metavar="N", help="The dialled number.")
-@click.option("--from", "caller", default="", metavar="N", help="The caller's number; empty for an anonymous caller.")
+@click.option(
+    "--from",
+    "caller",
+    default="",
+    metavar="N",
+    help="The caller's number; without it an inbound caller is anonymous, an outbound one is the user.",
+)
 @click.option("--name", default="", help="The caller's display name.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where fsroute listens.")
 @click.option("--port", default=8084, show_default=True, type=click.IntRange(1, 65535))
@@ -257,14 +263,15 @@ def call(
     """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
     from fsroute import smoke
 
+    sender = caller or (user if direction == "outbound" else None) or "anonymous"
     profile = {
         "Caller-Caller-ID-Name": name,
-        "Caller-Caller-ID-Number": caller or "anonymous",
+        "Caller-Caller-ID-Number": sender,
         "Caller-Destination-Number": to,
     }
     named = {"fsroute_direction": direction, "fsroute_account": account, "fsroute_user": user, "fsroute_trunk": trunk}
     named["fsroute_presented"] = presented
-    variables = {"sip_from_user": caller or "anonymous", **{key: value for key, value in named.items() if value}}
+    variables = {"sip_from_user": sender, **{key: value for key, value in named.items() if value}}
     told = smoke.place_call((host, port), profile, variables, outcomes, timeout_s)
     if as_json:
         commands = [{"command": command.name, **command.headers} for command in told.commands]

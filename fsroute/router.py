@@ -227,7 +227,9 @@ def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
 
 
 def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decision:
-    planner.tell("extension", f"user {callee.name}", f"has extension {callee.extension}")
+    dialled = planner.call.destination
+    kind = "extension" if callee.extension == dialled else "short code"
+    planner.tell("extension", f"user {callee.name}", f"has {kind} {dialled}")
     stage = planner.together(callee.endpoints, PARALLEL_RING_S)
     return _direct(planner, [stage], planner.caller_id, "extension", failed)
 

@@ -479,6 +479,12 @@ def test_an_extension_rings_all_phones_of_its_user() -> None:
     )
 
 
+def test_a_short_code_rings_the_phones_of_its_user_and_is_named() -> None:
+    found = route(dialled("77"), outbound(callee=replace(WORKSHOP, extension=None)), NOW)
+    assert found.plan == Plan(((phone("1003", 25, INSIDE),),))
+    assert found.reasons[0] == Reason("extension", "user workshop", "has short code 77")
+
+
 def test_an_extension_of_130_phones_rings_128() -> None:
     many = replace(WORKSHOP, endpoints=tuple(Endpoint(f"{i}", "acme.example") for i in range(1000, 1130)))
     limit = [Reason("leg_limit", f"endpoint {i}", "left out: more than 128 legs together") for i in (1128, 1129)]
