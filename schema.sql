@@ -18,7 +18,7 @@
 CREATE TABLE schema_version (
     version INTEGER NOT NULL PRIMARY KEY
 );
-INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO schema_version (version) VALUES (2);
 
 -- A customer. Its country gives the meaning of a number dialled without +, and the rules for caller IDs; its domain is
 -- the SIP domain of its phones in the FreeSWITCH directory.
@@ -27,6 +27,9 @@ INSERT INTO schema_version (version) VALUES (1);
 --   presented_number    shown on outgoing calls of users who have no primary number, if it may be shown.
 --   presents_mobile     mobile numbers may be shown too. Carriers differ on them.
 --   presents_abroad     chosen numbers are shown abroad too. Networks on the way may change or drop them there.
+--   verifies_abroad     codes may be sent to numbers of other countries. They cost more, and are what fraud is after.
+--   verification_days   how long a verified number may be shown before it must be verified anew.
+--   approves_blocks     what was verified by hand counts only when a second person has approved it.
 CREATE TABLE accounts (
     name TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
@@ -37,6 +40,9 @@ CREATE TABLE accounts (
     presented_number TEXT,
     presents_mobile BOOLEAN NOT NULL DEFAULT FALSE,
     presents_abroad BOOLEAN NOT NULL DEFAULT FALSE,
+    verifies_abroad BOOLEAN NOT NULL DEFAULT FALSE,
+    verification_days INTEGER NOT NULL DEFAULT 365,
+    approves_blocks BOOLEAN NOT NULL DEFAULT FALSE,
     CONSTRAINT account_name_is_plain CHECK (
         length(name) BETWEEN 1 AND 64
         AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
@@ -55,7 +61,11 @@ CREATE TABLE accounts (
         AND substr(presented_number, 1, 1) = '+' AND substr(presented_number, 2, 1) <> '0'
         AND ltrim(substr(presented_number, 2), '0123456789') = ''),
     CONSTRAINT account_presents_mobile_is_boolean CHECK (presents_mobile IN (TRUE, FALSE)),
-    CONSTRAINT account_presents_abroad_is_boolean CHECK (presents_abroad IN (TRUE, FALSE))
+    CONSTRAINT account_presents_abroad_is_boolean CHECK (presents_abroad IN (TRUE, FALSE)),
+    CONSTRAINT account_verifies_abroad_is_boolean CHECK (verifies_abroad IN (TRUE, FALSE)),
+    CONSTRAINT account_verification_days_is_1_to_3650 CHECK (
+        verification_days BETWEEN 1 AND 3650 AND verification_days = CAST(verification_days AS INTEGER)),
+    CONSTRAINT account_approves_blocks_is_boolean CHECK (approves_blocks IN (TRUE, FALSE))
 );
 
 -- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and
@@ -438,8 +448,11 @@ CREATE TABLE trunk_routes (
     CONSTRAINT trunk_route_position_is_positive CHECK (position >= 1 AND position = CAST(position AS INTEGER))
 );
 
--- External numbers that an account may show as caller ID: a single number (first = last) or a block.
+-- External numbers that an account may show as caller ID: a single number (first = last) or a block, and how they stand.
+-- `fsroute verify` keeps this table; scripts may fill it too, and `fsroute load` writes down what they changed.
 -- Times are UTC, 'YYYY-MM-DDTHH:MM:SSZ', which sorts as text.
+--   method        call or sms, by a code; manual, by an operator with evidence; import, by another system.
+--   source        the system that it was imported from. NULL for what was verified here.
 CREATE TABLE verified_numbers (
     account TEXT NOT NULL REFERENCES accounts (name),
     first_number TEXT NOT NULL,
@@ -450,6 +463,7 @@ CREATE TABLE verified_numbers (
     expires_at TEXT,
     revoked_at TEXT,
     verified_by TEXT,
+    source TEXT,
     PRIMARY KEY (account, first_number),
     CONSTRAINT verified_first_number_is_e164 CHECK (
         length(first_number) BETWEEN 4 AND 16
@@ -463,6 +477,10 @@ CREATE TABLE verified_numbers (
         length(first_number) = length(last_number) AND first_number <= last_number),
     CONSTRAINT verified_method_is_known CHECK (method IN ('call', 'sms', 'manual', 'import')),
     CONSTRAINT verified_state_is_known CHECK (state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'revoked')),
+    CONSTRAINT only_imported_numbers_have_a_source CHECK (source IS NULL OR method = 'import'),
+    CONSTRAINT verified_source_is_plain CHECK (
+        length(source) BETWEEN 1 AND 64
+        AND ltrim(source, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
     CONSTRAINT verified_state_has_its_times CHECK (
         (state <> 'verified' OR (verified_at IS NOT NULL AND expires_at IS NOT NULL AND revoked_at IS NULL))
         AND (state <> 'revoked' OR revoked_at IS NOT NULL)),
@@ -474,3 +492,115 @@ CREATE TABLE verified_numbers (
         length(revoked_at) = 20 AND substr(revoked_at, 11, 1) = 'T' AND substr(revoked_at, 20, 1) = 'Z')
 );
 CREATE INDEX verified_numbers_by_last_number ON verified_numbers (last_number, first_number);
+
+-- Every attempt to verify a number: one code that was sent, or one block that an operator entered. At most one of an
+-- account and number is pending.
+--   id                  what the customer confirms with; can not be guessed.
+--   state               pending, until the code is confirmed (verified), or used up (failed), or too old (expired), or a new
+--                       attempt takes its place (cancelled); failed, when the call or message did not arrive; conflict, when
+--                       another account holds the number, which an operator has to settle.
+--   code_hash           of a pending code, salted; NULL when there is none, or none any more.
+--   tries               codes that were compared.
+--   outcome             what became of the call or message; delivered_at says when that was known.
+--   answer              what the SMS gateway answered, or the hang-up cause.
+--   evidence            by hand: what proves the right to the numbers.
+CREATE TABLE verifications (
+    id TEXT NOT NULL PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES accounts (name),
+    first_number TEXT NOT NULL,
+    last_number TEXT NOT NULL,
+    method TEXT NOT NULL,
+    state TEXT NOT NULL,
+    language TEXT,
+    code_hash TEXT,
+    tries INTEGER NOT NULL DEFAULT 0,
+    started_at TEXT NOT NULL,
+    started_by TEXT NOT NULL,
+    code_expires_at TEXT,
+    outcome TEXT,
+    answer TEXT,
+    delivered_at TEXT,
+    settled_at TEXT,
+    evidence TEXT,
+    approved_by TEXT,
+    CONSTRAINT verification_id_is_plain CHECK (
+        length(id) BETWEEN 8 AND 64
+        AND ltrim(id, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-') = ''),
+    CONSTRAINT verification_first_number_is_e164 CHECK (
+        length(first_number) BETWEEN 4 AND 16
+        AND substr(first_number, 1, 1) = '+' AND substr(first_number, 2, 1) <> '0'
+        AND ltrim(substr(first_number, 2), '0123456789') = ''),
+    CONSTRAINT verification_last_number_is_e164 CHECK (
+        length(last_number) BETWEEN 4 AND 16
+        AND substr(last_number, 1, 1) = '+' AND substr(last_number, 2, 1) <> '0'
+        AND ltrim(substr(last_number, 2), '0123456789') = ''),
+    CONSTRAINT verification_block_is_in_order CHECK (
+        length(first_number) = length(last_number) AND first_number <= last_number),
+    CONSTRAINT verification_method_is_known CHECK (method IN ('call', 'sms', 'manual')),
+    CONSTRAINT verification_by_code_is_of_one_number CHECK (method = 'manual' OR first_number = last_number),
+    CONSTRAINT verification_by_hand_has_evidence CHECK (method <> 'manual' OR length(evidence) >= 1),
+    CONSTRAINT verification_state_is_known CHECK (
+        state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'conflict')),
+    CONSTRAINT verification_language_is_known CHECK (language IN ('de', 'en')),
+    CONSTRAINT only_pending_codes_are_kept CHECK (code_hash IS NULL OR state = 'pending'),
+    CONSTRAINT pending_codes_expire CHECK (code_hash IS NULL OR code_expires_at IS NOT NULL),
+    CONSTRAINT verification_tries_are_counted CHECK (tries >= 0 AND tries = CAST(tries AS INTEGER)),
+    CONSTRAINT verification_is_settled_or_pending CHECK ((state = 'pending') = (settled_at IS NULL)),
+    CONSTRAINT approval_is_a_second_persons CHECK (approved_by <> started_by),
+    CONSTRAINT started_at_is_utc CHECK (
+        length(started_at) = 20 AND substr(started_at, 11, 1) = 'T' AND substr(started_at, 20, 1) = 'Z'),
+    CONSTRAINT code_expires_at_is_utc CHECK (
+        length(code_expires_at) = 20 AND substr(code_expires_at, 11, 1) = 'T' AND substr(code_expires_at, 20, 1) = 'Z'),
+    CONSTRAINT delivered_at_is_utc CHECK (
+        length(delivered_at) = 20 AND substr(delivered_at, 11, 1) = 'T' AND substr(delivered_at, 20, 1) = 'Z'),
+    CONSTRAINT settled_at_is_utc CHECK (
+        length(settled_at) = 20 AND substr(settled_at, 11, 1) = 'T' AND substr(settled_at, 20, 1) = 'Z')
+);
+CREATE UNIQUE INDEX one_pending_verification ON verifications (account, first_number) WHERE state = 'pending';
+CREATE INDEX verifications_by_number ON verifications (first_number, started_at);
+CREATE INDEX verifications_by_account ON verifications (account, started_at);
+
+-- Who did what to a number's right to be shown, when, from where and why. Rows are only ever added. Accounts are not
+-- referenced: a row outlives what it is about.
+--   id          1, 2, 3, ...: the order in which it happened, also when a clock was set back in between.
+--   state       how the number stands since then; NULL where that did not change. expires_at: until when.
+CREATE TABLE audit_log (
+    id INTEGER NOT NULL PRIMARY KEY,
+    at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    action TEXT NOT NULL,
+    account TEXT NOT NULL,
+    first_number TEXT NOT NULL,
+    last_number TEXT NOT NULL,
+    verification TEXT,
+    method TEXT,
+    state TEXT,
+    expires_at TEXT,
+    reason TEXT,
+    CONSTRAINT audit_at_is_utc CHECK (length(at) = 20 AND substr(at, 11, 1) = 'T' AND substr(at, 20, 1) = 'Z'),
+    CONSTRAINT audit_says_who CHECK (length(actor) >= 1 AND length(origin) >= 1),
+    CONSTRAINT audit_says_what CHECK (length(action) >= 1),
+    CONSTRAINT audit_state_is_known CHECK (
+        state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'revoked', 'removed')),
+    CONSTRAINT audit_verified_expires CHECK (state <> 'verified' OR expires_at IS NOT NULL),
+    CONSTRAINT audit_expires_at_is_utc CHECK (
+        length(expires_at) = 20 AND substr(expires_at, 11, 1) = 'T' AND substr(expires_at, 20, 1) = 'Z')
+);
+CREATE INDEX audit_log_by_last_number ON audit_log (last_number, first_number);
+
+-- Triggers are written differently in the two databases. PostgreSQL nests comments and SQLite does not, so each of them
+-- takes the lines of the other for a comment: first SQLite's triggers, then PostgreSQL's. SQLite replaces a row
+-- (INSERT OR REPLACE) without a DELETE that triggers could see, hence its third one.
+/* /* */
+CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
+CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
+CREATE TRIGGER audit_log_is_not_replaced BEFORE INSERT ON audit_log WHEN NEW.id IN (SELECT id FROM audit_log)
+BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
+-- */
+/* /* */ -- */ CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+/* /* */ -- */ $$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$;
+/* /* */ -- */ CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+/* /* */ -- */ EXECUTE FUNCTION refuse_change();

@@ -99,6 +99,72 @@ class Settings:
         "What it hears meanwhile: a sound file of FreeSWITCH or a tone_stream://. One that can not be played ends the leg.",
     )
     confirm_s: int = _setting(10, "Seconds for pressing the key, from the answer on.", least=1)
+    verify_code_s: int = _setting(
+        600,
+        "Seconds in which a verification code can be confirmed. Ten minutes is enough to fetch a colleague's phone, and too "
+        "little to try many numbers.",
+        least=10,
+    )
+    verify_tries: int = _setting(
+        5,
+        "Codes that are compared before a verification has failed: with six digits the chance to guess is 1 in 200,000.",
+        least=1,
+    )
+    verify_starts_per_number: int = _setting(
+        5,
+        "Codes that are sent to one number in 24 hours, by all accounts together: whoever answers there did not ask for it.",
+        least=1,
+    )
+    verify_starts_per_account: int = _setting(
+        20,
+        "Codes that an account may send in an hour. Each costs a call or a message.",
+        least=1,
+    )
+    verify_call_pause_s: int = _setting(
+        60,
+        "Seconds between two verification calls to one number, so that the first can be listened to and hung up.",
+        least=0,
+    )
+    verify_ring_s: int = _setting(40, "Seconds a verification call rings before it counts as not answered.", least=5)
+    event_socket: str = _setting(
+        "127.0.0.1:8021",
+        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). Verification calls are placed there.",
+    )
+    event_socket_password: str = _setting(
+        "",
+        "Its password. Better in the environment or the file than as a flag, which everybody on the machine can read.",
+    )
+    event_socket_s: float = _setting(
+        5.0,
+        "Seconds FreeSWITCH may take there to accept the connection, and to answer a command.",
+        least=0.1,
+    )
+    prompts: str = _setting(
+        "",
+        "Directory with the spoken prompts, as FreeSWITCH sees it. Empty: those of this installation, which is right when "
+        "FreeSWITCH runs on the same machine.",
+    )
+    sms_url: str = _setting("", "Where an SMS is handed over by HTTP POST. Empty: there is no verification by SMS.")
+    sms_headers: str = _setting(
+        "Content-Type: application/json",
+        "Headers of that POST, one a line (Name: value), for example Authorization. The Content-Type says how the body's "
+        "values are escaped: application/json or application/x-www-form-urlencoded.",
+    )
+    sms_body: str = _setting(
+        '{"to": "{number}", "text": "{text}", "reference": "{id}"}',
+        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the verification.",
+    )
+    sms_timeout_s: float = _setting(
+        10.0,
+        "Seconds one POST may take in all. A gateway that is slower is asked again.",
+        least=0.1,
+    )
+    sms_attempts: int = _setting(
+        3,
+        "How often a POST is made that timed out or got 429 or 5xx. All have the same Idempotency-Key header, so that a "
+        "gateway that knows it sends one message.",
+        least=1,
+    )
     log_format: str = _setting(
         "auto",
         "'json': one object a line; 'console': coloured text; 'auto': console on a terminal, else json.",

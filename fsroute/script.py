@@ -44,8 +44,13 @@ def make_tables(database: Database, url: str) -> None:
             if is_sqlite(database):
                 database.execute_sql("PRAGMA journal_mode = WAL")
             with database.atomic():
-                for statement in statements(schema(), path):
-                    _run(database, path, statement)
+                if is_sqlite(database):
+                    for statement in statements(schema(), path):
+                        _run(database, path, statement)
+                else:
+                    # Whole: where statements are cut is SQLite's view, and the triggers stand in comments that only
+                    # PostgreSQL reads as such.
+                    database.cursor().execute(schema())
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
 

@@ -19,6 +19,9 @@ class Account(Model):
     presented_number = TextField(null=True)
     presents_mobile = BooleanField()
     presents_abroad = BooleanField()
+    verifies_abroad = BooleanField()
+    verification_days = IntegerField()
+    approves_blocks = BooleanField()
 
     class Meta:
         table_name = "accounts"
@@ -222,10 +225,54 @@ class VerifiedNumber(Model):
     expires_at = TextField(null=True)
     revoked_at = TextField(null=True)
     verified_by = TextField(null=True)
+    source = TextField(null=True)
 
     class Meta:
         table_name = "verified_numbers"
         primary_key = CompositeKey("account", "first_number")
+
+
+class VerificationAttempt(Model):
+    id = TextField(primary_key=True)
+    account = TextField()
+    first_number = TextField()
+    last_number = TextField()
+    method = TextField()
+    state = TextField()
+    language = TextField(null=True)
+    code_hash = TextField(null=True)
+    tries = IntegerField()
+    started_at = TextField()
+    started_by = TextField()
+    code_expires_at = TextField(null=True)
+    outcome = TextField(null=True)
+    answer = TextField(null=True)
+    delivered_at = TextField(null=True)
+    settled_at = TextField(null=True)
+    evidence = TextField(null=True)
+    approved_by = TextField(null=True)
+
+    class Meta:
+        table_name = "verifications"
+
+
+class AuditRow(Model):
+    id = IntegerField(primary_key=True)
+    at = TextField()
+    actor = TextField()
+    origin = TextField()
+    action = TextField()
+    account = TextField()
+    first_number = TextField()
+    last_number = TextField()
+    verification = TextField(null=True)
+    method = TextField(null=True)
+    state = TextField(null=True)
+    expires_at = TextField(null=True)
+    reason = TextField(null=True)
+
+    class Meta:
+        table_name = "audit_log"
 
 
 class SchemaVersion(Model):
@@ -254,7 +301,9 @@ MODELS: tuple[type[Model], ...] = (
     Trunk,
     TrunkRoute,
     VerifiedNumber,
+    VerificationAttempt,
+    AuditRow,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of schema.sql that this fsroute works with."""
