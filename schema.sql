@@ -449,6 +449,7 @@ CREATE TABLE trunk_routes (
 );
 
 -- External numbers that an account may show as caller ID: a single number (first = last) or a block, and how they stand.
+-- The numbers of a block agree but for their last four digits: so the few blocks that can hold a number are found at once.
 -- `fsroute verify` keeps this table; scripts may fill it too, and `fsroute load` writes down what they changed.
 -- Times are UTC, 'YYYY-MM-DDTHH:MM:SSZ', which sorts as text.
 --   method        call or sms, by a code; manual, by an operator with evidence; import, by another system.
@@ -475,6 +476,8 @@ CREATE TABLE verified_numbers (
         AND ltrim(substr(last_number, 2), '0123456789') = ''),
     CONSTRAINT verified_block_is_in_order CHECK (
         length(first_number) = length(last_number) AND first_number <= last_number),
+    CONSTRAINT verified_numbers_of_a_block_differ_in_four_digits CHECK (
+        substr(first_number, 1, length(first_number) - 4) = substr(last_number, 1, length(last_number) - 4)),
     CONSTRAINT verified_method_is_known CHECK (method IN ('call', 'sms', 'manual', 'import')),
     CONSTRAINT verified_state_is_known CHECK (state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'revoked')),
     CONSTRAINT only_imported_numbers_have_a_source CHECK (source IS NULL OR method = 'import'),
@@ -492,6 +495,7 @@ CREATE TABLE verified_numbers (
         length(revoked_at) = 20 AND substr(revoked_at, 11, 1) = 'T' AND substr(revoked_at, 20, 1) = 'Z')
 );
 CREATE INDEX verified_numbers_by_last_number ON verified_numbers (last_number, first_number);
+CREATE INDEX verified_blocks ON verified_numbers (first_number) WHERE first_number <> last_number;
 
 -- Every attempt to verify a number: one code that was sent, or one block that an operator entered. At most one of an
 -- account and number is pending.
@@ -538,7 +542,8 @@ CREATE TABLE verifications (
         length(first_number) = length(last_number) AND first_number <= last_number),
     CONSTRAINT verification_method_is_known CHECK (method IN ('call', 'sms', 'manual')),
     CONSTRAINT verification_by_code_is_of_one_number CHECK (method = 'manual' OR first_number = last_number),
-    CONSTRAINT verification_by_hand_has_evidence CHECK (method <> 'manual' OR length(evidence) >= 1),
+    CONSTRAINT verification_by_hand_has_evidence CHECK (
+        method <> 'manual' OR (evidence IS NOT NULL AND length(trim(evidence)) >= 1)),
     CONSTRAINT verification_state_is_known CHECK (
         state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'conflict')),
     CONSTRAINT verification_language_is_known CHECK (language IN ('de', 'en')),
@@ -561,9 +566,14 @@ CREATE INDEX verifications_by_number ON verifications (first_number, started_at)
 CREATE INDEX verifications_by_account ON verifications (account, started_at);
 
 -- Who did what to a number's right to be shown, when, from where and why. Rows are only ever added. Accounts are not
--- referenced: a row outlives what it is about.
+-- referenced: a row outlives what it is about. `fsroute verify history` reads it.
 --   id          1, 2, 3, ...: the order in which it happened, also when a clock was set back in between.
---   state       how the number stands since then; NULL where that did not change. expires_at: until when.
+--   actor       who: a login name. origin: from where, such as the machine, or the script that was loaded.
+--   action      what was done: 'loaded', 'removed', and what fsroute verify does.
+--   state       how the row of verified_numbers with this account and first_number has stood since then, with this
+--               last_number and, if verified, until expires_at; 'removed', that there is none. NULL where it did not change.
+--   method      as in verified_numbers; verification is the id of the attempt.
+--   reason      why: the evidence, what a gateway answered, why an attempt was refused.
 CREATE TABLE audit_log (
     id INTEGER NOT NULL PRIMARY KEY,
     at TEXT NOT NULL,
@@ -578,9 +588,20 @@ CREATE TABLE audit_log (
     state TEXT,
     expires_at TEXT,
     reason TEXT,
+    CONSTRAINT audit_id_is_counted CHECK (id >= 1),
     CONSTRAINT audit_at_is_utc CHECK (length(at) = 20 AND substr(at, 11, 1) = 'T' AND substr(at, 20, 1) = 'Z'),
-    CONSTRAINT audit_says_who CHECK (length(actor) >= 1 AND length(origin) >= 1),
+    CONSTRAINT audit_says_who CHECK (length(actor) BETWEEN 1 AND 200 AND length(origin) BETWEEN 1 AND 200),
     CONSTRAINT audit_says_what CHECK (length(action) >= 1),
+    CONSTRAINT audit_first_number_is_e164 CHECK (
+        length(first_number) BETWEEN 4 AND 16
+        AND substr(first_number, 1, 1) = '+' AND substr(first_number, 2, 1) <> '0'
+        AND ltrim(substr(first_number, 2), '0123456789') = ''),
+    CONSTRAINT audit_last_number_is_e164 CHECK (
+        length(last_number) BETWEEN 4 AND 16
+        AND substr(last_number, 1, 1) = '+' AND substr(last_number, 2, 1) <> '0'
+        AND ltrim(substr(last_number, 2), '0123456789') = ''),
+    CONSTRAINT audit_block_is_in_order CHECK (length(first_number) = length(last_number) AND first_number <= last_number),
+    CONSTRAINT audit_method_is_known CHECK (method IN ('call', 'sms', 'manual', 'import')),
     CONSTRAINT audit_state_is_known CHECK (
         state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'revoked', 'removed')),
     CONSTRAINT audit_verified_expires CHECK (state <> 'verified' OR expires_at IS NOT NULL),
@@ -588,6 +609,7 @@ CREATE TABLE audit_log (
         length(expires_at) = 20 AND substr(expires_at, 11, 1) = 'T' AND substr(expires_at, 20, 1) = 'Z')
 );
 CREATE INDEX audit_log_by_last_number ON audit_log (last_number, first_number);
+CREATE INDEX audit_log_by_first_number ON audit_log (first_number);
 
 -- Triggers are written differently in the two databases. PostgreSQL nests comments and SQLite does not, so each of them
 -- takes the lines of the other for a comment: first SQLite's triggers, then PostgreSQL's. SQLite replaces a row
@@ -604,3 +626,16 @@ BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
 /* /* */ -- */ $$ BEGIN RAISE EXCEPTION 'audit_log is append-only'; END $$;
 /* /* */ -- */ CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
 /* /* */ -- */ EXECUTE FUNCTION refuse_change();
+
+-- Every change of what calls are routed by is told to whoever listens (LISTEN fsroute): fsroute serve, which remembers
+-- what it has read. SQLite needs no help for that.
+/* /* */ -- */ CREATE FUNCTION tell_change() RETURNS trigger LANGUAGE plpgsql AS
+/* /* */ -- */ $$ BEGIN PERFORM pg_notify('fsroute', ''); RETURN NULL; END $$;
+/* /* */ -- */ DO $$ DECLARE name text; BEGIN
+/* /* */ -- */     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema()
+/* /* */ -- */         AND tablename NOT IN ('schema_version', 'verifications', 'audit_log')
+/* /* */ -- */     LOOP
+/* /* */ -- */         EXECUTE format('CREATE TRIGGER tell_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I '
+/* /* */ -- */             || 'EXECUTE FUNCTION tell_change()', name);
+/* /* */ -- */     END LOOP;
+/* /* */ -- */ END $$;

@@ -273,13 +273,19 @@ def _barred(asked: str, account: Account) -> Verdict | None:
 
 
 def _verified(asked: str, facts: NumberFacts | None, account: Account, now: datetime) -> Verdict:
+    verdict = verification_verdict(asked, facts, account.name, now)
+    if verdict.granted and account.status is AccountStatus.TRIAL:
+        return _refused("trial_account", "trial accounts show no other number than their own")
+    return verdict
+
+
+def verification_verdict(asked: str, facts: NumberFacts | None, account: str, now: datetime) -> Verdict:
+    """Whether a number is verified for an account at this moment. Knows neither its status nor its country's rules."""
     covering = [v for v in facts.verifications if v.first <= asked <= v.last and len(v.first) == len(asked)] if facts else []
-    ours = [v for v in covering if v.account == account.name]
+    ours = [v for v in covering if v.account == account]
     valid = [v for v in ours if v.state is VerificationState.VERIFIED and v.expires_at is not None and now < v.expires_at]
     if not valid:
         return _not_verified(ours, covering)
-    if account.status is AccountStatus.TRIAL:
-        return _refused("trial_account", "trial accounts show no other number than their own")
     if any(v.first == v.last for v in valid):
         return _granted("verified_number", "was verified for the account")
     return _granted("verified_block", "is in a block that was verified for the account")

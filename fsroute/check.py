@@ -94,14 +94,17 @@ def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:
 
 
 def _verified(database: Database) -> Iterator[str]:
-    row = t.VerifiedNumber
-    times = ("verified_at", "expires_at", "revoked_at")
-    for account, first, *texts in rows(
-        database, row.select(row.account, row.first_number, row.verified_at, row.expires_at, row.revoked_at)
-    ):
-        for column, text in zip(times, texts, strict=True):
-            if text is not None and not _is_utc(text):
-                yield f"verified_numbers: {account}, {first}: {column} = {text} is no time"
+    """Times that are none. Those of the audit log are not looked at: its rows can not be put right."""
+    row, attempt = t.VerifiedNumber, t.VerificationAttempt
+    times: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+        ("verified_numbers", row, (row.verified_at, row.expires_at, row.revoked_at)),
+        ("verifications", attempt, (attempt.started_at, attempt.code_expires_at, attempt.delivered_at, attempt.settled_at)),
+    )
+    for name, table, columns in times:
+        for account, first, *texts in rows(database, table.select(table.account, table.first_number, *columns)):
+            for column, text in zip(columns, texts, strict=True):
+                if text is not None and not _is_utc(text):
+                    yield f"{name}: {account}, {first}: {column.name} = {text} is no time"
 
 
 def _is_utc(text: str) -> bool:

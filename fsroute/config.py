@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 from fsroute import number
 from fsroute.dialstring import Confirmation
 from fsroute.errors import ConfigError, DialStringError
+from fsroute.smsgateway import Gateway, parse_gateway
 
 ENVIRONMENT_PREFIX = "FSROUTE_"
 CONFIG_VARIABLE = "FSROUTE_CONFIG"
@@ -26,9 +27,14 @@ _MAX_PORT = 65535
 _MOST = 1_000_000_000
 """No number means more, and every timer takes so much."""
 
+_SECRET = frozenset({"db", "event_socket_password", "sms_url", "sms_headers"})
+"""May hold passwords: not to be printed, whatever is wrong with them."""
 
-def _setting(default: Any, meaning: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "choices": choices, "least": least})
+
+def _setting(
+    default: Any, meaning: str, *, choices: tuple[str, ...] = (), least: float | None = None, most: int = _MOST
+) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,19 @@ class Settings:
         500,
         "Milliseconds a decision may take; then the call counts as one that can not be decided. The caller hears silence "
         "so long: half a second is not yet noticed.",
+        least=1,
+    )
+    cache_seconds: float = _setting(
+        2.0,
+        "How many seconds the routing of a call may be used again without asking whether it has changed. Changes are seen "
+        "with the next call anyway with SQLite, and as soon as PostgreSQL tells of them; this is the bound for when it can "
+        "not. 0 reads the database for every call. While the database is away calls are routed by what was read last.",
+        least=0.0,
+    )
+    workers: int = _setting(
+        1,
+        "Processes that share the port. One uses one processor and decides some thousand calls a second. max_calls is for "
+        "each of them.",
         least=1,
     )
     handshake_s: float = _setting(
@@ -144,26 +163,35 @@ class Settings:
         "Directory with the spoken prompts, as FreeSWITCH sees it. Empty: those of this installation, which is right when "
         "FreeSWITCH runs on the same machine.",
     )
-    sms_url: str = _setting("", "Where an SMS is handed over by HTTP POST. Empty: there is no verification by SMS.")
+    sms_url: str = _setting(
+        "",
+        "Where an SMS is handed over by HTTP POST: https://HOST[:PORT]/PATH, or http:// on your own network, where others "
+        "can read the code. Redirects are not followed and no proxy is used. The variable SSL_CERT_FILE names the "
+        "certificates of an authority of your own. Empty: there is no verification by SMS.",
+    )
     sms_headers: str = _setting(
         "Content-Type: application/json",
         "Headers of that POST, one a line (Name: value), for example Authorization. The Content-Type says how the body's "
-        "values are escaped: application/json or application/x-www-form-urlencoded.",
+        "values are escaped: application/json or application/x-www-form-urlencoded, in UTF-8.",
     )
     sms_body: str = _setting(
         '{"to": "{number}", "text": "{text}", "reference": "{id}"}',
-        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the verification.",
+        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the verification. "
+        "In JSON they stand inside quotes.",
     )
     sms_timeout_s: float = _setting(
         10.0,
-        "Seconds one POST may take in all. A gateway that is slower is asked again.",
+        "Seconds one POST may take in all, from looking up the gateway's name to the end of its answer. A gateway that is "
+        "slower is asked again.",
         least=0.1,
+        most=60,
     )
     sms_attempts: int = _setting(
         3,
-        "How often a POST is made that timed out or got 429 or 5xx. All have the same Idempotency-Key header, so that a "
-        "gateway that knows it sends one message.",
+        "How often a POST is made that found no connection, timed out, or got 429, 5xx or no HTTP. All have the same "
+        "Idempotency-Key header, so that a gateway that knows it sends one message.",
         least=1,
+        most=10,
     )
     log_format: str = _setting(
         "auto",
@@ -189,11 +217,11 @@ class Settings:
                 raise ConfigError(f"{item.name} = {value!r}: must be one of {', '.join(choices)}")
             if least is not None and not value >= least:
                 raise ConfigError(f"{item.name} = {value}: must be at least {least:g}")
-            if least is not None and value > _MOST:
-                raise ConfigError(f"{item.name}: must be at most {_MOST}")
+            if least is not None and value > item.metadata["most"]:
+                raise ConfigError(f"{item.name}: must be at most {item.metadata['most']}")
         if not number.is_country(self.country):
             raise ConfigError(f"country = {self.country!r}: not an ISO 3166 code with a numbering plan")
-        _ = self.address, self.networks, self.confirmation, self.profiles
+        _ = self.address, self.networks, self.confirmation, self.profiles, self.sms_gateway
 
     @property
     def address(self) -> tuple[str, int]:
@@ -224,6 +252,11 @@ class Settings:
             return Confirmation(self.confirm_key, self.confirm_prompt, self.confirm_s)
         except DialStringError as error:
             raise ConfigError(str(error)) from error
+
+    @property
+    def sms_gateway(self) -> Gateway | None:
+        """Where an SMS goes; None when there is no verification by SMS."""
+        return parse_gateway(self.sms_url, self.sms_headers, self.sms_body)
 
 
 def parse_address(name: str, text: str) -> tuple[str, int]:
@@ -296,7 +329,7 @@ def _cast(name: str, value: Any) -> Any:
     kind: Any = get_type_hints(Settings)[name]
     wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ConfigError(f"{name} = {value!r}: must be {wanted}")
+        raise ConfigError(f"{name} = {'...' if name in _SECRET else repr(value)}: must be {wanted}")
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise ConfigError(f"{name} = {value!r}: must be {wanted}")
     try:

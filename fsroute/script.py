@@ -1,4 +1,4 @@
-"""Runs SQL scripts all or nothing, and says where one failed.
+"""Runs SQL scripts all or nothing, says where one failed, and writes down which verified numbers they changed.
 
 SQLite's own complaint about a foreign key names neither table nor value. When it comes, the statement is run once more
 with the check put off, and the rows that point nowhere are looked up.
@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from peewee import Database, DatabaseError, InterfaceError
 
+from fsroute import audit
+from fsroute.audit import Author
 from fsroute.check import problems
-from fsroute.database import execute_literally, explain_failure, is_sqlite, schema
+from fsroute.database import execute_literally, execute_whole, explain_failure, is_sqlite, schema
 from fsroute.errors import DataError
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
@@ -48,23 +52,29 @@ def make_tables(database: Database, url: str) -> None:
                     for statement in statements(schema(), path):
                         _run(database, path, statement)
                 else:
-                    # Whole: where statements are cut is SQLite's view, and the triggers stand in comments that only
-                    # PostgreSQL reads as such.
-                    database.cursor().execute(schema())
+                    # Where statements are cut is SQLite's view, and the triggers stand in comments that only PostgreSQL
+                    # reads as such.
+                    execute_whole(database, schema())
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
 
 
-def load(database: Database, url: str, paths: Iterable[Path]) -> int:
-    """Runs the files in one transaction and returns the number of statements.
+def load(database: Database, url: str, paths: Iterable[Path], now: datetime, actor: str) -> int:
+    """Runs the files in one transaction and returns the number of statements. What they change in verified_numbers goes
+    into the audit log with it, in the name of `actor`.
 
     Raises DataError, with file, line and reason, after which nothing has changed.
     """
     scripts = [(path, list(statements(_read(path), path))) for path in paths]
+    for path, script in scripts:
+        for statement in script:
+            if "audit_log" in statement.text.lower():
+                raise DataError(
+                    f"{path}:{statement.line}: audit_log is not for scripts: fsroute writes it, nobody changes it"
+                )
+    author = Author(actor, _origin([path for path, _ in scripts]))
     try:
-        # A write lock from the start: another load that began to write in between would make this one fail late.
-        transaction = database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic()
-        with database.connection_context(), transaction:
+        with database.connection_context(), _transaction(database, url, scripts, now, author):
             for path, script in scripts:
                 for statement in script:
                     _run(database, path, statement)
@@ -74,6 +84,29 @@ def load(database: Database, url: str, paths: Iterable[Path]) -> int:
     except (DatabaseError, InterfaceError, ImportError) as error:
         raise DataError(explain_failure(url, error)) from error
     return sum(len(script) for _, script in scripts)
+
+
+def _origin(paths: list[Path]) -> str:
+    """Where a load's changes come from: the names of its files, as far as a line holds them."""
+    text = "load: " + ", ".join(path.name for path in paths)
+    plain = "".join(character if character.isprintable() else "?" for character in text)
+    return plain if len(plain) <= audit.MAX_LENGTH else plain[: audit.MAX_LENGTH - 3] + "..."
+
+
+def _transaction(
+    database: Database, url: str, scripts: list[tuple[Path, list[Statement]]], now: datetime, author: Author
+) -> AbstractContextManager[Any]:
+    """The transaction of a load. Only one that may touch verified_numbers pays for the comparison."""
+    if any("verified_numbers" in statement.text.lower() for _, script in scripts for statement in script):
+        return _logged(database, url, now, author)
+    # A write lock from the start: another load that began to write in between would make this one fail late.
+    return database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic()
+
+
+@contextmanager
+def _logged(database: Database, url: str, now: datetime, author: Author) -> Iterator[None]:
+    with audit.exclusive(database, url), audit.watching(database, now, author):
+        yield
 
 
 def statements(text: str, path: Path) -> Iterator[Statement]:

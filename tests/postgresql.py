@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,9 @@ from fsroute import script
 from fsroute.database import open_database
 
 DEMO = Path(__file__).parent.parent / "scripts" / "demo.sql"
+
+LOADED = (datetime(2026, 1, 1, 12, tzinfo=UTC), "tests")
+"""When the tests' scripts are loaded, and by whom."""
 
 _START_S = 30
 _STOP_S = 30
@@ -195,7 +199,7 @@ class Databases:
             script.make_tables(open_database(url, create=True), url)
         else:
             url = self.filled(*scripts[:-1])
-            script.load(open_database(url), url, scripts[-1:])
+            script.load(open_database(url), url, scripts[-1:], *LOADED)
         return url
 
     def _create(self, template: str | None) -> str:

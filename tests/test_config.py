@@ -12,6 +12,7 @@ import pytest
 from fsroute.config import Item, Settings, items, load_settings
 from fsroute.dialstring import Confirmation
 from fsroute.errors import ConfigError
+from fsroute.smsgateway import parse_gateway
 
 DOCUMENTED = Path(__file__).parent.parent / "docs" / "settings.md"
 TABLE = "\n## All settings\n\n"
@@ -73,6 +74,8 @@ OTHER: dict[str, Any] = {
     "decision_ms": 1,
     "handshake_s": 0.1,
     "max_calls": 1,
+    "cache_seconds": 0.0,
+    "workers": 1,
     "drain_s": 0.0,
     "country": "AT",
     "sip_profiles": "internal,phones",
@@ -80,6 +83,21 @@ OTHER: dict[str, Any] = {
     "confirm_key": "12*#",
     "confirm_prompt": "ivr/confirm.wav",
     "confirm_s": 1,
+    "verify_code_s": 10,
+    "verify_tries": 1,
+    "verify_starts_per_number": 1,
+    "verify_starts_per_account": 1,
+    "verify_call_pause_s": 0,
+    "verify_ring_s": 5,
+    "event_socket": "[::1]:8021",
+    "event_socket_password": "secret",
+    "event_socket_s": 0.1,
+    "prompts": "/usr/share/fsroute/sounds",
+    "sms_url": "https://sms.example/v1/messages",
+    "sms_headers": "Content-Type: application/json; charset=utf-8",
+    "sms_body": '{"to": "{number}", "code": "{code}"}',
+    "sms_timeout_s": 0.1,
+    "sms_attempts": 1,
     "log_format": "console",
     "log_level": "debug",
     "log_numbers": "full",
@@ -133,13 +151,36 @@ def test_a_text_must_be_one(tmp_path: Path, name: str, written: str) -> None:
     assert (told.startswith(f"{name} = "), told.endswith(": must be a text")) == (True, True)
 
 
+@pytest.mark.parametrize("name", ["db", "event_socket_password", "sms_url", "sms_headers"])
+def test_what_may_hold_a_password_is_not_printed(tmp_path: Path, name: str) -> None:
+    assert refused(config=toml(tmp_path, f"{name} = ['hunter2']")) == f"{name} = ...: must be a text"
+
+
 def test_a_number_may_be_written_as_text_and_a_key_as_a_number(tmp_path: Path) -> None:
     found = load_settings({}, {}, toml(tmp_path, "decision_ms = '400'\nhop_limit = 4.0\nconfirm_key = 5\ndrain_s = 7"))
     assert asdict(found) == DEFAULTS | {"decision_ms": 400, "hop_limit": 4, "confirm_key": "5", "drain_s": 7.0}
 
 
-MOST = 1_000_000_000
-LEAST = {"decision_ms": 1, "handshake_s": 0.1, "max_calls": 1, "drain_s": 0.0, "hop_limit": 1, "confirm_s": 1}
+LEAST = {
+    "decision_ms": 1,
+    "handshake_s": 0.1,
+    "max_calls": 1,
+    "cache_seconds": 0.0,
+    "workers": 1,
+    "drain_s": 0.0,
+    "hop_limit": 1,
+    "confirm_s": 1,
+    "verify_code_s": 10,
+    "verify_tries": 1,
+    "verify_starts_per_number": 1,
+    "verify_starts_per_account": 1,
+    "verify_call_pause_s": 0,
+    "verify_ring_s": 5,
+    "event_socket_s": 0.1,
+    "sms_timeout_s": 0.1,
+    "sms_attempts": 1,
+}
+MOST = dict.fromkeys(LEAST, 1_000_000_000) | {"sms_timeout_s": 60, "sms_attempts": 10}
 
 
 def test_every_number_has_bounds() -> None:
@@ -148,16 +189,16 @@ def test_every_number_has_bounds() -> None:
 
 @pytest.mark.parametrize(("name", "least"), LEAST.items(), ids=LEAST.keys())
 def test_numbers_are_bounded(name: str, least: float) -> None:
-    below = -1 if least == 0 else 0
-    assert refused({name: str(below)}) == f"{name} = {type(least)(below)}: must be at least {least:g}"
-    assert refused({name: str(MOST + 1)}) == f"{name}: must be at most 1000000000"
-    assert refused({name: "1" + "0" * 400}) == f"{name}: must be at most 1000000000"
+    below, most = type(least)(-1 if least == 0 else 0), MOST[name]
+    assert refused({name: str(below)}) == f"{name} = {below}: must be at least {least:g}"
+    assert refused({name: str(most + 1)}) == f"{name}: must be at most {most}"
+    assert refused({name: "1" + "0" * 400}) == f"{name}: must be at most {most}"
     assert asdict(load_settings({name: str(least)}, {})) == DEFAULTS | {name: least}
-    assert asdict(load_settings({name: str(MOST)}, {})) == DEFAULTS | {name: MOST}
+    assert asdict(load_settings({name: str(most)}, {})) == DEFAULTS | {name: most}
 
 
 @pytest.mark.parametrize("written", ["inf", "nan", "-inf"])
-@pytest.mark.parametrize("name", ["handshake_s", "drain_s"])
+@pytest.mark.parametrize("name", ["cache_seconds", "handshake_s", "drain_s", "event_socket_s", "sms_timeout_s"])
 def test_a_time_has_an_end(name: str, written: str) -> None:
     assert refused({name: written}).startswith(name)
 
@@ -189,6 +230,9 @@ def test_a_time_has_an_end(name: str, written: str) -> None:
         ("confirm_prompt", "say ${system(x)}", None),
         ("confirm_prompt", "a.wav:_:b.wav", None),
         ("confirm_prompt", "", None),
+        ("sms_url", "sms.example", "sms_url: must begin with https:// or http://"),
+        ("sms_headers", "", "sms_headers: Content-Type is missing, which says how values are escaped"),
+        ("sms_body", "", "sms_body: must have {number}, and {text} or {code}"),
     ],
 )
 def test_a_value_that_can_not_work_is_refused_in_one_line(name: str, value: str, told: str | None) -> None:
@@ -231,6 +275,12 @@ def test_networks_are_separated_by_commas() -> None:
 def test_the_confirmation() -> None:
     found = Settings(confirm_key="5", confirm_prompt="ivr/press_5.wav", confirm_s=7).confirmation
     assert found == Confirmation("5", "ivr/press_5.wav", 7)
+
+
+def test_the_sms_gateway() -> None:
+    assert Settings().sms_gateway is None
+    found = Settings(sms_url="https://sms.example/v1").sms_gateway
+    assert found == parse_gateway("https://sms.example/v1", DEFAULTS["sms_headers"], DEFAULTS["sms_body"])
 
 
 # --- documentation ----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from fsroute.explain import as_data
 from fsroute.model import Call, Direction, Routing
 from fsroute.plan import DEFAULT_HOP_LIMIT
 from fsroute.store import Store
-from tests.postgresql import DEMO, Databases
+from tests.postgresql import DEMO, LOADED, Databases
 
 EXAMPLES = DEMO.parent / "examples"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -479,14 +479,19 @@ def test_each_call_takes_its_trunk(databases: Databases, tmp_path: Path, switche
     change = tmp_path / "change.sql"
     change.write_text(f"UPDATE trunks SET enabled = FALSE WHERE name = '{switched_off}';")  # noqa: S608 - the test's own
     url = databases.filled(DEMO, EXAMPLES / "two-trunks.sql")
-    script.load(open_database(url), url, [change])
+    script.load(open_database(url), url, [change], *LOADED)
     dials = [stage[0]["dial"] for stage in explained(url, "170")["stages"]]
     assert dials == [f"sofia/gateway/{gateway}" for gateway in gateways]
 
 
 def test_the_examples_load_together(databases: Databases) -> None:
     url = databases.filled(DEMO)
-    assert script.load(open_database(url), url, sorted(EXAMPLES.glob("*.sql"))) > 150
+    database = open_database(url)
+    assert script.load(database, url, sorted(EXAMPLES.glob("*.sql")), *LOADED) > 150
+    with database.connection_context():
+        ((verified,),) = database.execute_sql("SELECT COUNT(*) FROM verified_numbers").fetchall()
+        logged = database.execute_sql("SELECT id, action FROM audit_log ORDER BY id").fetchall()
+    assert (verified, logged) == (13, [(i, "loaded") for i in range(1, 14)])
 
 
 def test_every_example_is_tested_and_can_be_tried() -> None:

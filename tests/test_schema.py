@@ -8,13 +8,17 @@ Every row is tried in a transaction that is rolled back, over the demo data and 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
-from peewee import Database, IntegrityError
+from peewee import Database, DatabaseError, IntegrityError
 
 from fsroute.database import is_sqlite, open_database, schema
 from tests.postgresql import DEMO, Databases
@@ -22,7 +26,7 @@ from tests.postgresql import DEMO, Databases
 Row = dict[str, Any]
 
 BASE: dict[str, Row] = {
-    "schema_version": {"version": 2},
+    "schema_version": {"version": 3},
     "accounts": {"name": "a", "country": "DE", "timezone": "UTC", "domain": "a.example"},
     "call_permissions": {"account": "acme", "prefix": "+49900", "allowed": True},
     "numbers": {"number": "+492214710600", "account": "acme"},
@@ -51,6 +55,26 @@ BASE: dict[str, Row] = {
         "method": "call",
         "state": "pending",
     },
+    "verifications": {
+        "id": "attempt-1",
+        "account": "acme",
+        "first_number": "+493023125100",
+        "last_number": "+493023125100",
+        "method": "call",
+        "state": "pending",
+        "started_at": "2026-01-01T00:00:00Z",
+        "started_by": "a",
+    },
+    "audit_log": {
+        "id": 4,
+        "at": "2026-01-01T00:00:00Z",
+        "actor": "a",
+        "origin": "o",
+        "action": "started",
+        "account": "acme",
+        "first_number": "+493023125100",
+        "last_number": "+493023125199",
+    },
 }
 """A valid row of each table, over which a case lays what it is about."""
 
@@ -66,6 +90,10 @@ OTHER_ACCOUNT: list[tuple[str, Row]] = [
     ("user_numbers", {**BASE["user_numbers"], "number": "+492214710700", "short_code": "71"}),
     ("verified_numbers", {**BASE["verified_numbers"], "first_number": "+493023125000"}),
     ("rule_callers", {"number": "+492214710100", "rule_position": 1, "caller": "+4930*"}),
+    (
+        "verifications",
+        {**BASE["verifications"], "id": "attempt-0", "first_number": "+493023125000", "last_number": "+493023125000"},
+    ),
 ]
 
 
@@ -107,6 +135,15 @@ class Unique:
         if on_sqlite:
             return "UNIQUE constraint failed: " + ", ".join(f"{self.table}.{column}" for column in columns)
         return f'violates unique constraint "{self.name or "_".join([self.table, *columns, "key"])}"'
+
+
+@dataclass(frozen=True)
+class Kept(Unique):
+    """The primary key of rows that are only ever added. SQLite would let one take the place of another (INSERT OR REPLACE):
+    there a trigger comes first."""
+
+    def message(self, *, on_sqlite: bool) -> str:
+        return f"{self.table} is append-only" if on_sqlite else super().message(on_sqlite=False)
 
 
 @dataclass(frozen=True)
@@ -191,10 +228,11 @@ TARGETS = (
 )
 RANGE, TARGET, VERIFIED = "time_profile_ranges", "rule_targets", "verified_numbers"
 OWNED, PROFILES = "user_numbers", "identity_profiles"
+ATTEMPT, AUDIT = "verifications", "audit_log"
 T = "2026-01-01T00:00:00Z"
 
 CASES: list[Case] = [
-    *column("schema_version", "version", Unique("schema_version", "version", "schema_version_pkey"), (1, 2)),
+    *column("schema_version", "version", Unique("schema_version", "version", "schema_version_pkey"), (2, 3)),
     *column("accounts", "name", Unique("accounts", "name", "accounts_pkey"), ("acme", "Acme")),
     *column("accounts", "domain", Unique("accounts", "domain"), ("acme.example", "acme2.example")),
     *column("accounts", "name", "account_name_is_plain", *PLAIN),
@@ -213,6 +251,7 @@ CASES: list[Case] = [
     ),
     *column("accounts", "refused_caller_id", NotNull("accounts", "refused_caller_id"), (None, "reject")),
     *column("accounts", "presented_number", "account_presented_number_is_e164", *E164, ("acme", None)),
+    *column("accounts", "verification_days", "account_verification_days_is_1_to_3650", (0, 1), (-1, 365), (3651, 3650)),
     *column("call_permissions", "account", Foreign("call_permissions", "account"), ("nobody", "other")),
     *column(
         "call_permissions",
@@ -659,6 +698,13 @@ CASES: list[Case] = [
         (("+493023125101", "+493023125100"), ("+493023125100", "+493023125100")),
         (("+493023125100", "+4930231251990"), ("+493023125100", "+493023125199")),
     ),
+    *columns(
+        VERIFIED,
+        "first_number, last_number",
+        "verified_numbers_of_a_block_differ_in_four_digits",
+        (("+493023125100", "+493023135099"), ("+493023120000", "+493023129999")),
+        (("+4930231250", "+4930241250"), ("+4930", "+4939")),
+    ),
     *column(VERIFIED, "method", "verified_method_is_known", ("fax", "sms"), ("CALL", "call"), ("", "import")),
     *column(VERIFIED, "state", "verified_state_is_known", ("ok", "failed"), ("Pending", "expired"), ("", "cancelled")),
     *columns(
@@ -673,11 +719,184 @@ CASES: list[Case] = [
     *column(VERIFIED, "verified_at", "verified_at_is_utc", ("2026-01-01 00:00:00", T), ("2026-01-01T00:00:00+", None)),
     *column(VERIFIED, "expires_at", "expires_at_is_utc", ("2026-01-01T00:00Z", T), ("2026-01-01T01:00:00+01:00", T)),
     *column(VERIFIED, "revoked_at", "revoked_at_is_utc", ("2026-01-01", T), ("2026-01-01 00:00:00Z", T)),
+    *columns(
+        VERIFIED,
+        "method, source",
+        "only_imported_numbers_have_a_source",
+        (("call", "portal"), ("call", None)),
+        (("manual", "portal"), ("import", "portal")),
+        (("sms", ""), ("import", None)),
+    ),
+    *columns(
+        VERIFIED,
+        "method, source",
+        "verified_source_is_plain",
+        *((("import", refused), ("import", accepted)) for refused, accepted in PLAIN),
+    ),
+    # --- attempts
+    *column(ATTEMPT, "account", Foreign(ATTEMPT, "account"), ("nobody", "other")),
+    *column(ATTEMPT, "id", Unique(ATTEMPT, "id", f"{ATTEMPT}_pkey"), ("attempt-0", "attempt-2")),
+    *columns(
+        ATTEMPT,
+        "first_number, last_number, account, state, settled_at",
+        Unique(ATTEMPT, "account, first_number", "one_pending_verification"),
+        *(
+            (("+493023125000", "+493023125000", "acme", "pending", None), accepted)
+            for accepted in (
+                ("+493023125001", "+493023125001", "acme", "pending", None),
+                ("+493023125000", "+493023125000", "other", "pending", None),
+                ("+493023125000", "+493023125000", "acme", "cancelled", T),
+            )
+        ),
+    ),
+    *column(
+        ATTEMPT,
+        "id",
+        "verification_id_is_plain",
+        *(
+            ("x" * 7, "x" * 8),
+            ("x" * 65, "x" * 64),
+            ("attempt 1", "attempt_1"),
+            ("attempt.1", "attempt-1"),
+            ("", "12345678"),
+        ),
+    ),
+    *columns(
+        ATTEMPT,
+        "first_number, last_number",
+        "verification_first_number_is_e164",
+        *(((refused, refused), (accepted, accepted)) for refused, accepted in E164),
+    ),
+    *columns(
+        ATTEMPT,
+        "method, evidence, last_number",
+        "verification_last_number_is_e164",
+        (("manual", "e", "0493023125199"), ("manual", "e", "+493023125199")),
+        (("manual", "e", "+49302312519x"), ("manual", "e", "+493023125198")),
+    ),
+    *columns(
+        ATTEMPT,
+        "method, evidence, first_number, last_number",
+        "verification_block_is_in_order",
+        *(
+            (("manual", "e", *refused), ("manual", "e", *accepted))
+            for refused, accepted in (
+                (("+493023125101", "+493023125100"), ("+493023125100", "+493023125101")),
+                (("+493023125100", "+4930231251990"), ("+493023125100", "+493023125100")),
+            )
+        ),
+    ),
+    *column(ATTEMPT, "method", "verification_method_is_known", ("import", "call"), ("fax", "sms"), ("", "call")),
+    *columns(
+        ATTEMPT,
+        "method, evidence, last_number",
+        "verification_by_code_is_of_one_number",
+        (("call", None, "+493023125101"), ("call", None, "+493023125100")),
+        (("sms", "e", "+493023125101"), ("manual", "e", "+493023125101")),
+    ),
+    *columns(
+        ATTEMPT,
+        "method, evidence",
+        "verification_by_hand_has_evidence",
+        (("manual", None), ("manual", "invoice 17")),
+        (("manual", ""), ("call", None)),
+        (("manual", "  "), ("manual", " x ")),
+    ),
+    *columns(
+        ATTEMPT,
+        "state, settled_at",
+        "verification_state_is_known",
+        (("revoked", T), ("verified", T)),
+        (("Pending", T), ("conflict", T)),
+        (("", T), ("expired", T)),
+    ),
+    *column(ATTEMPT, "language", "verification_language_is_known", ("fr", "de"), ("DE", "en"), ("", None)),
+    *columns(
+        ATTEMPT,
+        "state, settled_at, code_hash, code_expires_at",
+        "only_pending_codes_are_kept",
+        (("verified", T, "h", T), ("verified", T, None, T)),
+        (("failed", T, "h", T), ("pending", None, "h", T)),
+    ),
+    *columns(
+        ATTEMPT, "code_hash, code_expires_at", "pending_codes_expire", (("h", None), ("h", T)), (("h", None), (None, None))
+    ),
+    *column(ATTEMPT, "tries", "verification_tries_are_counted", (-1, 0), (-1, 5)),
+    *columns(
+        ATTEMPT,
+        "state, settled_at",
+        "verification_is_settled_or_pending",
+        (("pending", T), ("pending", None)),
+        (("verified", None), ("verified", T)),
+    ),
+    *columns(
+        ATTEMPT,
+        "started_by, approved_by",
+        "approval_is_a_second_persons",
+        (("a", "a"), ("a", "b")),
+        (("b", "b"), ("b", None)),
+    ),
+    *column(ATTEMPT, "started_at", "started_at_is_utc", ("2026-01-01 00:00:00", T), ("2026-01-01T00:00:00+", T)),
+    *column(ATTEMPT, "code_expires_at", "code_expires_at_is_utc", ("2026-01-01 00:00:00Z", T), ("soon", None)),
+    *column(ATTEMPT, "delivered_at", "delivered_at_is_utc", ("2026-01-01", T), ("", None)),
+    *columns(
+        ATTEMPT,
+        "state, settled_at",
+        "settled_at_is_utc",
+        (("failed", "2026-01-01T00:00Z"), ("failed", T)),
+        (("failed", "2026-01-01 00:00:00Z"), ("failed", T)),
+    ),
+    # --- the audit log
+    *column(AUDIT, "id", Kept(AUDIT, "id", f"{AUDIT}_pkey"), (1, 4), (3, 5)),
+    *column(AUDIT, "id", "audit_id_is_counted", (0, 4), (-1, 1000)),
+    *column(AUDIT, "at", "audit_at_is_utc", ("2026-01-01 00:00:00Z", T), ("2026-01-01T00:00:00+", T), ("now", T)),
+    *columns(
+        AUDIT,
+        "actor, origin",
+        "audit_says_who",
+        (("", "o"), ("a", "o")),
+        (("a", ""), ("a", "o")),
+        (("x" * 201, "o"), ("x" * 200, "o")),
+        (("a", "x" * 201), ("a", "x" * 200)),
+    ),
+    *column(AUDIT, "actor", NotNull(AUDIT, "actor"), (None, "a")),
+    *column(AUDIT, "action", "audit_says_what", ("", "x")),
+    *columns(
+        AUDIT,
+        "first_number, last_number",
+        "audit_first_number_is_e164",
+        *(((refused, refused), (accepted, accepted)) for refused, accepted in E164),
+    ),
+    *column(
+        AUDIT,
+        "last_number",
+        "audit_last_number_is_e164",
+        *(("0493023125199", "+493023125199"), ("+49302312519x", "+493023125198")),
+    ),
+    *columns(
+        AUDIT,
+        "first_number, last_number",
+        "audit_block_is_in_order",
+        (("+493023125101", "+493023125100"), ("+493023125100", "+493023125100")),
+        (("+493023125100", "+4930231251990"), ("+493023125100", "+493023125199")),
+    ),
+    *column(AUDIT, "method", "audit_method_is_known", ("fax", "sms"), ("CALL", "call"), ("", None)),
+    *column(AUDIT, "state", "audit_state_is_known", ("ok", "failed"), ("Removed", "removed"), ("conflict", None)),
+    *columns(
+        AUDIT,
+        "state, expires_at",
+        "audit_verified_expires",
+        (("verified", None), ("verified", T)),
+        (("verified", None), ("revoked", None)),
+    ),
+    *column(AUDIT, "expires_at", "audit_expires_at_is_utc", ("2026-01-01", T), ("2026-01-01T00:00:00+", None)),
 ]
 
 BOOLEANS = {
     "account_presents_mobile_is_boolean": ("accounts", "presents_mobile", {}),
     "account_presents_abroad_is_boolean": ("accounts", "presents_abroad", {}),
+    "account_verifies_abroad_is_boolean": ("accounts", "verifies_abroad", {}),
+    "account_approves_blocks_is_boolean": ("accounts", "approves_blocks", {}),
     "call_permission_allowed_is_boolean": ("call_permissions", "allowed", {}),
     "number_enabled_is_boolean": ("numbers", "enabled", {}),
     "number_is_network_number_is_boolean": ("numbers", "is_network_number", {"account": "other"}),
@@ -702,6 +921,8 @@ INTEGERS = {
     "rule_target_start_s_is_0_to_3600": ("rule_targets", "start_s", {"endpoint": "1004"}),
     "rule_target_ring_s_is_1_to_3600": ("rule_targets", "ring_s", {"endpoint": "1004"}),
     "trunk_route_position_is_positive": ("trunk_routes", "position", {}),
+    "account_verification_days_is_1_to_3650": ("accounts", "verification_days", {}),
+    "verification_tries_are_counted": ("verifications", "tries", {}),
 }
 """Nor does it keep fractions and text out of an INTEGER column."""
 
@@ -770,7 +991,7 @@ def test_schema_sql_loads_unchanged(tables_url: str) -> None:
     with database.connection_context():
         found = database.get_tables()
         versions = database.execute_sql("SELECT version FROM schema_version").fetchall()
-    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(1,)])
+    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(2,)])
 
 
 def test_the_demo_data_load(demo_url: str) -> None:
@@ -798,6 +1019,8 @@ def test_the_demo_data_load(demo_url: str) -> None:
         "trunks": 1,
         "trunk_routes": 2,
         "verified_numbers": 3,
+        "verifications": 0,
+        "audit_log": 3,
     }
 
 
@@ -860,6 +1083,63 @@ def test_integers_are_whole(database: Database, name: str, case: tuple[str, str,
 def test_what_is_pointed_to_stays(database: Database, statement: str) -> None:
     with pytest.raises(IntegrityError, match=r"(?i)foreign key constraint"), database.atomic():
         database.execute_sql(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_log SET actor = 'x'",
+        "UPDATE audit_log SET reason = reason WHERE id = 2",
+        "DELETE FROM audit_log",
+        "DELETE FROM audit_log WHERE id = 3",
+        "INSERT INTO audit_log SELECT * FROM audit_log WHERE id = 1 ON CONFLICT (id) DO UPDATE SET actor = 'x'",
+        "sqlite: INSERT OR REPLACE INTO audit_log SELECT * FROM audit_log WHERE id = 1",
+        "sqlite: REPLACE INTO audit_log SELECT * FROM audit_log",
+        "sqlite: UPDATE OR REPLACE audit_log SET id = 1 WHERE id = 2",
+        "postgresql: TRUNCATE audit_log",
+        "postgresql: TRUNCATE accounts, audit_log CASCADE",
+        "postgresql: WITH gone AS (DELETE FROM audit_log RETURNING id) SELECT * FROM gone",
+    ],
+)
+def test_the_audit_log_is_append_only(database: Database, statement: str) -> None:
+    kind, _, text = statement.rpartition(": ")
+    if kind and (kind == "sqlite") != is_sqlite(database):
+        return
+    before = database.execute_sql("SELECT * FROM audit_log ORDER BY id").fetchall()
+    with pytest.raises(DatabaseError, match="audit_log is append-only"), database.atomic():
+        database.execute_sql(text)
+    assert (database.execute_sql("SELECT * FROM audit_log ORDER BY id").fetchall(), len(before)) == (before, 3)
+
+
+def described(url: str) -> list[tuple[Any, ...]]:
+    """All that a database is made of."""
+    database = open_database(url)
+    with database.connection_context():
+        if is_sqlite(database):
+            return list(database.execute_sql("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall())
+        queries = (
+            "SELECT table_name, ordinal_position, column_name, data_type, is_nullable FROM information_schema.columns",
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint",
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+            "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+            "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+        )
+        return [row for query in queries for row in sorted(database.execute_sql(query).fetchall())]
+
+
+def test_the_databases_own_programs_make_the_same_tables(database_url: str, tables_url: str) -> None:
+    sqlite = database_url.startswith("sqlite")
+    program = shutil.which("sqlite3" if sqlite else "psql")
+    if program is None:
+        pytest.skip(f"NOT RUN: schema.sql by the database's own program: {'sqlite3' if sqlite else 'psql'} is not installed")
+    path = Path(str(files("fsroute") / "schema.sql"))
+    if sqlite:
+        command, text = [program, "-bail", database_url.removeprefix("sqlite:///")], schema()
+    else:
+        command, text = [program, "--quiet", "--set=ON_ERROR_STOP=1", "--no-psqlrc", f"--file={path}", database_url], ""
+    ran = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert described(database_url) == described(tables_url)
 
 
 def test_every_constraint_has_its_cases() -> None:

@@ -5,18 +5,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute import script
+from fsroute import cli, script
+from fsroute.audit import timestamp
 from fsroute.country import rules_for
 from fsroute.database import is_sqlite, open_database
 from fsroute.errors import DataError
 from fsroute.script import Statement, statements
-from tests.postgresql import Databases
+from tests.postgresql import LOADED, Databases
 
 GOOD = "INSERT INTO users (account, name, extension) VALUES ('acme', 'new', '14');\n"
 
@@ -33,7 +37,7 @@ class Loaded:
         paths = [self.directory / f"{i}.sql" for i in range(1, len(texts) + 1)]
         for path, text in zip(paths, texts, strict=True):
             path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return script.load(open_database(self.url), self.url, paths)
+        return script.load(open_database(self.url), self.url, paths, *LOADED)
 
     def refused(self, *texts: str | bytes) -> str:
         """Why the scripts are refused, without the directory. Nothing has changed after it."""
@@ -196,14 +200,14 @@ def test_a_file_that_is_not_there(refusing: Loaded) -> None:
         paths = [refusing.directory / "1.sql", refusing.directory / name]
         before = refusing.dump()
         with pytest.raises(DataError) as caught:
-            script.load(open_database(refusing.url), refusing.url, paths)
+            script.load(open_database(refusing.url), refusing.url, paths, *LOADED)
         assert (str(caught.value), refusing.dump()) == (f"{paths[1]}: {reason}", before)
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/missing.db"
     with pytest.raises(DataError) as caught:
-        script.load(open_database(url), url, [])
+        script.load(open_database(url), url, [], *LOADED)
     assert str(caught.value) == f"database {url}: no such file (fsroute init makes it)"
 
 
@@ -257,9 +261,10 @@ def test_tables_are_made_whole_or_not_at_all(database_url: str, monkeypatch: pyt
     database = open_database(database_url, create=True)
     with pytest.raises(DataError) as caught:
         script.make_tables(database, database_url)
-    reason = "table a already exists" if is_sqlite(database) else 'relation "a" already exists'
+    # PostgreSQL runs it whole, and does not say where.
+    told = "schema.sql:3: table a" if is_sqlite(database) else f'database {database_url}: relation "a"'
     with database.connection_context():
-        assert (str(caught.value), database.get_tables()) == (f"schema.sql:3: {reason}", [])
+        assert (str(caught.value), database.get_tables()) == (f"{told} already exists", [])
 
 
 # --- caller IDs that can not work: refused by the tables themselves -----------------------------------------
@@ -304,6 +309,210 @@ def test_a_trunk_with_an_unknown_profile_is_named(refusing: Loaded) -> None:
             '1.sql:2: insert or update on table "trunks" violates foreign key constraint "trunks_identity_profile_fkey"'
             ' DETAIL:  Key (identity_profile)=(pai) is not present in table "identity_profiles".'
         )
+
+
+# --- what is verified: who loaded it -------------------------------------------------------------------------
+
+BLOCK, SINGLE, TESTER = "+493023125300", "+498999998123", "+493023125020"
+EXPIRES = "2036-01-05T09:00:00Z"
+INSERT = (
+    "INSERT INTO verified_numbers (account, first_number, last_number, method, state{}) VALUES ('acme', '{}', '{}', {});"
+)
+
+
+def loaded_row(id_: int, *about: str | None, by: str = "tests", of: str = "1.sql") -> tuple[object, ...]:
+    """A row of audit_log, whose action, account, ... are these."""
+    action, account, first, last, method, state, expires_at, reason = about
+    return (
+        id_,
+        "2026-01-01T12:00:00Z",
+        by,
+        f"load: {of}",
+        action,
+        account,
+        first,
+        last,
+        None,
+        method,
+        state,
+        expires_at,
+        reason,
+    )
+
+
+def by_demo(id_: int, account: str, first: str, last: str, method: str) -> tuple[object, ...]:
+    return loaded_row(id_, "loaded", account, first, last, method, "verified", EXPIRES, "verified by demo", of="demo.sql")
+
+
+DEMO_ROWS = [
+    by_demo(1, "acme", BLOCK, "+493023125349", "manual"),
+    by_demo(2, "acme", SINGLE, SINGLE, "call"),
+    by_demo(3, "probe", TESTER, TESTER, "call"),
+]
+UNCHANGED: list[tuple[str, ...]] = [
+    (GOOD,),
+    ("UPDATE verified_numbers SET state = state;",),
+    ("UPDATE verified_numbers SET state = 'failed' WHERE account = 'nobody';",),
+    (
+        f"UPDATE verified_numbers SET method = 'import', source = 'x' WHERE first_number = '{TESTER}';",
+        f"UPDATE verified_numbers SET method = 'call', source = NULL WHERE first_number = '{TESTER}';",
+    ),
+    ("SELECT * FROM verified_numbers;", GOOD),
+]
+CHANGES: dict[str, tuple[tuple[str, ...], list[tuple[object, ...]]]] = {
+    "new rows": (
+        (
+            INSERT.format(
+                ", expires_at, verified_at", "+4930111", "+4930199", f"'manual', 'verified', '{EXPIRES}', '{EXPIRES}'"
+            ),
+            GOOD,
+            INSERT.format(", source", "+493022", "+493022", "'import', 'pending', 'portal'"),
+            INSERT.format(", source, verified_by", "+493033", "+493033", "'import', 'pending', 'portal', 'Jörg'"),
+        ),
+        [
+            loaded_row(
+                4,
+                "loaded",
+                "acme",
+                "+4930111",
+                "+4930199",
+                "manual",
+                "verified",
+                EXPIRES,
+                None,
+                of="1.sql, 2.sql, 3.sql, 4.sql",
+            ),
+            loaded_row(
+                5,
+                "loaded",
+                "acme",
+                "+493022",
+                "+493022",
+                "import",
+                "pending",
+                None,
+                "from portal",
+                of="1.sql, 2.sql, 3.sql, 4.sql",
+            ),
+            loaded_row(
+                6,
+                "loaded",
+                "acme",
+                "+493033",
+                "+493033",
+                "import",
+                "pending",
+                None,
+                "verified by Jörg, from portal",
+                of="1.sql, 2.sql, 3.sql, 4.sql",
+            ),
+        ],
+    ),
+    "another state": (
+        ("UPDATE Verified_Numbers SET state = 'revoked', revoked_at = '2026-01-01T00:00:00Z' WHERE account = 'acme';",),
+        [
+            loaded_row(4, "loaded", "acme", BLOCK, "+493023125349", "manual", "revoked", EXPIRES, "verified by demo"),
+            loaded_row(5, "loaded", "acme", SINGLE, SINGLE, "call", "revoked", EXPIRES, "verified by demo"),
+        ],
+    ),
+    "only who": (
+        (f"UPDATE verified_numbers SET verified_by = NULL WHERE first_number = '{TESTER}';",),
+        [loaded_row(4, "loaded", "probe", TESTER, TESTER, "call", "verified", EXPIRES, None)],
+    ),
+    "a larger block": (
+        (f"UPDATE verified_numbers SET last_number = '+493023125399' WHERE first_number = '{BLOCK}';",),
+        [loaded_row(4, "loaded", "acme", BLOCK, "+493023125399", "manual", "verified", EXPIRES, "verified by demo")],
+    ),
+    "gone, and one in another's place": (
+        (
+            "DELETE FROM verified_numbers;",
+            INSERT.format("", SINGLE, SINGLE, "'sms', 'pending'"),
+        ),
+        [
+            loaded_row(4, "removed", "acme", BLOCK, "+493023125349", "manual", "removed", None, None, of="1.sql, 2.sql"),
+            loaded_row(5, "removed", "probe", TESTER, TESTER, "call", "removed", None, None, of="1.sql, 2.sql"),
+            loaded_row(6, "loaded", "acme", SINGLE, SINGLE, "sms", "pending", None, None, of="1.sql, 2.sql"),
+        ],
+    ),
+    "another account": (
+        (f"UPDATE verified_numbers SET account = 'acme' WHERE first_number = '{TESTER}';",),
+        [
+            loaded_row(4, "removed", "probe", TESTER, TESTER, "call", "removed", None, None),
+            loaded_row(5, "loaded", "acme", TESTER, TESTER, "call", "verified", EXPIRES, "verified by demo"),
+        ],
+    ),
+}
+AUDITED = "SELECT * FROM audit_log"
+
+
+@pytest.mark.parametrize("texts", UNCHANGED)
+def test_what_is_as_it_was_leaves_no_row(demo: Loaded, texts: tuple[str, ...]) -> None:
+    demo.load(*texts)
+    assert demo.rows(AUDITED) == DEMO_ROWS
+
+
+@pytest.mark.parametrize(("texts", "told"), CHANGES.values(), ids=CHANGES.keys())
+def test_a_load_leaves_a_row_for_every_number_it_changed(
+    demo: Loaded, texts: tuple[str, ...], told: list[tuple[object, ...]]
+) -> None:
+    demo.load(*texts)
+    assert demo.rows(AUDITED) == DEMO_ROWS + told
+
+
+def test_rows_say_when_and_who(demo: Loaded) -> None:
+    path = demo.directory / "x.sql"
+    path.write_text(f"DELETE FROM verified_numbers WHERE first_number = '{SINGLE}';")
+    now = datetime(2026, 7, 1, 12, 30, 0, 5, tzinfo=ZoneInfo("Europe/Berlin"))
+    script.load(open_database(demo.url), demo.url, [path], now, "anna")
+    assert demo.rows(AUDITED)[3][:5] == (4, "2026-07-01T10:30:00Z", "anna", "load: x.sql", "removed")
+
+
+def test_the_command_says_when_and_who(demo: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "anna")
+    path = demo.directory / "x.sql"
+    path.write_text(f"DELETE FROM verified_numbers WHERE first_number = '{SINGLE}';")
+    before = timestamp(datetime.now(UTC))
+    ran = CliRunner().invoke(cli.main, ["load", "--db", demo.url, str(path)])
+    assert (ran.exit_code, ran.output) == (0, f"loaded 1 statements from {path}\n")
+    id_, at, *rest = demo.rows(AUDITED)[3][:5]
+    assert (id_, rest) == (4, ["anna", "load: x.sql", "removed"])
+    assert before <= str(at) <= timestamp(datetime.now(UTC))
+
+
+def test_a_load_that_fails_leaves_no_row(refusing: Loaded) -> None:
+    wrong = "UPDATE verified_numbers SET expires_at = '2026-02-30T00:00:00Z' WHERE first_number = '+498999998123';"
+    told = "verified_numbers: acme, +498999998123: expires_at = 2026-02-30T00:00:00Z is no time"
+    assert refusing.refused(wrong) == told
+    assert refusing.refused("DELETE FROM verified_numbers;", "SELECT 1 FROM nothing;").startswith("2.sql:1: ")
+
+
+def test_the_names_of_many_files_are_cut(demo: Loaded) -> None:
+    update = f"UPDATE verified_numbers SET verified_by = '{{}}' WHERE first_number = '{SINGLE}';"
+    demo.load(*(update.format(i) for i in range(100)))
+    origin = demo.rows(AUDITED)[3][3]
+    assert origin == ("load: " + ", ".join(f"{i}.sql" for i in range(1, 101)))[:197] + "..."
+
+
+def test_a_file_may_have_any_name(demo: Loaded) -> None:
+    path = demo.directory / "a\nb\x1b[31m.sql"
+    path.write_text(f"DELETE FROM verified_numbers WHERE first_number = '{SINGLE}';")
+    script.load(open_database(demo.url), demo.url, [path], *LOADED)
+    assert demo.rows(AUDITED)[3][3] == "load: a?b?[31m.sql"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO audit_log SELECT * FROM audit_log;",
+        "DROP TABLE audit_log;",
+        'DROP TABLE "Audit_Log";',
+        "DROP TRIGGER audit_log_is_not_deleted;",
+        "ALTER TABLE audit_log DISABLE TRIGGER ALL;",
+    ],
+)
+def test_scripts_do_not_touch_the_audit_log(refusing: Loaded, statement: str) -> None:
+    told = "1.sql:2: audit_log is not for scripts: fsroute writes it, nobody changes it"
+    assert refusing.refused(GOOD + statement) == told
 
 
 # --- cutting ----------------------------------------------------------------------------------------------
@@ -442,6 +651,17 @@ REVOKED = (
 )
 T = "'2026-01-07T09:00:00Z'"
 
+
+def attempt(**times: str) -> str:
+    """An attempt with these times."""
+    given = {"started_at": "2026-01-01T00:00:00Z", "settled_at": "2026-01-01T00:00:00Z", **times}
+    values = "', '".join(given.values())
+    return (
+        f"INSERT INTO verifications (id, account, first_number, last_number, method, state, started_by, {', '.join(given)})"
+        f" VALUES ('attempt-1', 'acme', '+493023125000', '+493023125000', 'call', 'failed', 'a', '{values}');"
+    )
+
+
 CHECKED = [
     (
         "UPDATE users SET extension = '112' WHERE name = 'office';",
@@ -556,6 +776,26 @@ CHECKED = [
         PROFILE.format("'CET/Berlin'", "NULL"),
         "time_profiles: acme, t: CET/Berlin is no time zone",
         PROFILE.format("'CET'", "NULL"),
+    ),
+    (
+        attempt(started_at="2026-02-29T00:00:00Z"),
+        "verifications: acme, +493023125000: started_at = 2026-02-29T00:00:00Z is no time",
+        attempt(started_at="2028-02-29T00:00:00Z"),
+    ),
+    (
+        attempt(code_expires_at="2026-13-01T00:00:00Z"),
+        "verifications: acme, +493023125000: code_expires_at = 2026-13-01T00:00:00Z is no time",
+        attempt(code_expires_at="2028-02-29T00:00:00Z"),
+    ),
+    (
+        attempt(delivered_at="xxxx-xx-xxTxx:xx:xxZ"),
+        "verifications: acme, +493023125000: delivered_at = xxxx-xx-xxTxx:xx:xxZ is no time",
+        attempt(delivered_at="2028-02-29T00:00:00Z"),
+    ),
+    (
+        attempt(settled_at="2026-01-01T25:00:00Z"),
+        "verifications: acme, +493023125000: settled_at = 2026-01-01T25:00:00Z is no time",
+        attempt(settled_at="2028-02-29T00:00:00Z"),
     ),
     (
         PROFILE.format("NULL", "'DE-XX'"),
