@@ -5,13 +5,15 @@ LISTEN ?= 127.0.0.1:8084
 DEMO   := sqlite:///demo.db
 BIN    := .venv/bin
 
-.PHONY: help install run test lint e2e record clean
+.PHONY: help install run test lint e2e e2e-docker bench record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
 	@echo "make test     set up what tests need, run them all (real calls too where a FreeSWITCH is found)"
 	@echo "make e2e      only the calls through a real FreeSWITCH (FREESWITCH=/path/to/freeswitch names it)"
+	@echo "make e2e-docker  the same calls through containers: FreeSWITCH, fsroute, PostgreSQL (needs Docker)"
 	@echo "make lint     ruff and mypy"
+	@echo "make bench    measure fsroute beside its peers, docs/performance.md says how (BENCH=--quick: a smoke test)"
 	@echo "make install  .venv/bin/fsroute and nothing else"
 	@echo "make record   record Event Socket conversations of a real FreeSWITCH anew (tests/recordings/)"
 	@echo "make clean    remove what the above made"
@@ -55,10 +57,16 @@ test: .venv/tests-installed
 e2e: .venv/tests-installed
 	$(BIN)/python -m pytest tests/e2e --require-freeswitch
 
+e2e-docker:
+	sh scripts/e2e-docker.sh
+
 lint: .venv/tests-installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(BIN)/fsroute
+	$(BIN)/python -m scripts.bench.bench $(BENCH)
 
 record: .venv/tests-installed
 	$(BIN)/python -m pytest tests/e2e/test_recordings.py --require-freeswitch --record

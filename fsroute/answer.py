@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fsroute import callerid, contacts, dialstring, frames, number, outcome
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
-from fsroute.frames import Frame
+from fsroute.frames import Command, End, Execute, Frame
 from fsroute.model import (
     Announcement,
     Call,
@@ -26,6 +26,22 @@ from fsroute.model import (
 STEP_VARIABLE = "fsroute_step"
 """The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
 ringing; when that fails too, the next process to get the call reads here what comes next."""
+
+FACTS = frames.lines_of(
+    [
+        "Unique-ID",
+        "Caller-Caller-ID-Name",
+        "Caller-Caller-ID-Number",
+        "Caller-Destination-Number",
+        "Caller-Privacy-Hide-Number",
+    ],
+    [
+        *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
+        *(STEP_VARIABLE, contacts.VARIABLE, "originate_causes", "originate_disposition", "sip_Privacy", "sip_from_user"),
+    ],
+    [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
+)
+"""All that is ever read of a channel's snapshot, here, in `outcome` and in `flow`."""
 
 _POSITION_DIGITS = 9
 """More than any rule's position has, and no more than an INTEGER of PostgreSQL takes."""
@@ -122,75 +138,73 @@ def _rule_key(step: str) -> RuleKey | None:
     return None
 
 
-def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> bytes:
+def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> list[Command]:
     """Asks FreeSWITCH which phones are registered for these endpoints; its next snapshot answers.
 
     Without app_disable_expand_variables, `set` would expand a second time what a phone wrote into its Contact. It
     stays on for the rest of the call: nothing that we send after this is to be expanded.
     """
-    return (
-        frames.execute("set", "app_disable_expand_variables=true")
-        + frames.execute("set", f"{contacts.VARIABLE}={contacts.question(asked, profiles, mark)}")
-        + frames.CONNECT
-    )
+    return [
+        Execute("set", "app_disable_expand_variables=true"),
+        Execute("set", f"{contacts.VARIABLE}={contacts.question(asked, profiles, mark)}"),
+    ]
 
 
-def commands(call: Call, decision: Decision, confirmation: Confirmation) -> bytes:
-    """Everything FreeSWITCH needs for this decision, for one write.
+def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list[Command]:
+    """Everything FreeSWITCH needs for this decision: to ring a plan's stages, or to end the call.
 
-    While a plan rings the last reply to it is a new snapshot, and tells how it ended. Raises DialStringError.
+    After stages the next snapshot tells how they ended. Raises DialStringError.
     """
     plan = decision.plan
     step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else f"{_DIRECT}/{decision.trunks}"
-    told = frames.set_variables(
-        {
-            STEP_VARIABLE: step,
-            "fsroute_code": decision.code,
-            "fsroute_number": decision.number or "none",
-            "fsroute_rule": str(decision.rule.key) if decision.rule else "none",
-            "fsroute_caller_id": decision.caller_id.reason,
-            contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
-        }
-    )
-    if plan.stages:
-        # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
-        return (
-            told
-            + _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
-            + _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
-            + frames.execute("ring_ready")
-            + frames.execute("bridge", dialstring.bridge(plan, confirmation))
-            + frames.CONNECT
+    told: list[Command] = [
+        frames.set_variables(
+            {
+                STEP_VARIABLE: step,
+                "fsroute_code": decision.code,
+                "fsroute_number": decision.number or "none",
+                "fsroute_rule": str(decision.rule.key) if decision.rule else "none",
+                "fsroute_caller_id": decision.caller_id.reason,
+                contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
+            }
         )
+    ]
+    if plan.stages:
+        told += _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
+        told += _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
+        # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
+        told.append(Execute("ring_ready"))
+        told.append(Execute("bridge", dialstring.bridge(plan, confirmation)))
+        return told
     if plan.final is None:
         raise DialStringError("a plan with neither stages nor an end")
     if decision.code in callerid.REFUSALS:
-        told += frames.execute("set", f"sip_rh_X-FSRoute-Reason={decision.code}")
+        told.append(Execute("set", f"sip_rh_X-FSRoute-Reason={decision.code}"))
     return told + _final(plan.final)
 
 
-def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> bytes:
+def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> list[Command]:
     """Replaces what a caller wrote by its harmless part, if it is not harmless already, as nearly always."""
     if not unsafe.search(text) and len(text) <= _MAX_SHOWN:
-        return b""
+        return []
     clean = " ".join(unsafe.sub(instead, text[:_MAX_SHOWN]).split())
-    return frames.execute("set_profile_var", f"{field}={clean or 'unknown'}")
+    return [Execute("set_profile_var", f"{field}={clean or 'unknown'}")]
 
 
-def _final(final: Final) -> bytes:
+def _final(final: Final) -> list[Command]:
     match final:
         case Hangup(cause):
-            return frames.hangup(cause)
+            return [End(cause)]
         case Announcement(file):
             return _answered("playback", file)
         case Voicemail(mailbox, domain):
             return _answered("voicemail", f"default {domain} {mailbox}")
 
 
-def _answered(application: str, argument: str) -> bytes:
-    return (
-        frames.execute("answer")
-        + frames.execute("sleep", str(_PLAYBACK_PAUSE_MS))
-        + frames.execute(application, argument)
-        + frames.hangup("NORMAL_CLEARING")
-    )
+def _answered(application: str, argument: str) -> list[Command]:
+    return [
+        Execute("answer"),
+        Execute("sleep", str(_PLAYBACK_PAUSE_MS)),
+        Execute(application, argument),
+        End("NORMAL_CLEARING"),
+    ]

@@ -24,12 +24,14 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "confirm_s")
 
 
-class _Group(click.Group):
+class Group(click.Group):
     """Says every error in one line, with exit status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # a group without a command: no mistake, its help is shown
         except FsrouteError as error:
             for line in str(error).splitlines():
                 click.echo(f"fsroute: {line}", err=True)
@@ -47,12 +49,26 @@ class _Group(click.Group):
         raise click.exceptions.Exit(2)
 
 
+class _Main(Group):
+    """Has groups of commands in modules of their own, which are loaded when somebody asks for them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "verify"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "verify":
+            return super().get_command(ctx, cmd_name)
+        from fsroute.cli_verify import verify
+
+        return verify
+
+
 def _say_usage(error: click.UsageError) -> None:
     text = " ".join(error.format_message().split()).removesuffix(".")
     click.echo(f"fsroute: {text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)", err=True)
 
 
-def _settings(*names: str) -> Callable[[_Command], _Command]:
+def setting_options(*names: str) -> Callable[[_Command], _Command]:
     """Adds `--config` and a flag for each of these settings; the command gets `config` and `flags`."""
     from fsroute.config import items
 
@@ -75,13 +91,14 @@ def _settings(*names: str) -> Callable[[_Command], _Command]:
     return decorate
 
 
-def _load_settings(flags: dict[str, str | None], config: str | None) -> Any:
+def read_settings(flags: dict[str, str | None], config: str | None) -> Any:
+    """The settings, from flags, environment and file. Raises ConfigError."""
     from fsroute.config import load_settings
 
     return load_settings(flags, os.environ, config)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="fsroute %(version)s")
 def main() -> None:
     """Decides where calls go, beside FreeSWITCH.
@@ -94,12 +111,12 @@ def main() -> None:
 
 
 @main.command()
-@_settings("db")
+@setting_options("db")
 def init(flags: dict[str, str | None], config: str | None) -> None:
     """Make the tables in an empty database."""
     from fsroute import database, script
 
-    settings = _load_settings(flags, config)
+    settings = read_settings(flags, config)
     opened = database.open_database(settings.db, create=True)
     if not database.is_empty(opened, settings.db):
         raise ConfigError(f"database {database.without_password(settings.db)}: is not empty, nothing was changed")
@@ -108,7 +125,7 @@ def init(flags: dict[str, str | None], config: str | None) -> None:
 
 
 @main.command()
-@_settings("db")
+@setting_options("db")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ...]) -> None:
     """Run SQL scripts: all of them, or none.
@@ -116,27 +133,29 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
     A failure names the file, the line and the reason, and changes nothing.
     """
     from fsroute import database, script
+    from fsroute.audit import login_name
 
-    settings = _load_settings(flags, config)
+    settings = read_settings(flags, config)
     opened = database.open_database(settings.db)
     database.check_version(opened, settings.db)
-    count = script.load(opened, settings.db, files)
+    count = script.load(opened, settings.db, files, datetime.now(UTC), login_name())
     click.echo(f"loaded {count} statements from {', '.join(map(str, files))}")
 
 
 @main.command()
-@_settings(
-    "db", "listen", "allow", "on_failure", "decision_ms", "handshake_s", "max_calls", "drain_s", "country", "hop_limit",
-    "sip_profiles", "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level", "log_numbers",
+@setting_options(
+    "db", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s", "max_calls", "drain_s",
+    "country", "hop_limit", "sip_profiles", "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level",
+    "log_numbers",
 )  # fmt: skip
 def serve(flags: dict[str, str | None], config: str | None) -> None:
     """Answer FreeSWITCH's calls."""
     from fsroute import serve as server
     from fsroute.log import make_logger
 
-    settings = _load_settings(flags, config)
+    settings = read_settings(flags, config)
     log = make_logger(settings.log_format, settings.log_level)
-    server.run(server.make_server(settings, log), settings, log)
+    server.serve(settings, log)
 
 
 _direction = click.option(
@@ -151,7 +170,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @main.command()
-@_settings(*_DECIDING)
+@setting_options(*_DECIDING)
 @click.option("--to", "to", required=True, metavar="N", help="The dialled number, in any usual spelling.")
 @click.option("--from", "caller", default="", metavar="N", help="The caller's number.")
 @click.option("--at", "at", metavar="ISO-TIME", help="When; without an offset in the account's time zone. Default: now.")
@@ -182,7 +201,7 @@ def explain(
     from fsroute.model import Call, Direction
     from fsroute.store import Store
 
-    settings = _load_settings(flags, config)
+    settings = read_settings(flags, config)
     hidden = anonymous or (bool(caller) and callerid.is_hidden(caller))
     call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user, presented=presented)
     opened = database.open_database(settings.db)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote
 
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Stage
@@ -36,6 +37,9 @@ _ADDRESS = re.compile(
     r"\Z"
 )
 """A SIP address as phones register it (RFC 3261, 25.1, without escapes, headers and passwords)."""
+
+_REMEMBERED = 4096
+"""Answers of FreeSWITCH that need not be looked at again: a phone's is the same until it registers anew."""
 
 _PATH = ";fs_path="
 _PATH_TEXT = re.compile(r"[A-Za-z0-9_.!~*+&:@;=<>,\[\]-]{1,512}\Z")
@@ -78,11 +82,14 @@ def read(text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark
     found: dict[EndpointDial, Registered] = {}
     slots = [(endpoint, profile) for endpoint in asked for profile in profiles]
     for (endpoint, profile), answer in zip(slots, answers, strict=False):
-        new, before = _contacts(answer, endpoint, profile), found.get(endpoint, Registered())
-        found[endpoint] = Registered(before.contacts + new.contacts, before.refused + new.refused)
+        new, before = _contacts(answer, endpoint, profile), found.get(endpoint)
+        found[endpoint] = (
+            Registered(before.contacts + new.contacts, before.refused + new.refused) if before is not None else new
+        )
     return found
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _contacts(answer: str, endpoint: EndpointDial, profile: str) -> Registered:
     prefix = f"sofia/{profile}/"
     if not answer.startswith(prefix):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,9 @@ POSTGRESQL_PREFIXES = ("postgresql://", "postgres://")
 _BUSY_S = 5
 """How long a writer waits for another one. Readers never wait: the database is in WAL mode."""
 
+_PATIENCE = {"connect_timeout": 3, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Seconds to connect in, and when a connection counts as broken on which nothing comes back: after 25 s."""
+
 _PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
 
 
@@ -39,14 +43,30 @@ def open_database(url: str, *, create: bool = False) -> Database:
     An SQLite file that is not there is made only with `create`. Raises ConfigError for another kind of URL.
     """
     if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
-        path = Path(url.removeprefix(SQLITE_PREFIX))
-        uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}"
-        return SqliteDatabase(uri, pragmas={"foreign_keys": 1}, uri=True, timeout=_BUSY_S)
+        return SqliteDatabase(sqlite_uri(url, create=create), pragmas={"foreign_keys": 1}, uri=True, timeout=_BUSY_S)
     if url.startswith(POSTGRESQL_PREFIXES):
         if find_spec("psycopg") is None:
             raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")
-        return PostgresqlDatabase("postgresql://" + url.partition("://")[2])  # peewee knows the long form only
+        # peewee knows the long form only.
+        return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_patience(url))
     raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
+
+
+def sqlite_uri(url: str, *, create: bool = False) -> str:
+    """What SQLite's own functions take for `sqlite:///PATH`."""
+    return f"file:{quote(url.removeprefix(SQLITE_PREFIX))}?mode={'rwc' if create else 'rw'}"
+
+
+def psycopg_connect(url: str) -> Any:
+    """A connection of psycopg's own, for what peewee has no word for. Raises psycopg.Error."""
+    import psycopg  # noqa: PLC0415 - an optional dependency
+
+    return psycopg.connect(url, autocommit=True, **_patience(url))
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """How long to wait for PostgreSQL's machine, unless the URL says so itself."""
+    return {name: value for name, value in _PATIENCE.items() if f"{name}=" not in url}
 
 
 def is_sqlite(database: Database) -> bool:
@@ -56,6 +76,40 @@ def is_sqlite(database: Database) -> bool:
 def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
     """What a peewee query over unbound models finds in this database."""
     return list(query.bind(database).tuples())
+
+
+class Prepared:
+    """A peewee query that is built and compiled once for each number of values it is asked with, not once a call: peewee
+    takes ten times as long to write a query as SQLite to run it.
+
+    `build` gets a text for each argument, or a list of texts for one of `IN`, and returns the query. It must put them
+    nowhere but into comparisons with text columns. Rows come as the driver gives them: SQLite has no booleans.
+    """
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+        self._compiled: dict[tuple[int, ...], tuple[str, list[tuple[bool, Any]]]] = {}
+
+    def rows(self, database: Database, *arguments: str | Sequence[str]) -> list[tuple[Any, ...]]:
+        """What the query finds in this database with these values."""
+        key = (is_sqlite(database), *(-1 if isinstance(argument, str) else len(argument) for argument in arguments))
+        sql, sources = self._compiled.get(key) or self._compile(database, key)
+        values = [value for argument in arguments for value in ((argument,) if isinstance(argument, str) else argument)]
+        parameters = [values[source] if is_argument else source for is_argument, source in sources]
+        found: list[tuple[Any, ...]] = database.execute_sql(sql, parameters).fetchall()
+        return found
+
+    def _compile(self, database: Database, key: tuple[int, ...]) -> tuple[str, list[tuple[bool, Any]]]:
+        """The query's text, and where each of its parameters comes from: the arguments, or the query itself."""
+        marks = (f"\0{position}" for position in count())
+        arguments = [next(marks) if length < 0 else [next(marks) for _ in range(length)] for length in key[1:]]
+        sql, parameters = self._build(*arguments).bind(database).sql()
+        sources = [
+            (True, int(value[1:])) if isinstance(value, str) and value.startswith("\0") else (False, value)
+            for value in parameters
+        ]
+        self._compiled[key] = sql, sources
+        return sql, sources
 
 
 def execute_literally(database: Database, sql: str) -> None:
@@ -69,6 +123,12 @@ def execute_literally(database: Database, sql: str) -> None:
         return
     with __exception_wrapper__:
         database.cursor().execute(sql, prepare=True)
+
+
+def execute_whole(database: Database, sql: str) -> None:
+    """Runs a text of several statements, as it is written (PostgreSQL)."""
+    with __exception_wrapper__:
+        database.cursor().execute(sql)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.originate import Parsed
 
 _CHUNK = 64 * 1024
+_ARGUMENT = "execute-app-arg"
 _ESCAPE = re.compile("[0-9A-F]{2}")
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#%&+:;<=>?@[\\]^`{|}')
 """What switch_url_encode leaves alone (SWITCH_URL_UNSAFE in switch_utils.h, without blanks)."""
@@ -38,7 +39,7 @@ class Command:
 
     @property
     def argument(self) -> str:
-        return self.headers.get("execute-app-arg", "")
+        return self.headers.get(_ARGUMENT, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +169,8 @@ def read_commands(sock: socket.socket) -> Iterator[Command]:
     """
     buffer = b""
     while True:
-        block, end, rest = buffer.partition(b"\n\n")
-        if end:
-            buffer = rest
-            yield _command(block.decode())
-            continue
+        commands, buffer = parse(buffer)
+        yield from commands
         try:
             data = sock.recv(_CHUNK)
         except TimeoutError as error:
@@ -186,7 +184,22 @@ def read_commands(sock: socket.socket) -> Iterator[Command]:
         buffer += data
 
 
-def _command(block: str) -> Command:
-    name, *lines = block.strip("\n").split("\n")
-    pairs = (line.partition(":") for line in lines)
-    return Command(name, {key: value.lstrip(" ") for key, _, value in pairs})
+def parse(data: bytes) -> tuple[list[Command], bytes]:
+    """The whole commands at the beginning of these bytes, and what is left of them.
+
+    A body that is plain text is an application's argument, as in switch_ivr_parse_event: here it becomes that header.
+    """
+    commands: list[Command] = []
+    while True:
+        block, end, rest = data.partition(b"\n\n")
+        if not end:
+            return commands, data
+        name, *lines = block.decode().strip("\n").split("\n")
+        headers = {key: value.lstrip(" ") for key, _, value in (line.partition(":") for line in lines)}
+        length = int(headers.pop("content-length", "0"))
+        if len(rest) < length:
+            return commands, data
+        if length and headers.pop("content-type", "") == "text/plain":
+            headers.setdefault(_ARGUMENT, rest[:length].decode())
+        commands.append(Command(name, headers))
+        data = rest[length:]

@@ -1,21 +1,23 @@
-"""One call from its first byte to its last: connect, decide, tell, hear how it ended, decide again."""
+"""One call from its beginning to its end: hear of it, decide, tell, hear how it ended, decide again.
+
+Whichever way a call comes in (fsroute's own process, or FreeSWITCH's), this leads it. What differs is its `Channel`.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-import gevent
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import answer, contacts, dialstring, frames, number
+from fsroute import answer, contacts, number
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
-from fsroute.frames import Frame
+from fsroute.frames import Command, End, Frame
 from fsroute.model import Call, Decision, Direction, Failed, Outcome, Plan
-from fsroute.session import Session
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
@@ -25,6 +27,38 @@ NOTHING = Plan()
 
 Decide = Callable[[Call, Failed | None], Decision]
 """Decides within its deadline. Raises FsrouteError for a call that can not be decided."""
+
+
+class Channel(Protocol):
+    """A call in FreeSWITCH, as fsroute hears of it and speaks to it.
+
+    Each method raises Disconnected when the call has ended, or ProtocolError for an answer that is none.
+    """
+
+    @property
+    def peer(self) -> str:
+        """Where the call is: the switch's address."""
+        ...
+
+    def connect(self) -> Frame:
+        """Takes the call over, and gives what FreeSWITCH knows of it."""
+        ...
+
+    def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
+        """Has this done, one after the other. With `asks` it is then asked what FreeSWITCH knows of the call."""
+        ...
+
+    def hear(self, *, bounded: bool) -> Frame:
+        """The answer to what was asked, once all is done. Bounded, if nothing was told that takes its time."""
+        ...
+
+    def hear_end(self, *, bounded: bool) -> None:
+        """Waits until the call has ended."""
+        ...
+
+    def refuse(self, cause: str) -> None:
+        """Ends a call of which perhaps nothing is known yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +73,87 @@ class CallFlow:
     shown: Callable[[str], str]
     log: FilteringBoundLogger
 
-    def run(self, session: Session) -> None:
-        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing."""
+    def run(self, channel: Channel) -> Iterator[None]:
+        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing.
+
+        It pauses before each wait that may last as long as a call. Who leads many calls need not keep more of one than
+        this iterator and its channel until there is something to hear; who leads one just goes on.
+        """
         try:
-            channel = session.connect()
+            facts = channel.connect()
         except Disconnected as error:
-            self.log.info("connection ended before a call", peer=session.peer, reason=str(error))
+            self.log.info("connection ended before a call", peer=channel.peer, reason=str(error))
             return
         except FsrouteError as error:
-            self.log.warning("no call", peer=session.peer, reason=str(error))
-            self.give_up(session)
+            self.log.warning("no call", peer=channel.peer, reason=str(error))
+            self.give_up(channel)
             return
-        call = answer.call_of(channel)
+        call = answer.call_of(facts)
         log = self.log.bind(call=call.uuid)
         try:
-            self._lead(session, channel, call, log)
+            progress = answer.progress_of(facts)
+            del facts  # 8 kB that a call would hold until it ends
+            yield from self._lead(channel, call, progress, log)
         except Disconnected:
             log.info("call ended")
         except FsrouteError as error:
             log.error("call not routed", to=_printable(call.destination), reason=str(error))  # noqa: TRY400 - no defect
-            self._give_up_call(session, call)
+            self._give_up_call(channel, call)
         except Exception:
             # A defect of ours: this call gets what an undecidable one gets, and the log its traceback.
             log.exception("call failed", to=_printable(call.destination))
-            self._give_up_call(session, call)
+            self._give_up_call(channel, call)
 
-    def _lead(self, session: Session, channel: Frame, call: Call, log: FilteringBoundLogger) -> None:
-        progress = answer.progress_of(channel)
+    def _lead(
+        self, channel: Channel, call: Call, progress: Failed | answer.Ended | None, log: FilteringBoundLogger
+    ) -> Iterator[None]:
         while not isinstance(progress, answer.Ended):
             began = time.perf_counter()
-            decision = self._with_phones(session, self.decide(call, progress))
-            self._tell(log, call, decision, progress, time.perf_counter() - began)
+            decision = self._with_phones(channel, self.decide(call, progress))
             if progress is None and _is_lost_emergency(decision):
+                self._log(log, call, decision, progress, began)
                 raise DataError("an emergency call that no trunk of ours carries")
             if decision.plan == NOTHING:
+                self._log(log, call, decision, progress, began)
                 # The caller hears in the end how the phones that did ring ended it.
                 outcome = progress.outcome if progress else Outcome.UNREACHABLE
                 progress = Failed(decision.rule.key if decision.rule else None, outcome)
                 continue
-            session.write(answer.commands(call, decision, self.confirmation))
-            if not decision.plan.stages:
-                session.until_end(None)
+            rings = bool(decision.plan.stages)
+            try:
+                commands = answer.commands(call, decision, self.confirmation)
+                log.debug("telling", commands=commands)
+                channel.tell(commands, asks=rings)
+            finally:  # after the call has what it waits for, and whatever comes of that
+                self._log(log, call, decision, progress, began)
+            del decision, commands  # nor these
+            yield
+            if not rings:
+                channel.hear_end(bounded=False)
                 log.info("call ended")
                 return
-            progress = answer.progress_of(session.snapshot(None))
-        session.write(frames.hangup("NORMAL_CLEARING"))
-        session.until_end(session.timeout_s)
+            progress = answer.progress_of(channel.hear(bounded=False))
+        channel.tell([End("NORMAL_CLEARING")], asks=False)
+        channel.hear_end(bounded=True)
         log.info("call ended")
 
-    def _give_up_call(self, session: Session, call: Call) -> None:
+    def _give_up_call(self, channel: Channel, call: Call) -> None:
         """An emergency call is never ended by us: the dialplan's next action can still send it out."""
         outbound = call.direction is Direction.OUTBOUND
         if not (outbound and number.is_emergency(call.destination, self.country)):
-            self.give_up(session)
+            self.give_up(channel)
 
-    def _with_phones(self, session: Session, decision: Decision) -> Decision:
+    def _with_phones(self, channel: Channel, decision: Decision) -> Decision:
         """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if there is an endpoint in it."""
         asked = contacts.endpoints(decision.plan)
         if not asked:
             return decision
         mark = secrets.token_hex(8)
-        session.write(answer.ask(asked, self.profiles, mark))
-        text = session.snapshot(session.timeout_s).variable(contacts.VARIABLE)
+        channel.tell(answer.ask(asked, self.profiles, mark), asks=True)
+        text = channel.hear(bounded=True).variable(contacts.VARIABLE)
         return contacts.resolve(decision, contacts.read(text, asked, self.profiles, mark))
 
-    def _tell(
-        self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, seconds: float
-    ) -> None:
+    def _log(self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, began: float) -> None:
         plan = decision.plan
         log.info(
             "call routed",
@@ -121,46 +169,20 @@ class CallFlow:
             final=str(plan.final) if plan.final else None,
             caller_id=decision.caller_id.reason,
             reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in decision.reasons],
-            ms=round(seconds * 1000, 2),
+            ms=round((time.perf_counter() - began) * 1000, 2),
         )
-        log.debug("bridge", bridge=dialstring.bridge(plan, self.confirmation))
 
-    def give_up(self, session: Session) -> None:
+    def give_up(self, channel: Channel) -> None:
         """Ends our part in a call that can not be decided: hands it back to the dialplan, or ends it.
 
-        Closing hands it back: in sync mode FreeSWITCH goes on with the dialplan's next action.
+        To do nothing hands it back: FreeSWITCH goes on with the dialplan's next action.
         """
         if not self.hang_up_on_failure:
             return
         try:
-            # `connect` once more does no harm, and without it the first command would be lost (mod_event_socket).
-            session.write(frames.CONNECT + frames.hangup(FAILURE_CAUSE))
-            session.until_end(session.timeout_s)
+            channel.refuse(FAILURE_CAUSE)
         except FsrouteError as error:
-            self.log.warning("call not ended", peer=session.peer, reason=str(error))
-
-
-def within_deadline(pool: gevent.threadpool.ThreadPool, seconds: float, decide: Decide) -> Decide:
-    """`decide`, in a thread of its own, for at most so long.
-
-    A database that hangs holds a thread, not the process: other calls are decided meanwhile, and this one gets its
-    answer in time, if only that there is none. The thread goes on and is used again when it returns.
-    """
-
-    def attempt(call: Call, failed: Failed | None) -> Decision | Exception:
-        try:
-            return decide(call, failed)
-        except Exception as error:  # noqa: BLE001 - raised again below; out of the thread, gevent would print it
-            return error
-
-    def decide_within(call: Call, failed: Failed | None) -> Decision:
-        with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
-            result: Decision | Exception = pool.apply(attempt, (call, failed))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    return decide_within
+            self.log.warning("call not ended", peer=channel.peer, reason=str(error))
 
 
 def _is_lost_emergency(decision: Decision) -> bool:

@@ -14,7 +14,9 @@ Facts (mod_event_socket.c and switch_event.c of FreeSWITCH 1.11):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from fsroute.errors import ProtocolError
@@ -23,13 +25,29 @@ MAX_BLOCK = 256 * 1024
 """Bytes of a frame's headers. A call's snapshot has about 8 kB; SIP over UDP can not bring more than 64 kB of headers,
 and encoding makes at most three bytes of one."""
 
-MAX_BODY = 64 * 1024
-"""Bytes of a frame's body. In this conversation only the farewell has one (67 bytes)."""
+MAX_BODY = 256 * 1024
+"""Bytes of a frame's body. In sync mode only the farewell has one (67 bytes); an event's body holds a channel's snapshot."""
+
+
+def lines_of(headers: Iterable[str], variables: Iterable[str], spelled: Iterable[str] = ()) -> re.Pattern[bytes]:
+    """What finds the lines of these headers and channel variables in a frame (Frame.only). Variables that are `spelled`
+    count in any letter case."""
+    variable = f"variable_(?:{_one_of(variables)}|(?i:{_one_of(spelled)}))"
+    return re.compile(f"\n(?:{_one_of(headers)}|{variable}): [^\n]*".encode())
+
+
+def _one_of(names: Iterable[str]) -> str:
+    """A pattern for these names that looks at each letter once: a plain list of names takes four times as long."""
+    by_letter: dict[str, list[str]] = {}
+    for name in names:
+        by_letter.setdefault(name[:1], []).append(name[1:])
+    parts = [letter and re.escape(letter) + _one_of(rest) for letter, rest in by_letter.items()]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
 
 
 class Frame:
     """One frame. Values are looked up in the bytes and decoded when they are asked for: of some two hundred headers
-    a decision needs a dozen."""
+    a decision needs two dozen."""
 
     __slots__ = ("_block", "body")
 
@@ -39,7 +57,8 @@ class Frame:
 
     def get(self, name: str) -> str:
         """The value of a header, decoded; empty if it is not there. Bytes that are no UTF-8 become U+FFFD."""
-        start = self._block.find(b"\n" + name.encode() + b": ")
+        # From the end: there a snapshot, of all frames the only long one, says what it is.
+        start = self._block.rfind(b"\n" + name.encode() + b": ")
         if start < 0:
             return ""
         start += len(name) + 3
@@ -57,6 +76,10 @@ class Frame:
             found.append(self.get(self._block[start + 1 : start + len(wanted) - 2].decode()))
         return found
 
+    def only(self, lines: re.Pattern[bytes]) -> Frame:
+        """The frame with these of its lines alone (lines_of): a tenth of the bytes to look through, and to keep."""
+        return Frame(b"".join(lines.findall(self._block))[1:])
+
     def variable(self, name: str) -> str:
         """The value of a channel variable."""
         return self.get(f"variable_{name}")
@@ -65,6 +88,17 @@ class Frame:
     def data(self) -> str:
         """The text of a reply, under the name that greenswitch's verbs use."""
         return self.get("Reply-Text")
+
+    @property
+    def event(self) -> Frame:
+        """The event that is the body of a frame of type text/event-plain: headers, and perhaps a body of its own."""
+        block, _, body = self.body.partition(b"\n\n")
+        return Frame(block, body)
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether it is the reply to `connect`, which begins like an event and has no body."""
+        return self._block.startswith(b"\nEvent-Name: CHANNEL_DATA\n")
 
     @property
     def is_farewell(self) -> bool:
@@ -104,13 +138,13 @@ class FrameReader:
             return None
         if end > MAX_BLOCK:
             raise ProtocolError(f"header of more than {MAX_BLOCK} bytes")
-        block = bytes(buffer[:end])
+        frame = Frame(bytes(buffer[:end]))
         self._scanned = end
         body_start = end + 2
-        length = _content_length(block)
+        length = 0 if frame.is_snapshot else _content_length(frame)
         if len(buffer) < body_start + length:
             return None
-        frame = Frame(block, bytes(buffer[body_start : body_start + length]))
+        frame.body = bytes(buffer[body_start : body_start + length])
         if not frame.get("Content-Type"):
             raise ProtocolError("frame without Content-Type")
         del buffer[: body_start + length]
@@ -118,8 +152,8 @@ class FrameReader:
         return frame
 
 
-def _content_length(block: bytes) -> int:
-    text = Frame(block).get("Content-Length")
+def _content_length(frame: Frame) -> int:
+    text = frame.get("Content-Length")
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_BODY):
@@ -134,34 +168,76 @@ CONNECT = b"connect\n\n"
 """Asks for a snapshot of the channel. The first command must be this one: the reply to any other is not sent."""
 
 
+class Execute(NamedTuple):
+    """Run a dialplan application, to its end."""
+
+    application: str
+    argument: str = ""
+
+
+class End(NamedTuple):
+    """Hang up."""
+
+    cause: str
+
+
+Command = Execute | End
+"""What FreeSWITCH is told to do with a call, whichever way it hears of it."""
+
+
+_SHORT = 40
+"""FreeSWITCH reads a header byte by byte, with two system calls for each, and a body at once (mod_event_socket.c,
+read_packet). From this length on a body is quicker, though it takes two headers of its own (switch_ivr.c,
+switch_ivr_parse_event)."""
+
+
+def encode(commands: Iterable[Command]) -> bytes:
+    """These commands as the Event Socket takes them. Raises ProtocolError for text that would be more than a command.
+
+    In sync mode the reply to each comes when it has ended.
+    """
+    written = []
+    for told in commands:
+        check(told)
+        if isinstance(told, End):
+            written.append(f"sendmsg\ncall-command: hangup\nhangup-cause: {told.cause}\n\n")
+        else:
+            written.append(
+                f"sendmsg\ncall-command: execute\nexecute-app-name: {told.application}\n{_argument(told.argument)}"
+            )
+    return "".join(written).encode()
+
+
+def _argument(text: str) -> str:
+    """An application's argument, and the end of its command. A short one is a header, a long one a body."""
+    if len(text) > _SHORT:
+        return f"content-type: text/plain\ncontent-length: {len(text.encode())}\n\n{text}"
+    return f"execute-app-arg: {text}\n\n" if text else "\n"
+
+
+def check(parts: Iterable[str]) -> None:
+    """Raises ProtocolError unless each of these texts, such as a command's, is one line."""
+    for text in parts:
+        if "\n" in text or "\r" in text or "\0" in text:
+            raise ProtocolError(f"a command can not hold a line end or NUL: {text[:60]!r}")
+
+
 def command(text: str) -> bytes:
     """A command in one line. Raises ProtocolError if it is more than that."""
-    return _command([text])
+    check((text,))
+    return f"{text}\n\n".encode()
 
 
-def execute(application: str, argument: str = "") -> bytes:
-    """Runs a dialplan application. In sync mode the reply comes when it has ended."""
-    lines = ["sendmsg", "call-command: execute", f"execute-app-name: {application}"]
-    if argument:
-        lines.append(f"execute-app-arg: {argument}")
-    return _command(lines)
+def background(text: str, job: str) -> bytes:
+    """An API command of one line whose answer comes later, as the event BACKGROUND_JOB with this Job-UUID."""
+    check((text, job))
+    return f"bgapi {text}\nJob-UUID: {job}\n\n".encode()
 
 
-def hangup(cause: str) -> bytes:
-    return _command(["sendmsg", "call-command: hangup", f"hangup-cause: {cause}"])
-
-
-def set_variables(variables: Mapping[str, str]) -> bytes:
+def set_variables(variables: Mapping[str, str]) -> Execute:
     """Sets channel variables. Values must not hold `|`, which separates them, nor be chosen by a caller: the
     application expands them twice."""
     for name, value in variables.items():
         if "|" in value or "$" in value or "\\" in value:
             raise ProtocolError(f"channel variable {name}: {value!r} can not be set safely")
-    return execute("multiset", "^^|" + "|".join(f"{name}={value}" for name, value in variables.items()))
-
-
-def _command(lines: list[str]) -> bytes:
-    for line in lines:
-        if "\n" in line or "\r" in line or "\0" in line:
-            raise ProtocolError(f"a command can not hold a line end or NUL: {line[:60]!r}")
-    return ("\n".join(lines) + "\n\n").encode()
+    return Execute("multiset", "^^|" + "|".join(f"{name}={value}" for name, value in variables.items()))

@@ -149,8 +149,10 @@ class Planner:
             leg = draft.leg
             if leg.start_s >= end_s:
                 self.tell("no_time_left", leg.target, "left out: the time to ring is over before it would start")
+            elif leg.end_s <= end_s:
+                kept.append(draft)
             else:
-                kept.append(replace(draft, leg=replace(leg, ring_s=min(leg.ring_s, end_s - leg.start_s))))
+                kept.append(replace(draft, leg=replace(leg, ring_s=end_s - leg.start_s)))
         return kept
 
     # --- targets -----------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class Planner:
         if self.call.hops >= self.hop_limit:
             self.tell("hop_limit", name, f"left out: the call came through trunks {self.call.hops} times, a loop")
             return []
-        if not _may_call(number, account):
+        if not may_call(number, account):
             self.tell("destination_barred", name, f"left out: account {account.name} may not call it")
             return []
         trunks = self._trunks(number, account)
@@ -292,7 +294,8 @@ class Planner:
         for draft in kept[MAX_LEGS:]:
             self.tell("leg_limit", draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
         kept = kept[:MAX_LEGS]
-        return from_zero([replace(draft.leg, confirm=_is_confirmed(draft, beside=len(kept) > 1)) for draft in kept])
+        beside = len(kept) > 1
+        return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, beside=beside) else d.leg for d in kept])
 
 
 _DIVERSIONS = {
@@ -305,7 +308,7 @@ _DIVERSIONS = {
 """Why a rule sends a call on, in RFC 5806's words."""
 
 
-def _may_call(number: str, account: Account) -> bool:
+def may_call(number: str, account: Account) -> bool:
     """The account's own list decides by the longest prefix; without a word from it, what costs extra is barred."""
     listed = [permission for permission in account.permissions if number.startswith(permission.prefix)]
     if listed:
@@ -321,7 +324,7 @@ def from_zero(legs: Sequence[Leg]) -> Stage:
     """The stage with its first leg starting at once. When all that is left starts late, FreeSWITCH does not wait for
     it either (check_per_channel_timeouts), and nobody would understand the silence."""
     first = min((leg.start_s for leg in legs), default=0)
-    return tuple(replace(leg, start_s=leg.start_s - first) if first else leg for leg in legs)
+    return tuple(replace(leg, start_s=leg.start_s - first) for leg in legs) if first else tuple(legs)
 
 
 def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:

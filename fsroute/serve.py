@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import signal
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import gevent
 from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import log as logs
-from fsroute import router
 from fsroute.config import Settings
 from fsroute.database import check_version, open_database, without_password
-from fsroute.flow import CallFlow, within_deadline
-from fsroute.model import Call, Decision, Failed
+from fsroute.deciding import Read, make_flow
+from fsroute.errors import DataError
+from fsroute.model import Call, Routing
 from fsroute.server import Server, listen
-from fsroute.store import Store
+from fsroute.workers import Master, hold
 
-DECISION_THREADS = 8
-"""Threads that read the database. SQLite and Python use one processor whatever their number; the others are there for
-the case that some hang in a database that does not answer."""
+_READABLE = 1
+"""libev's name for an event that says so."""
+
+READ_THREADS = 8
+"""Threads that read the database, for calls of which nothing is known yet. SQLite and Python use one processor whatever
+their number; the others are there for the case that some hang in a database that does not answer."""
 
 
 def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     """A server that listens but does not serve yet. Raises ConfigError or DataError if it could not."""
-    database = open_database(settings.db)
-    check_version(database, settings.db)
-    store = Store(database, settings.db, settings.country)
-
-    def decide(call: Call, failed: Failed | None) -> Decision:
-        return router.route(call, store.routing(call), datetime.now(UTC), failed, settings.hop_limit)
-
-    decide(Call("+4922100"), None)  # no call has to wait for what is loaded with the first one
-    store.close()
-    pool = ThreadPool(DECISION_THREADS)
-    flow = CallFlow(
-        within_deadline(pool, settings.decision_ms / 1000, decide),
-        settings.confirmation,
-        settings.profiles,
-        settings.on_failure == "hangup",
-        settings.country,
-        logs.shorten if settings.log_numbers == "short" else str,
-        log,
-    )
+    pool = ThreadPool(READ_THREADS)
+    flow = make_flow(settings, log, lambda read: within_deadline(pool, settings.decision_ms / 1000, read))
     return Server(
-        listen(settings.address),
+        listen(settings.address, shared=settings.workers > 1),
         settings.networks,
         settings.max_calls,
         settings.handshake_s,
@@ -55,10 +40,51 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     )
 
 
-def run(server: Server, settings: Settings, log: FilteringBoundLogger) -> None:
-    """Serves until SIGTERM or SIGINT."""
+def serve(settings: Settings, log: FilteringBoundLogger) -> None:
+    """Serves until SIGTERM or SIGINT, with as many processes as the settings say. Raises ConfigError or DataError."""
+    if settings.workers == 1:
+        run(make_server(settings, log), settings, log)
+        return
+    # What is wrong with the settings is said once, and before anything is started.
+    check_version(open_database(settings.db), settings.db)
+    held = hold(settings.address)
+    host, port = held.getsockname()[:2]
+    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shared = replace(settings, listen=listen)
+    log.info("starting workers", listen=listen, workers=settings.workers)
+    with held:
+        Master(settings.workers, lambda lifeline: run(make_server(shared, log), shared, log, lifeline), log).run()
+
+
+def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, or until the process at the other end of the lifeline has gone."""
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, server.stop)
+    if lifeline is not None:
+        gevent.get_hub().loop.io(lifeline, _READABLE).start(server.stop)
     log.info("serving", listen=server.address, db=without_password(settings.db))
     server.serve(settings.drain_s)
     log.info("stopped")
+
+
+def within_deadline(pool: ThreadPool, seconds: float, read: Read) -> Read:
+    """`read`, in a thread of its own, for at most so long.
+
+    A database that hangs holds a thread, not the process: other calls are decided meanwhile, and this one gets its
+    answer in time, if only that there is none. The thread goes on and is used again when it returns.
+    """
+
+    def attempt(call: Call) -> Routing | Exception:
+        try:
+            return read(call)
+        except Exception as error:  # noqa: BLE001 - raised again below; out of the thread, gevent would print it
+            return error
+
+    def read_within(call: Call) -> Routing:
+        with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
+            result: Routing | Exception = pool.apply(attempt, (call,))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return read_within

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
+import gevent
 from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
 from structlog.typing import FilteringBoundLogger
 
-from fsroute.errors import ConfigError
+from fsroute import ports
 from fsroute.session import Session
 
 BACKLOG = 1024
@@ -21,27 +21,40 @@ BACKLOG = 1024
 one second, then three."""
 
 
+_PEERS = 1000
+"""Addresses of which is remembered that they may connect. There are few switches."""
+
+
+class _Acceptor(StreamServer):
+    """Leaves a connection open when its greenlet ends: the call may only have paused."""
+
+    def do_close(self, *_: Any) -> None:
+        """Nothing: sessions close their sockets."""
+
+
 @dataclass(slots=True)
 class Server:
     """Accepts connections and gives each to `handle`, up to `max_calls` at once; more go to `overload`.
 
-    `handle` and `overload` get a Session and must come to an end with it; it is closed after them.
+    `handle` leads a call and pauses where it waits for something that may last as long as a call: meanwhile there is
+    nothing but the iterator, the session and a watcher of its socket, and no greenlet. A session is closed in the end.
     """
 
     listener: Any
     networks: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int
     timeout_s: float
-    handle: Callable[[Session], None]
+    handle: Callable[[Session], Iterator[None]]
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
     active: int = 0
+    _allowed: set[str] = field(default_factory=set)
     _idle: Event = field(default_factory=Event)
     _stop: Event = field(default_factory=Event)
 
     def serve(self, drain_s: float) -> None:
         """Serves until `stop` is called; then takes no new calls and waits up to `drain_s` for those there are."""
-        server = StreamServer(self.listener, self._connection)
+        server = _Acceptor(self.listener, self._connection, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # any function will do
         server.start()
         try:
             self._stop.wait()
@@ -63,41 +76,48 @@ class Server:
 
     def _connection(self, sock: Any, address: tuple[Any, ...]) -> None:
         peer = str(address[0])
-        if not any(ip_address(peer) in network for network in self.networks):
+        if not self._may_connect(peer):
             self.log.warning("connection refused", peer=peer, reason="not in the allowed networks")
+            sock.close()
             return
         self.active += 1
         self._idle.clear()
+        session = Session(peer, sock, self.timeout_s)
+        if self.active > self.max_calls:
+            self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
+            self._lead(session, self._refuse(session))
+        else:
+            self._lead(session, self.handle(session))
+
+    def _may_connect(self, peer: str) -> bool:
+        if peer not in self._allowed:
+            if not any(ip_address(peer) in network for network in self.networks):
+                return False
+            if len(self._allowed) >= _PEERS:
+                self._allowed.clear()
+            self._allowed.add(peer)
+        return True
+
+    def _refuse(self, session: Session) -> Iterator[None]:
+        self.overload(session)
+        yield from ()
+
+    def _lead(self, session: Session, call: Iterator[None]) -> None:
+        """Leads a call to its next pause, or its end."""
         try:
-            session = Session(address, sock, self.timeout_s)
-            try:
-                if self.active > self.max_calls:
-                    self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
-                    self.overload(session)
-                else:
-                    self.handle(session)
-            finally:
-                session.stop()
+            for _ in call:
+                session.when_readable(lambda: gevent.spawn_raw(self._lead, session, call))
+                return
         except Exception:  # one call's defect must not end the server
-            self.log.exception("call failed", peer=peer)
-        finally:
-            self.active -= 1
-            if not self.active:
-                self._idle.set()
+            self.log.exception("call failed", peer=session.peer)
+        session.stop()
+        self.active -= 1
+        if not self.active:
+            self._idle.set()
 
 
-def listen(address: tuple[str, int]) -> Any:
-    """A listening socket. Raises ConfigError when the address can not be had."""
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except (OSError, UnicodeError) as error:
-        listener.close()
-        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "another program listens there" if in_use else getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"can not listen on {host}:{port}: {reason}") from error
-    return listener
+def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
+    """A listening socket, which other processes may share if they say so too. Raises ConfigError when the address can not
+    be had."""
+    bound = ports.bind(address, shared=shared, backlog=BACKLOG)
+    return socket.socket(bound.family, bound.type, fileno=bound.detach())

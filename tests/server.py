@@ -17,6 +17,7 @@ from typing import Any
 from fsroute import database, farend, script
 from fsroute.farend import Command, FarEnd, Result
 from fsroute.originate import Parsed
+from tests.postgresql import LOADED
 
 TOP = Path(__file__).resolve().parents[1]
 START_S = 10.0
@@ -28,7 +29,7 @@ def demo_database(path: Path, *more: Path) -> str:
     url = f"sqlite:///{path}"
     opened = database.open_database(url, create=True)
     script.make_tables(opened, url)
-    script.load(opened, url, [TOP / "scripts" / "demo.sql", *more])
+    script.load(opened, url, [TOP / "scripts" / "demo.sql", *more], *LOADED)
     return url
 
 
@@ -114,12 +115,6 @@ def converse(sock: socket.socket, far: FarEnd, until: str | None = None) -> FarE
         if far.hangup_cause is not None:
             break
     return far
-
-
-def as_command(text: str) -> Command:
-    """A command from its lines."""
-    name, *lines = text.split("\n")
-    return Command(name, dict(line.split(": ", 1) for line in lines))
 
 
 def applications(told: list[Command]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from fsroute.answer import Ended, call_of, commands, progress_of
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
 from fsroute.farend import encode
-from fsroute.frames import Frame
+from fsroute.frames import Command, End, Execute, Frame
 from fsroute.model import (
     Announcement,
     Call,
@@ -21,6 +21,7 @@ from fsroute.model import (
     ContactDial,
     Decision,
     Direction,
+    EndpointDial,
     Failed,
     Hangup,
     Leg,
@@ -32,7 +33,6 @@ from fsroute.model import (
     TrunkDial,
     Voicemail,
 )
-from tests.server import as_command
 
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 LINE = CallerId("+492214710100", "+492214710100", "network_number")
@@ -218,22 +218,12 @@ def test_what_became_of_the_plan_that_rang(snapshot: Frame, expected: Failed | E
 # --- what FreeSWITCH is told ------------------------------------------------------------------------------
 
 
-def told(decision: Decision, call: Call | None = None) -> list[tuple[str, str]]:
-    """Application and argument of each command."""
-    text = commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION).decode()
-    found = []
-    for block in text.split("\n\n")[:-1]:
-        command = as_command(block)
-        found.append(
-            (command.application or command.headers.get("call-command", "connect"), command.argument)
-            if command.headers.get("call-command") != "hangup"
-            else ("hangup", command.headers["hangup-cause"])
-        )
-    return found
+def told(decision: Decision, call: Call | None = None) -> list[Command]:
+    return commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION)
 
 
-def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none") -> tuple[str, str]:
-    return (
+def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none") -> Execute:
+    return Execute(
         "multiset",
         (
             f"^^|fsroute_step={step}|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
@@ -250,41 +240,41 @@ def refused(code: str) -> Decision:
 def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(code: str) -> None:
     assert told(refused(code)) == [
         variables("done", code, code),
-        ("set", f"sip_rh_X-FSRoute-Reason={code}"),
-        ("hangup", "CALL_REJECTED"),
+        Execute("set", f"sip_rh_X-FSRoute-Reason={code}"),
+        End("CALL_REJECTED"),
     ]
 
 
-ENDS: dict[str, tuple[Decision, list[tuple[str, str]]]] = {
+ENDS: dict[str, tuple[Decision, list[Command]]] = {
     "a cause": (
         Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, "call_failed", ()),
-        [variables("done", "call_failed", "network_number"), ("hangup", "USER_BUSY")],
+        [variables("done", "call_failed", "network_number"), End("USER_BUSY")],
     ),
     "an announcement": (
         Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, "routed", ()),
         [
             variables("done", "routed", "caller_received"),
-            ("answer", ""),
-            ("sleep", "500"),
-            ("playback", "a.wav"),
-            ("hangup", "NORMAL_CLEARING"),
+            Execute("answer"),
+            Execute("sleep", "500"),
+            Execute("playback", "a.wav"),
+            End("NORMAL_CLEARING"),
         ],
     ),
     "a voicemail": (
         Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), RECEIVED, "routed", ()),
         [
             variables("done", "routed", "caller_received"),
-            ("answer", ""),
-            ("sleep", "500"),
-            ("voicemail", "default acme.example 1001"),
-            ("hangup", "NORMAL_CLEARING"),
+            Execute("answer"),
+            Execute("sleep", "500"),
+            Execute("voicemail", "default acme.example 1001"),
+            End("NORMAL_CLEARING"),
         ],
     ),
 }
 
 
 @pytest.mark.parametrize(("decision", "expected"), ENDS.values(), ids=ENDS.keys())
-def test_every_other_end_has_no_such_header(decision: Decision, expected: list[tuple[str, str]]) -> None:
+def test_every_other_end_has_no_such_header(decision: Decision, expected: list[Command]) -> None:
     assert told(decision) == expected
 
 
@@ -301,9 +291,8 @@ def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
     decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
     assert told(decision) == [
         variables("direct/2", "trunk", "network_number"),
-        ("ring_ready", ""),
-        ("bridge", BRIDGE),
-        ("connect", ""),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE),
     ]
 
 
@@ -312,17 +301,16 @@ def test_a_rule_s_call_remembers_its_rule() -> None:
     decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), RECEIVED, "routed", ())
     assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
         variables("+492214710100/3", "routed", "caller_received", "+492214710100", "+492214710100/3"),
-        ("set_profile_var", "caller_id_name=A b"),
-        ("set_profile_var", "caller_id_number=+49x1"),
-        ("ring_ready", ""),
-        (
+        Execute("set_profile_var", "caller_id_name=A b"),
+        Execute("set_profile_var", "caller_id_number=+49x1"),
+        Execute("ring_ready"),
+        Execute(
             "bridge",
             (
                 "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
                 "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11"
             ),
         ),
-        ("connect", ""),
     ]
 
 
@@ -330,7 +318,9 @@ def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
     """The count of trunks survives the way through the channel's variable."""
     for trunks in (0, 1, 7):
         decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=trunks)
-        step = told(decision)[0][1].split("|")[1].removeprefix("fsroute_step=")
+        multiset = told(decision)[0]
+        assert isinstance(multiset, Execute)
+        step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")
         assert progress_of(after(step, "GATEWAY_DOWN")) == Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", trunks)
 
 
@@ -340,5 +330,7 @@ def test_a_plan_without_stages_and_end_is_no_decision() -> None:
 
 
 def test_contacts_are_asked_for_with_expansion_switched_off_first() -> None:
-    asked = answer.ask([], ("internal",), "M").decode()
-    assert asked.index("app_disable_expand_variables=true") < asked.index("fsroute_contacts=")
+    assert answer.ask([EndpointDial("1001", "acme.example")], ("internal",), "M") == [
+        Execute("set", "app_disable_expand_variables=true"),
+        Execute("set", "fsroute_contacts=M${sofia_contact(internal/1001@acme.example)}"),
+    ]

@@ -23,7 +23,7 @@ from tests.postgresql import DEMO
 
 MONDAY_AT_NINE, MONDAY_AT_FIVE = "2026-11-23T09:00", "2026-11-23T17:00"
 MOBILE = "external +491713920042"
-COMMANDS = ["init", "load", "serve", "explain", "call"]
+COMMANDS = ["init", "load", "serve", "explain", "call", "verify"]
 
 
 def environment(**given: str) -> dict[str, str]:

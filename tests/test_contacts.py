@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute import answer, dialstring, originate
+from fsroute import answer, dialstring, frames, originate
 from fsroute.contacts import Registered, endpoints, question, read, resolve
 from fsroute.dialstring import Confirmation
-from fsroute.farend import FarEnd, Result
+from fsroute.farend import FarEnd, Result, parse
 from fsroute.frames import FrameReader
 from fsroute.model import (
     CallerId,
@@ -25,7 +25,6 @@ from fsroute.model import (
     Trunk,
     TrunkDial,
 )
-from tests.server import as_command
 
 MARK = "0123456789abcdef"
 RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
@@ -183,8 +182,9 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
     far = FarEnd({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
     before = decision((leg(P1001), leg(MOBILE), leg(P1002)))
     said = b""
-    for command in answer.ask([P1001, P1002], ["internal"], MARK).decode().split("\n\n")[:-1]:
-        said = far.answer(as_command(command))
+    asked = frames.encode(answer.ask([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
+    for command in parse(asked)[0]:
+        said = far.answer(command)
     reader = FrameReader()
     reader.feed(said)
     frame = reader.next()

@@ -42,6 +42,7 @@ from fsroute.originate import ParsedLeg
 from fsroute.router import route
 from fsroute.script import load, make_tables
 from fsroute.store import Store
+from tests.postgresql import LOADED
 
 DEMO = Path(__file__).parents[1] / "scripts" / "demo.sql"
 CALLER = "+493023125001"
@@ -70,7 +71,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
     url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
     database = open_database(url, create=True)
     make_tables(database, url)
-    load(database, url, [DEMO])
+    load(database, url, [DEMO], *LOADED)
     return Store(database, url, "DE")
 
 

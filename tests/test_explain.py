@@ -18,6 +18,7 @@ from fsroute.model import Account, Call, Direction, Routing, Trunk, TrunkRoute
 from fsroute.plan import DEFAULT_HOP_LIMIT
 from fsroute.script import load, make_tables
 from fsroute.store import Store
+from tests.postgresql import LOADED
 
 DEMO = Path(__file__).parents[1] / "scripts" / "demo.sql"
 CALLER = "+493023125001"
@@ -29,7 +30,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
     url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
     database = open_database(url, create=True)
     make_tables(database, url)
-    load(database, url, [DEMO])
+    load(database, url, [DEMO], *LOADED)
     return Store(database, url, "DE")
 
 

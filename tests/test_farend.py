@@ -13,7 +13,6 @@ from fsroute.model import Failed, Outcome, RuleKey
 from fsroute.originate import Parsed
 from tests.e2e.recording import FREESWITCH, RECORDINGS, Recording, commands, frame_shapes
 from tests.e2e.recording import Turn as RecordedTurn
-from tests.server import as_command
 
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
 
@@ -50,7 +49,7 @@ def test_the_far_end_answers_as_the_recorded_freeswitch(name: str) -> None:
         {"fsroute_direction": first.variable("fsroute_direction")},
         bridge,
     )
-    said = b"".join(far.answer(as_command(command)) for command in commands(recording))
+    said = b"".join(far.answer(command) for command in commands(recording))
     played = Recording(recording.version, (RecordedTurn(FREESWITCH, said.decode()),))
     assert frame_shapes(played) == frame_shapes(recording)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fsroute import frames
 from fsroute.errors import ProtocolError
 from fsroute.farend import encode
-from fsroute.frames import MAX_BLOCK, MAX_BODY, Frame, FrameReader
+from fsroute.frames import MAX_BLOCK, MAX_BODY, End, Execute, Frame, FrameReader
 
 REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
 FAREWELL = b"Content-Type: text/disconnect-notice\nContent-Length: 10\n\nDisc.\n\nBye"
@@ -71,6 +71,20 @@ def test_names_are_whole_and_exact() -> None:
     assert frame.variable("fsroute_account") == ""
 
 
+def test_an_event_is_a_block_of_headers_in_a_body() -> None:
+    job = b"Event-Name: BACKGROUND_JOB\nJob-UUID: 1%0A\nContent-Length: 14\n\n+OK a\n\nEnd: b\n"
+    wire = b"Content-Length: " + str(len(job)).encode() + b"\nContent-Type: text/event-plain\n\n" + job
+    (frame,) = read(wire)
+    assert (frame.is_reply, frame.get("Event-Name"), frame.get("End")) == (False, "", "")
+    assert [frame.event.get(name) for name in ("Event-Name", "Job-UUID", "End")] == ["BACKGROUND_JOB", "1\n", ""]
+    assert frame.event.body == b"+OK a\n\nEnd: b\n"
+
+
+def test_an_event_without_a_body_ends_with_a_blank_line() -> None:
+    event = Frame(b"Content-Type: text/event-plain", b"Event-Name: CHANNEL_ANSWER\nUnique-ID: 1\n\n").event
+    assert (event.get("Unique-ID"), event.body) == ("1", b"")
+
+
 BROKEN = {
     "no header at all": b"\n\n",
     "no Content-Type": b"Reply-Text: +OK\n\n",
@@ -124,21 +138,45 @@ def test_the_encoding_of_freeswitch_is_not_injective() -> None:
 
 
 def test_commands() -> None:
-    assert frames.execute("bridge", "user/1") == (
+    assert frames.encode([Execute("bridge", "user/1")]) == (
         b"sendmsg\ncall-command: execute\nexecute-app-name: bridge\nexecute-app-arg: user/1\n\n"
     )
-    assert frames.execute("answer") == b"sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
-    assert frames.hangup("USER_BUSY") == b"sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
-    assert frames.set_variables({"a": "1", "b": "x y"}) == (
+    assert frames.encode([Execute("answer")]) == b"sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
+    assert frames.encode([End("USER_BUSY")]) == b"sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
+    assert frames.encode([frames.set_variables({"a": "1", "b": "x y"})]) == (
         b"sendmsg\ncall-command: execute\nexecute-app-name: multiset\nexecute-app-arg: ^^|a=1|b=x y\n\n"
     )
+    long = "ä" * 41
+    assert (
+        frames.encode([Execute("playback", long), Execute("answer")])
+        == (
+            "sendmsg\ncall-command: execute\nexecute-app-name: playback\ncontent-type: text/plain\ncontent-length: 82\n\n"
+            f"{long}sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
+        ).encode()
+    )
+    assert (
+        frames.encode([Execute("playback", "ä.wav"), End("USER_BUSY")])
+        == (
+            "sendmsg\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: ä.wav\n\n"
+            "sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
+        ).encode()
+    )
+
+
+def test_a_command_in_the_background_has_its_job_in_a_second_line() -> None:
+    assert frames.background("originate user/1 &park", "c0ffee") == b"bgapi originate user/1 &park\nJob-UUID: c0ffee\n\n"
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b", "\n"])
 def test_a_command_is_one_command(text: str) -> None:
-    for write in (frames.hangup, frames.command, frames.execute, lambda text: frames.execute("x", text)):
+    for told in (End(text), Execute(text), Execute("x", text)):
         with pytest.raises(ProtocolError):
-            write(text)
+            frames.encode([Execute("answer"), told])
+    with pytest.raises(ProtocolError):
+        frames.command(text)
+    for command, job in ((text, "1"), ("originate", text)):
+        with pytest.raises(ProtocolError):
+            frames.background(command, job)
 
 
 @pytest.mark.parametrize("value", ["a|b=c", "${x}", "\\"])

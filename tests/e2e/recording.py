@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fsroute import farend
+from fsroute.farend import Command
 from fsroute.frames import FrameReader
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
@@ -74,9 +76,14 @@ def frame_shapes(recording: Recording) -> list[dict[str, str]]:
 _CHANGING = re.compile(r"[0-9a-f]{16}(?=\$\{sofia_contact)|(?<=@127\.0\.0\.1:)[0-9]+")
 
 
-def commands(recording: Recording) -> list[str]:
-    """What fsroute said, a command an element; marks and the phones' ports, which differ from call to call, are 0."""
-    return [_CHANGING.sub("0", command) for command in recording.said(FSROUTE).split("\n\n") if command]
+def commands(recording: Recording) -> list[Command]:
+    """What fsroute said; marks and the phones' ports, which differ from call to call, are 0."""
+    told, left = farend.parse(recording.said(FSROUTE).encode())
+    assert not left
+    return [
+        Command(command.name, {name: _CHANGING.sub("0", value) for name, value in command.headers.items()})
+        for command in told
+    ]
 
 
 class Tap:

@@ -1,0 +1,65 @@
+"""Wires what decides calls, for every way in: settings to database, memory, router and flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from fsroute import log as logs
+from fsroute import router
+from fsroute.cache import RoutingCache, watch
+from fsroute.config import Settings
+from fsroute.database import check_version, open_database
+from fsroute.errors import DataError
+from fsroute.flow import CallFlow, Decide
+from fsroute.model import Call, Decision, Failed, Routing
+from fsroute.store import Store
+
+Read = Callable[[Call], Routing]
+"""Reads what the tables say of a call. Raises DataError."""
+
+
+def make_flow(settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read]) -> CallFlow:
+    """What leads calls. `within_deadline` makes of a function that may hang one that raises DataError instead, in time.
+
+    Raises ConfigError or DataError.
+    """
+    decide = _make_decide(settings, log, within_deadline)
+    decide(Call("+4922100"), None)  # no call has to wait for what is loaded with the first one
+    return CallFlow(
+        decide,
+        settings.confirmation,
+        settings.profiles,
+        settings.on_failure == "hangup",
+        settings.country,
+        logs.shorten if settings.log_numbers == "short" else str,
+        log,
+    )
+
+
+def _make_decide(settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read]) -> Decide:
+    """Decides calls: from memory at once, else from the database within the deadline, else from what was read last."""
+    database = open_database(settings.db)
+    check_version(database, settings.db)
+    # A query that has gone on so long answers nobody any more.
+    store = Store(database, settings.db, settings.country, statement_ms=2 * settings.decision_ms)
+    cache = RoutingCache(store.routing, watch(settings.db, log), settings.cache_seconds)
+    read = within_deadline(cache.read)
+
+    def routing(call: Call) -> Routing:
+        try:
+            return read(call)
+        except DataError as error:
+            stale = cache.stale(call)
+            if stale is None:
+                raise
+            log.warning("routed from memory", reason=str(error), age_s=round(stale.age_s, 1))
+            return stale.routing
+
+    def decide(call: Call, failed: Failed | None) -> Decision:
+        known = cache.fresh(call) or routing(call)
+        return router.route(call, known, datetime.now(UTC), failed, settings.hop_limit)
+
+    return decide

@@ -1,0 +1,31 @@
+"""Takes a TCP port, alone or shared with other processes, and says in one line why it can not be had."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from fsroute.errors import ConfigError
+
+
+def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None = None) -> socket.socket:
+    """A socket at this address, which listens if it is given a backlog.
+
+    A shared port is one that other processes may share which ask for that too (SO_REUSEPORT); who does not listen there
+    only holds it. Raises ConfigError.
+    """
+    host, port = address
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+        if backlog is not None:
+            bound.listen(backlog)
+    except (OSError, UnicodeError) as error:
+        bound.close()
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "another program listens there" if in_use else getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"can not listen on {host}:{port}: {reason}") from error
+    return bound

@@ -1,0 +1,42 @@
+"""A channel as FreeSWITCH describes it to an outbound Event Socket server: a recorded one, with what carriers add.
+
+The recording is of a SIP call on loopback. A carrier's INVITE has more headers, which become channel variables: they are
+added here, so that what each server has to read is as long as it is in service (about 180 lines, 7.6 kB).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fsroute.farend import encode
+
+TOP = Path(__file__).resolve().parents[2]
+RECORDING = TOP / "tests" / "recordings" / "answered.json"
+
+_NAME = "J%C3%B6rg%2050%25%20A"
+"""The recorded caller's name, as `Caller-Caller-ID-Name` has it. A per cent sign in a name is rare."""
+
+_CARRIER = {
+    "sip_user_agent": "Carrier SBC 7.4.2 (build 1183)",
+    "sip_allow": "PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS",
+    "sip_supported": "timer, 100rel, replaces, histinfo",
+    "sip_P-Asserted-Identity": '"Jörg Müller" <sip:+493023125001@carrier.example;user=phone>',
+    "sip_Privacy": "none",
+    "sip_cid_type": "pid",
+    "sip_h_P-Early-Media": "supported",
+    "sip_h_P-Charging-Vector": "icid-value=4f6e652063616c6c;icid-generated-at=192.0.2.3;orig-ioi=carrier.example",
+}
+"""Channel variables that only a carrier's call has."""
+
+
+def template() -> str:
+    """The snapshot, with @NUMBER@, @UUID@ and @VARIABLES@ where load.c puts each call's own."""
+    turns = json.loads(RECORDING.read_text(encoding="utf-8"))["turns"]
+    text: str = next(turn["text"] for turn in turns if turn["speaker"] == "freeswitch")
+    lines = dict(line.split(": ", 1) for line in text.strip().split("\n"))
+    for original, marker in ((lines["Unique-ID"], "@UUID@"), (lines["Caller-Destination-Number"], "@NUMBER@")):
+        text = text.replace(original, marker)
+    text = text.replace(_NAME, encode("Jörg Müller")).replace("J%C3%B6rg%2050%25%20%41", encode("Jörg Müller"))
+    added = "".join(f"variable_{name}: {encode(value)}\n" for name, value in _CARRIER.items())
+    return text.replace("Content-Type: command/reply\n", f"{added}@VARIABLES@\nContent-Type: command/reply\n", 1)
