@@ -1,27 +1,69 @@
-"""A real FreeSWITCH, a real fsroute, phones and a carrier: what the calls of this folder are placed with."""
+"""A real FreeSWITCH, a real fsroute, phones and a carrier: what the calls of this folder are placed with.
+
+Calls come to fsroute by the socket application, or inside FreeSWITCH by mod_python3. Every test that asks for a switch runs
+by both ways, each with a switch of its own; SOCKET_ONLY names those that can not.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import signal
+import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.sip import Behaviour, Carrier, Phone
-from tests.e2e.switch import Switch, find_freeswitch
+from tests.e2e.switch import CONFIGURATION, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
+MakePhone = Callable[..., Phone]
 START_S = 10.0
 
 
+PROCESS = "kills fsroute, or starts a second one: inside FreeSWITCH it has no process of its own"
+SOCKET_ONLY = {
+    "test_10_killed_while_phones_ring": PROCESS,
+    "test_10_an_emergency_call_gets_out_without_fsroute": PROCESS,
+    "test_10_another_fsroute_goes_on_where_the_killed_one_stopped": PROCESS,
+    "test_9_a_caller_who_hangs_up_leaves_no_connection_behind": "counts connections: by mod_python3 there are none",
+    "test_conversation": "records what is said on the socket",
+    "test_a_real_call_through_the_service_of_compose": "is about a process that compose starts",
+}
+"""Tests that run by the socket alone, and why."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "way_in" in metafunc.fixturenames:
+        only_socket = metafunc.definition.originalname in SOCKET_ONLY
+        metafunc.parametrize("way_in", ["socket"] if only_socket else ["socket", "python"])
+
+
 class Fsroute:
+    """fsroute, wherever it runs: what it logged."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines()]
+
+    def routed(self, call_uuid: str | None = None) -> list[dict[str, Any]]:
+        """Its decisions, of one call or of all."""
+        return [line for line in self.lines() if line["event"] == "call routed" and call_uuid in (None, line.get("call"))]
+
+
+class Process(Fsroute):
     """`fsroute serve` in a process of its own. Port 0 becomes a free one."""
 
     def __init__(self, port: int, database: str, log: Path) -> None:
@@ -32,7 +74,7 @@ class Fsroute:
 
     def start(self) -> None:
         """Starts and waits until it serves."""
-        served = self.events().count("serving")
+        served = len(self._serving())
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
         arguments = ["--db", self._database, "--listen", f"127.0.0.1:{self.port}", "--log-level", "debug"]
         with self.log.open("ab") as log:
@@ -43,11 +85,14 @@ class Fsroute:
                 env=environment,
             )
         deadline = time.monotonic() + START_S
-        while self.events().count("serving") == served:
+        while len(self._serving()) == served:
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
-        self.port = int(self.lines()[-1]["listen"].rpartition(":")[2])
+        self.port = int(self._serving()[-1]["listen"].rpartition(":")[2])
+
+    def _serving(self) -> list[dict[str, Any]]:
+        return [line for line in self._logged() if line["event"] == "serving"]
 
     def kill(self) -> None:
         """SIGKILL: no goodbye."""
@@ -79,17 +124,77 @@ class Fsroute:
         return sum(row[9] in inodes and row[1].endswith(local) and row[3] != listening for row in rows)
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it logged."""
-        if not self.log.exists():
-            return []
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """What it logged until now. It tells FreeSWITCH first and logs then, in order: a connection of ours ends it."""
+        if self._process is not None and self._process.poll() is None:
+            probes = self.log.read_text().count(_PROBE)
+            with socket.create_connection(("127.0.0.1", self.port), START_S):
+                pass
+            deadline = time.monotonic() + START_S
+            while self.log.read_text().count(_PROBE) == probes:
+                assert time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.002)
+        return [line for line in self._logged() if line["event"] != _PROBE]
 
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.lines()]
+    def _logged(self) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def routed(self, call_uuid: str | None = None) -> list[dict[str, Any]]:
-        """Its decisions, of one call or of all."""
-        return [line for line in self.lines() if line["event"] == "call routed" and call_uuid in (None, line.get("call"))]
+
+_PROBE = "connection ended before a call"
+
+
+class Inside(Fsroute):
+    """fsroute inside FreeSWITCH, whose log has its lines among others."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+        self._log = switch.path / "log" / "freeswitch.log"
+        self._read = 0
+        self._lines: list[dict[str, Any]] = []
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged until now. FreeSWITCH writes its log a little later, but in order: a mark of ours ends it."""
+        mark = secrets.token_hex(8)
+        self._switch.api(f"log NOTICE {mark}")
+        deadline = time.monotonic() + START_S
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            text = log.read()
+            while mark.encode() not in text or not text.endswith(b"\n"):
+                assert time.monotonic() < deadline, text
+                time.sleep(0.002)
+                text += log.read()
+        self._read += len(text)
+        self._lines += [json.loads(line) for line in _JSON.findall(text.decode("utf-8", "replace"))]
+        return self._lines
+
+
+_JSON = re.compile(r"^.* switch_cpp\.cpp:\d+ (\{.*\})$", re.MULTILINE)
+
+
+def inside_environment(database: str) -> dict[str, str]:
+    """What FreeSWITCH's environment needs for fsroute: its settings, and where Python finds it."""
+    return {
+        "FSROUTE_DB": database,
+        "FSROUTE_LOG_LEVEL": "debug",
+        "FSROUTE_LOG_NUMBERS": "full",
+        "PYTHONPATH": f"{TOP}{os.pathsep}{sysconfig.get_path('purelib')}",
+    }
+
+
+@contextmanager
+def switch_inside(environment: dict[str, str], configuration: Path = CONFIGURATION) -> Iterator[Switch]:
+    """A switch of our own whose dialplan uses mod_python3, in this environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("FSROUTE_")]:
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        switch = Switch(configuration=configuration, settings={"fsroute_way_in": "python"}).__enter__()
+    try:
+        yield switch
+    finally:
+        switch.stop()
 
 
 @pytest.fixture(scope="session")
@@ -103,42 +208,95 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def running_switch(request: pytest.FixtureRequest) -> Iterator[Switch]:
-    if find_freeswitch() is None:
+    found = find_switch()
+    if found is None:
         missing = "no FreeSWITCH found, set FREESWITCH to the path of its binary"
         if request.config.getoption("--require-freeswitch"):
             pytest.fail(missing, pytrace=False)
         pytest.skip(f"NOT RUN: calls through a real FreeSWITCH: {missing}")
-    with Switch() as switch:
+    with found as switch:
         yield switch
 
 
 @pytest.fixture(scope="session")
-def running_fsroute(running_switch: Switch, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fsroute]:
-    fsroute = Fsroute(running_switch.socket_port, database, tmp_path_factory.mktemp("fsroute") / "log")
+def running_fsroute(running_switch: Switch, database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    fsroute = Process(running_switch.socket_port, database, tmp_path_factory.mktemp("fsroute") / "log")
     fsroute.start()
     yield fsroute
     fsroute.stop()
 
 
+@pytest.fixture(scope="session")
+def switch_with_fsroute(running_switch: Switch, database: str) -> Iterator[Switch]:
+    """FreeSWITCH with fsroute inside, ready."""
+    if not has_python(running_switch):
+        pytest.skip("NOT RUN: calls through mod_python3: this FreeSWITCH has none, or is not on this machine")
+    with switch_inside(inside_environment(database)) as switch:
+        while "ready" not in Inside(switch).events():
+            time.sleep(0.05)
+        yield switch
+
+
+@pytest.fixture(scope="session")
+def running_inside(switch_with_fsroute: Switch) -> Inside:
+    return Inside(switch_with_fsroute)
+
+
 @pytest.fixture
-def switch(running_switch: Switch) -> Iterator[Switch]:
+def switch(way_in: str, request: pytest.FixtureRequest) -> Iterator[Switch]:
     """FreeSWITCH, without calls before and after each test."""
-    running_switch.wait_idle()
-    yield running_switch
-    running_switch.wait_idle()
+    running: Switch = request.getfixturevalue("running_switch" if way_in == "socket" else "switch_with_fsroute")
+    running.wait_idle()
+    yield running
+    running.wait_idle()
 
 
 @pytest.fixture
-def fsroute(running_fsroute: Fsroute, switch: Switch) -> Fsroute:
-    """fsroute, running; started again when a test killed it."""
+def switches(running_switch: Switch, running_fsroute: Process, request: pytest.FixtureRequest) -> list[Switch]:
+    """One for each way in, with fsroute running."""
     if not running_fsroute.runs:
         running_fsroute.start()
-    return running_fsroute
+    if not has_python(running_switch):
+        return [running_switch]
+    return [running_switch, request.getfixturevalue("switch_with_fsroute")]
 
 
 @pytest.fixture
-def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
+def fsroute(way_in: str, switch: Switch, request: pytest.FixtureRequest) -> Fsroute:
+    """fsroute, running; a process is started again when a test killed it."""
+    if way_in == "python":
+        inside: Inside = request.getfixturevalue("running_inside")
+        return inside
+    process: Process = request.getfixturevalue("running_fsroute")
+    if not process.runs:
+        process.start()
+    return process
+
+
+@pytest.fixture
+def process(fsroute: Fsroute) -> Process:
+    """The process that fsroute is: for tests that SOCKET_ONLY names."""
+    assert isinstance(fsroute, Process)
+    return fsroute
+
+
+@pytest.fixture
+def phone(switch: Switch) -> Iterator[MakePhone]:
     """Makes registered phones: `phone("1001", Ring())`."""
+    with phones(switch) as make:
+        yield make
+
+
+@pytest.fixture
+def carrier(fsroute: Fsroute, switch: Switch, phone: MakePhone) -> Iterator[Carrier]:
+    """The other side of the trunk. After the phones, so that it is the first to go and ends its calls to them."""
+    with other_side(switch) as peer:
+        yield peer
+
+
+@contextmanager
+def phones(switch: Switch) -> Iterator[MakePhone]:
+    """Makes phones of a switch, and takes them away."""
     phones: list[Phone] = []
 
     def make(user: str, behaviour: Behaviour) -> Phone:
@@ -155,15 +313,20 @@ def phone(switch: Switch) -> Iterator[Callable[..., Phone]]:
         made.close()
 
 
-@pytest.fixture
-def carrier(switch: Switch, phone: Callable[..., Phone]) -> Iterator[Carrier]:
-    """The other side of the trunk. After the phones, so that it is the first to go and ends its calls to them."""
+@contextmanager
+def other_side(switch: Switch) -> Iterator[Carrier]:
+    """The carrier of a switch, whose calls are ended."""
     with Carrier(switch.external, port=switch.carrier_port) as peer:
         yield peer
         for call in peer.placed:
             if call.end is None:
                 (call.bye if call.answered else call.cancel)()
         switch.wait_idle()
+
+
+def has_python(switch: Switch) -> bool:
+    """Whether this FreeSWITCH has mod_python3."""
+    return (Path(switch.api("global_getvar mod_dir").strip()) / "mod_python3.so").exists()
 
 
 def demo_password(switch: Switch) -> str:

@@ -641,8 +641,8 @@ def test_an_account_may_be_allowed_what_is_barred_and_barred_what_is_not(
 # --- trunks -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def second_gateway(running_switch: Switch) -> Iterator[Address]:
+@pytest.fixture
+def second_gateway(switch: Switch) -> Iterator[Address]:
     """Another gateway of the running switch, and the address that it leads to."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         probe.bind((IP, 0))
@@ -658,10 +658,10 @@ def second_gateway(running_switch: Switch) -> Iterator[Address]:
         </include>
     """
     rescan = "sofia profile external rescan"
-    with written(running_switch, "sip_profiles/external/second.xml", lambda _: gateway, rescan):
-        assert "Invalid Gateway" not in running_switch.api("sofia status gateway second")
+    with written(switch, "sip_profiles/external/second.xml", lambda _: gateway, rescan):
+        assert "Invalid Gateway" not in switch.api("sofia status gateway second")
         yield address
-    running_switch.api("sofia profile external killgw second")
+    switch.api("sofia profile external killgw second")
 
 
 @pytest.fixture

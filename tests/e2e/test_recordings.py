@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Fsroute
+from tests.e2e.conftest import Process
 from tests.e2e.recording import Recording, Tap, commands, frame_shapes
 from tests.e2e.sip import Answer, Busy, Carrier, Phone, Ring
 from tests.e2e.switch import Switch
@@ -70,7 +70,7 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_conversation(
     request: pytest.FixtureRequest,
-    fsroute: Fsroute,
+    process: Process,
     switch: Switch,
     database: str,
     carrier: Carrier,
@@ -78,8 +78,8 @@ def test_conversation(
     tmp_path: Path,
     case: Callable[[Carrier, MakePhone], None],
 ) -> None:
-    fsroute.stop()  # so that FreeSWITCH takes the second socket, where the tap is
-    second = Fsroute(0, database, tmp_path / "log")
+    process.stop()  # so that FreeSWITCH takes the second socket, where the tap is
+    second = Process(0, database, tmp_path / "log")
     second.start()
     try:
         with Tap(switch.socket_port_2, second.port) as tap:
