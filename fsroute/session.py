@@ -88,7 +88,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
 
     def hear(self, *, bounded: bool) -> Frame:
         """The next snapshot."""
-        return self.snapshot(self.timeout_s if bounded else None).only(FACTS)
+        return self.snapshot(self.timeout_s if bounded else None)
 
     def hear_end(self, *, bounded: bool) -> None:
         """Waits until FreeSWITCH closes, as it does when the call has ended. Raises ReplyTimeout or ProtocolError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fsroute import callerid
+from fsroute import callerid, delivery, eligibility
 
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "fsroute"
@@ -84,3 +84,17 @@ def test_every_caller_id_code_is_documented() -> None:
     granted |= set(re.findall(r'CallerId\([^()]*, "(\w+)"', code))
     assert refused == callerid.REFUSALS
     assert listed("Caller-ID codes") == refused | granted | {"destination_abroad"}
+
+
+def test_every_verification_code_is_documented() -> None:
+    names = ("eligibility", "attempt", "verification")
+    code = "".join((PACKAGE / f"{name}.py").read_text("utf-8") for name in names)
+    told = set(re.findall(r'(?:Obstacle|_malformed)\(\s*"(\w+)"', code)) | set(
+        re.findall(r'(?:day|hour|pause), "(\w+)"', code)
+    )
+    assert listed("Verification codes") - {"retry_at", "meant"} == told
+    assert told >= eligibility.BAD_INPUT | eligibility.CONFLICTS
+
+
+def test_every_outcome_of_a_delivery_is_documented() -> None:
+    assert listed("Delivery outcomes") == delivery.NOTICES.keys()

@@ -5,8 +5,9 @@ A real FreeSWITCH for the tests: the shipped configuration on free loopback port
         print(switch.version, switch.internal, switch.external)
         print(switch.api("sofia status"))
 
-Only `vars.xml` of the copied configuration is rewritten: what the tests run is what operators
-copy.
+No file of the configuration is changed: what the tests run is what operators copy. Ports and the
+like come from FreeSWITCH's environment, as in a container (the SWITCH_... variables at the end of
+`vars.xml`). The same variables name a FreeSWITCH that somebody else started: `find_switch`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "freeswitch"
 
@@ -35,6 +36,9 @@ PLACES = (
 
 START_S = 20.0
 """FreeSWITCH is up in about two seconds; a busy CI machine may need ten times that."""
+
+ELSEWHERE = "SWITCH_DIRECTORY"
+"""Names the directory of a FreeSWITCH that runs already, and so says that there is one."""
 
 IP = "127.0.0.1"
 PASSWORD = "e2e"  # noqa: S105 - of a switch that lives for a minute, on loopback
@@ -62,12 +66,19 @@ def find_freeswitch() -> Path | None:
     return Path(found) if found else None
 
 
+def find_switch() -> Switch | None:
+    """The switch that the environment names, else one of our own; None where there is no FreeSWITCH."""
+    if os.environ.get(ELSEWHERE):
+        return SwitchElsewhere(os.environ)
+    return Switch() if find_freeswitch() else None
+
+
 class Switch:
     """
     One FreeSWITCH, from start to stop.
 
     `socket_port` is where fsroute is expected; choose the port, start fsroute on it before or
-    after. `settings` overrides further lines of vars.xml.
+    after. `settings` gives further names of vars.xml other values.
     """
 
     _certificates: ClassVar[dict[str, bytes]] = {}
@@ -83,6 +94,9 @@ class Switch:
         self.binary = binary or find_freeswitch()
         self._configuration = configuration
         self._settings = settings or {}
+        self.environment: dict[str, str] = {}
+        """The SWITCH_... variables of its configuration."""
+        self.password = PASSWORD
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.version = ""
@@ -116,7 +130,7 @@ class Switch:
         with socket.create_connection(self.event_socket, timeout) as connection:
             connection.settimeout(timeout)
             _receive(connection)
-            connection.sendall(f"auth {PASSWORD}\n\n".encode())
+            connection.sendall(f"auth {self.password}\n\n".encode())
             if "+OK" not in _receive(connection)[0]:
                 raise SwitchError("the event socket refused the password")
             connection.sendall(f"api {command}\n\n".encode())
@@ -168,21 +182,18 @@ class Switch:
             "rtp_first_port": rtp,
             "rtp_last_port": rtp + RTP_PORTS,
             "event_socket_port": self.event_socket[1],
-            "event_socket_password": PASSWORD,
+            "event_socket_password": self.password,
             "carrier_ip": IP,
             "carrier_port": self.carrier_port,
             "fsroute_socket": f"{IP}:{self.socket_port}",
             "fsroute_socket_2": f"{IP}:{self.socket_port_2}",
             **self._settings,
         }
-        path = self.path / "conf" / "vars.xml"
-        lines = path.read_text()
+        variables = (self.path / "conf" / "vars.xml").read_text()
         for name, value in settings.items():
-            line = re.compile(rf'(data="{name}=)[^"]*(")')
-            if not line.search(lines):
-                raise SwitchError(f"vars.xml has no {name}")
-            lines = line.sub(rf"\g<1>{value}\g<2>", lines)
-        path.write_text(lines)
+            if f'cmd="env-set" data="{name}=${variable(name)}"' not in variables:
+                raise SwitchError(f"vars.xml does not take {name} from the environment")
+            self.environment[variable(name)] = str(value)
 
     def _start(self) -> None:
         arguments = [str(self.binary), "-nonat", "-nf", "-nc", "-nort"]
@@ -192,16 +203,25 @@ class Switch:
         for name, key in self._certificates.items():
             (self.path / "certs" / name).write_bytes(key)
         with (self.path / "console").open("wb") as console:
-            self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.environment,
+            )
+        self._wait_ready()
+        for pem in (self.path / "certs").glob("*.pem"):
+            self._certificates[pem.name] = pem.read_bytes()
+
+    def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_S
         while not self._ready():
-            if self._process.poll() is not None:
+            if self._process is not None and self._process.poll() is not None:
                 raise SwitchError(f"FreeSWITCH ended with {self._process.returncode}\n{self.log()}")
             if time.monotonic() > deadline:
                 raise SwitchError(f"FreeSWITCH is not up after {START_S} s\n{self.log()}")
             time.sleep(0.05)
-        for pem in (self.path / "certs").glob("*.pem"):
-            self._certificates[pem.name] = pem.read_bytes()
         self.version = self.api("version short").strip()
 
     def _ready(self) -> bool:
@@ -210,6 +230,49 @@ class Switch:
         except (OSError, SwitchError):
             return False
         return status.count("RUNNING") >= 2
+
+
+class SwitchElsewhere(Switch):
+    """
+    A FreeSWITCH that runs already, on this machine's loopback: in a container, for example.
+
+    It runs our configuration, with the same SWITCH_... variables that this process has.
+    SWITCH_DIRECTORY is where it has its conf/ and log/; both sides see it, and the tests'
+    temporary files, under the same path.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self.environment = dict(environment)
+
+    def __enter__(self) -> Self:
+        self.path = Path(self._value(ELSEWHERE))
+        self.internal = IP, self._port("internal_sip_port")
+        self.external = IP, self._port("external_sip_port")
+        self.event_socket = IP, self._port("event_socket_port")
+        self.password = self._value(variable("event_socket_password"))
+        self.socket_port = self._port("fsroute_socket")
+        self.socket_port_2 = self._port("fsroute_socket_2")
+        self.carrier_port = self._port("carrier_port")
+        self._wait_ready()
+        return self
+
+    def _port(self, name: str) -> int:
+        """From "5060" as well as from "127.0.0.1:8084"."""
+        port = self._value(variable(name)).rpartition(":")[2]
+        if not port.isdecimal():
+            raise SwitchError(f"{variable(name)}={self._value(variable(name))}: has no port")
+        return int(port)
+
+    def _value(self, name: str) -> str:
+        if not self.environment.get(name):
+            raise SwitchError(f"{ELSEWHERE} is set, but {name} is not")
+        return self.environment[name]
+
+
+def variable(name: str) -> str:
+    """The variable from which vars.xml takes a value."""
+    return f"SWITCH_{name.upper()}"
 
 
 def free_ports() -> Iterator[int]:
