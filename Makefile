@@ -72,4 +72,4 @@ record: .venv/tests-installed
 	$(BIN)/python -m pytest tests/e2e/test_recordings.py --require-freeswitch --record
 
 clean:
-	rm -rf .venv demo.db demo.db-wal demo.db-shm *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo.db demo.db-wal demo.db-shm *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -35,8 +35,15 @@ _CACHE_KB = 16 * 1024
 """What a connection keeps of an SQLite file, at most. With the usual 2 MB a read of a table of millions fetches the upper
 pages of its indexes again and again: 281 instead of 222 microseconds for a call."""
 
-_PATIENCE = {"connect_timeout": 3, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""Seconds to connect in, and when a connection counts as broken on which nothing comes back: after 25 s."""
+_CONNECTING = {
+    "client_encoding": "UTF8",
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Text is text whatever the database's encoding, which SQL_ASCII leaves open. Seconds to connect in, and when a connection
+counts as broken on which nothing comes back: after 25 s."""
 
 _PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
 
@@ -53,7 +60,7 @@ def open_database(url: str, *, create: bool = False) -> Database:
         if find_spec("psycopg") is None:
             raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")
         # peewee knows the long form only.
-        return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_patience(url))
+        return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_connecting(url))
     raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
 
 
@@ -66,12 +73,12 @@ def psycopg_connect(url: str) -> Any:
     """A connection of psycopg's own, for what peewee has no word for. Raises psycopg.Error."""
     import psycopg  # noqa: PLC0415 - an optional dependency
 
-    return psycopg.connect(url, autocommit=True, **_patience(url))
+    return psycopg.connect(url, autocommit=True, **_connecting(url))
 
 
-def _patience(url: str) -> dict[str, Any]:
-    """How long to wait for PostgreSQL's machine, unless the URL says so itself."""
-    return {name: value for name, value in _PATIENCE.items() if f"{name}=" not in url}
+def _connecting(url: str) -> dict[str, Any]:
+    """What psycopg is told beside the URL, unless that says it itself."""
+    return {name: value for name, value in _CONNECTING.items() if f"{name}=" not in url}
 
 
 def is_sqlite(database: Database) -> bool:

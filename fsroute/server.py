@@ -21,6 +21,17 @@ BACKLOG = 1024
 one second, then three."""
 
 
+_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""Each connection has them from the socket that listens. A wait for the end of a call has no deadline, but it must end when
+the switch's machine has gone without a word: after about a minute (30 s, then three times 10 s). FreeSWITCH does the same on
+its side (30 s)."""
+
 _PEERS = 1000
 """Addresses of which is remembered that they may connect. There are few switches."""
 
@@ -120,4 +131,6 @@ def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
     """A listening socket, which other processes may share if they say so too. Raises ConfigError when the address can not
     be had."""
     bound = ports.bind(address, shared=shared, backlog=BACKLOG)
+    for level, option, value in _OPTIONS:
+        bound.setsockopt(level, option, value)
     return socket.socket(bound.family, bound.type, fileno=bound.detach())

@@ -10,7 +10,6 @@ reads. While a call rings or talks nobody waits: the socket is watched, which co
 
 from __future__ import annotations
 
-import socket as std_socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,17 +27,6 @@ _CHUNK = 64 * 1024
 
 _READABLE = 1
 """libev's name for it."""
-
-_OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, std_socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, std_socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, std_socket.TCP_KEEPCNT, 3),
-)
-"""A wait for the end of a call has no deadline, but it must end when the switch's machine has gone without a word: after
-about a minute (30 s, then three times 10 s). FreeSWITCH does the same on its side (30 s)."""
-
 
 _WORTH_WAKING = 256
 """Bytes for which the kernel wakes us (SO_RCVLOWAT). What we wait for is a snapshot, of some thousand bytes, or the end of
@@ -72,8 +60,6 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
 
         Raises ReplyTimeout, SessionGone, or ProtocolError if it is no call in sync mode.
         """
-        for level, option, value in _OPTIONS:
-            self.sock.setsockopt(level, option, value)
         self.write(frames.CONNECT)
         frame = self.snapshot(self.timeout_s)
         if frame.get("Socket-Mode") != "static":

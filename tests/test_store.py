@@ -264,13 +264,17 @@ def test_text_that_no_database_takes_is_not_found_or_an_error_of_one_line(demo: 
 
 def _icu(server: Server, locale: str) -> str | None:
     """A database that sorts text by an ICU locale. None where PostgreSQL has none (before 15, or built without ICU)."""
-    name = f"fsroute-{locale}"
-    postgres = open_database(server.url("postgres"))
     try:
-        with postgres.connection_context():
-            postgres.execute_sql(f"CREATE DATABASE \"{name}\" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{locale}'")
+        return _created(server, f"fsroute-{locale}", f"LOCALE_PROVIDER icu ICU_LOCALE '{locale}'")
     except DatabaseError:
         return None
+
+
+def _created(server: Server, name: str, properties: str) -> str:
+    """A database with properties of its own."""
+    postgres = open_database(server.url("postgres"))
+    with postgres.connection_context():
+        postgres.execute_sql(f'CREATE DATABASE "{name}" TEMPLATE template0 {properties}')
     return server.url(name)
 
 
@@ -318,6 +322,18 @@ def test_every_block_that_holds_a_number_is_found(changeable_demo: Store) -> Non
             for (account, first), last in blocks.items()
             if first <= number <= last and len(first) == len(number)
         )
+
+
+def test_a_database_that_leaves_the_encoding_open(postgresql_server: Server) -> None:
+    url = _created(postgresql_server, "ascii", "ENCODING 'SQL_ASCII' LOCALE 'C'")
+    database = open_database(url)
+    script.make_tables(database, url)
+    script.load(database, url, [DEMO], *LOADED)
+    store = Store(database, url, "DE")
+    trunk = store.routing(Call(N100, trunk="carrier")).trunk
+    store.close()
+    assert trunk is not None
+    assert trunk.profile.from_number is Which.PRESENTED
 
 
 # --- everything else that tables can hold -----------------------------------------------------------------

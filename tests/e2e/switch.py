@@ -165,7 +165,7 @@ class Switch:
             process.kill()
             process.wait()
         if self._directory is not None:
-            keep = os.environ.get("FSROUTE_E2E_KEEP")
+            keep = os.environ.get("E2E_KEEP")
             if keep:
                 shutil.copytree(self.path, Path(keep) / self.path.name, dirs_exist_ok=True)
             self._directory.cleanup()
