@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,16 @@ from fsroute.cli import Group, read_settings, setting_options
 from fsroute.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fsroute.attempt import Attempt, Standing
     from fsroute.audit import Author
     from fsroute.verification import Expired, VerificationRefused, Verifications
 
 _REFUSED, _BAD_INPUT = 1, 2
+
+_WIDE = 250
+"""Columns of a table that goes into a file or a pipe."""
 
 _STATES = ("pending", "verified", "failed", "expired", "cancelled", "revoked")
 
@@ -315,8 +321,6 @@ def show(
 @_json
 def history(flags: dict[str, str | None], config: str | None, number: str, at: str | None, as_json: bool) -> None:
     """Say whether a number was allowed to be shown at some moment, and why."""
-    from rich.console import Console
-
     from fsroute import audit, eligibility
     from fsroute import history as past
     from fsroute.database import check_version, open_database
@@ -332,7 +336,7 @@ def history(flags: dict[str, str | None], config: str | None, number: str, at: s
     if as_json:
         _print_json(data)
     else:
-        past.show(data, Console())
+        past.show(data, _console())
 
 
 # --- what all commands share ------------------------------------------------------------------------------
@@ -488,10 +492,10 @@ def _refused(refused: VerificationRefused) -> dict[str, Any]:
 
 
 def _show_standings(standings: Iterable[Standing], now: datetime) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    shown = list(standings)
     table = Table(box=None, pad_edge=False)
     columns: dict[str, Callable[[Standing], str | None]] = {
         "account": lambda standing: standing.account,
@@ -503,8 +507,16 @@ def _show_standings(standings: Iterable[Standing], now: datetime) -> None:
         "source": lambda standing: standing.source,
         "pending": lambda standing: standing.pending,
     }
-    for heading in columns:
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"number", "until"})
-    for standing in standings:
-        table.add_row(*(Text(value(standing) or "") for value in columns.values()))
-    Console().print(table)
+    told = {heading: value for heading, value in columns.items() if any(map(value, shown)) or not shown}
+    for heading in told:
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"number", "state", "method", "until"})
+    for standing in shown:
+        table.add_row(*(Text(value(standing) or "") for value in told.values()))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """For tables: as wide as the terminal, and elsewhere so wide that nothing is folded."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_WIDE)

@@ -14,7 +14,7 @@ import pytest
 from fsroute import database, frames
 from fsroute.farend import parse, reply
 from fsroute.frames import MAX_BLOCK
-from tests.server import Server, applications, call, converse, demo_database, far_end, serving
+from tests.server import TIMEOUT_S, Server, applications, call, converse, demo_database, far_end, serving
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +290,24 @@ def test_a_database_that_lost_its_tables_hands_calls_back(tmp_path: Path) -> Non
             breaker.execute("DROP TABLE numbers")
         assert applications(call(server, "02214710100").told) == [("connect", "")]
         assert "has no fsroute tables" in server.wait_for("call not routed")[0]["reason"]
+
+
+def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory(tmp_path: Path) -> None:
+    url = demo_database(tmp_path / "demo.db")
+    with serving(url, tmp_path) as server:
+        before = applications(call(server, "02214710300").told)
+        with sqlite3.connect(tmp_path / "demo.db") as breaker:
+            breaker.execute("ALTER TABLE numbers RENAME TO gone")
+        assert applications(call(server, "02214710300").told) == before
+        (line,) = server.lines("routed from memory")[:1]
+        assert (line["level"], 0 <= line["age_s"] < TIMEOUT_S) == ("warning", True)
+        assert "has no fsroute tables" in line["reason"]
+        assert applications(call(server, "02214710400").told) == [("connect", "")]
+        with sqlite3.connect(tmp_path / "demo.db") as mender:
+            mender.execute("ALTER TABLE gone RENAME TO numbers")
+        told = len(server.lines("routed from memory"))
+        assert applications(call(server, "02214710300").told) == before
+        assert len(server.lines("routed from memory")) == told
 
 
 @pytest.mark.parametrize("account", ["nobody", "acme"], ids=["of an unknown account", "while the database is away"])
