@@ -175,7 +175,6 @@ class Databases:
     server: Server | None
     _templates: dict[tuple[Path, ...], str] = field(default_factory=dict)
     _shared: dict[tuple[Path, ...], str] = field(default_factory=dict)
-    _names: Iterator[str] = field(default_factory=lambda: (f"fsroute_{i}" for i in itertools.count()))
 
     def empty(self) -> str:
         """The URL of a database without tables. On SQLite its file is not there yet."""
@@ -203,7 +202,7 @@ class Databases:
         return url
 
     def _create(self, template: str | None) -> str:
-        name = next(self._names)
+        name = f"fsroute_{next(_created)}"
         if self.server is not None:
             copied = template.rpartition("/")[2] if template else "template0"
             return self.server.create(name, copied)
@@ -211,6 +210,10 @@ class Databases:
         if template is not None:
             shutil.copy(template.removeprefix("sqlite:///"), path)
         return f"sqlite:///{path}"
+
+
+_created = itertools.count()
+"""Databases of this process: pytest may make the fixture below anew, and the server stays."""
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
