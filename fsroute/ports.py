@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
 from fsroute.errors import ConfigError
 
@@ -29,3 +30,9 @@ def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None 
         reason = "another program listens there" if in_use else getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"can not listen on {host}:{port}: {reason}") from error
     return bound
+
+
+def written(bound: Any) -> str:
+    """A socket's address as settings have it, with the port that port 0 became."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

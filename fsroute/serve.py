@@ -9,16 +9,15 @@ import gevent
 from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
+from fsroute import ports
 from fsroute.config import Settings
 from fsroute.database import check_version, open_database, without_password
 from fsroute.deciding import Read, make_flow
 from fsroute.errors import DataError
 from fsroute.model import Call, Routing
 from fsroute.server import Server, listen
+from fsroute.session import READABLE
 from fsroute.workers import Master, hold
-
-_READABLE = 1
-"""libev's name for an event that says so."""
 
 READ_THREADS = 8
 """Threads that read the database, for calls of which nothing is known yet. SQLite and Python use one processor whatever
@@ -48,10 +47,8 @@ def serve(settings: Settings, log: FilteringBoundLogger) -> None:
     # What is wrong with the settings is said once, and before anything is started.
     check_version(open_database(settings.db), settings.db)
     held = hold(settings.address)
-    host, port = held.getsockname()[:2]
-    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    shared = replace(settings, listen=listen)
-    log.info("starting workers", listen=listen, workers=settings.workers)
+    shared = replace(settings, listen=ports.written(held))
+    log.info("starting workers", listen=shared.listen, workers=settings.workers)
     with held:
         Master(settings.workers, lambda lifeline: run(make_server(shared, log), shared, log, lifeline), log).run()
 
@@ -61,7 +58,7 @@ def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline:
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, server.stop)
     if lifeline is not None:
-        gevent.get_hub().loop.io(lifeline, _READABLE).start(server.stop)
+        gevent.get_hub().loop.io(lifeline, READABLE).start(server.stop)
     log.info("serving", listen=server.address, db=without_password(settings.db))
     server.serve(settings.drain_s)
     log.info("stopped")

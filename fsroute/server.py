@@ -78,8 +78,7 @@ class Server:
     @property
     def address(self) -> str:
         """Where it listens, with the port that port 0 became."""
-        host, port = self.listener.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return ports.written(self.listener)
 
     def stop(self) -> None:
         """Makes `serve` return after draining. Safe to call from a signal handler."""

@@ -25,7 +25,7 @@ from fsroute.frames import Command, End, Execute, Frame, FrameReader
 
 _CHUNK = 64 * 1024
 
-_READABLE = 1
+READABLE = 1
 """libev's name for it."""
 
 _WORTH_WAKING = 256
@@ -170,7 +170,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
             self._stop_watching()
             go_on()
 
-        self._watcher = gevent.get_hub().loop.io(self.sock.fileno(), _READABLE)
+        self._watcher = gevent.get_hub().loop.io(self.sock.fileno(), READABLE)
         self._watcher.start(readable)
 
     def _stop_watching(self) -> None:

@@ -242,6 +242,12 @@ def demo_url(databases: Databases) -> str:
 
 
 @pytest.fixture
+def postgresql_demo_url(postgresql_server: Server, tmp_path: Path) -> str:
+    """The demo data in a PostgreSQL database of the test's own, for what there is only there."""
+    return Databases(tmp_path, postgresql_server).filled(DEMO)
+
+
+@pytest.fixture
 def changeable_demo_url(databases: Databases) -> str:
     """A database with the demo data of the test's own."""
     return databases.filled(DEMO)

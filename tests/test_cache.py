@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fsroute.database import is_sqlite, open_database
 from fsroute.errors import DataError
 from fsroute.model import Call, Direction, Routing
 from fsroute.store import Store
-from tests.postgresql import Server
+from tests.server import demo_database
 
 N100, N200 = "+492214710100", "+492214710200"
 PATIENCE_S = 5.0
@@ -155,7 +156,12 @@ def test_threads_may_ask_and_read_at_once() -> None:
 @pytest.fixture
 def remembering(changeable_demo_url: str) -> Iterator[tuple[Store, RoutingCache]]:
     """A store and what remembers it; the bound is longer than any test."""
-    url = changeable_demo_url
+    with remembered(changeable_demo_url) as both:
+        yield both
+
+
+@contextmanager
+def remembered(url: str) -> Iterator[tuple[Store, RoutingCache]]:
     store = Store(open_database(url), url, "DE")
     changes = watch(url, CapturingLogger())
     cache = RoutingCache(store.routing, changes, 3600.0)
@@ -205,34 +211,31 @@ def test_a_change_by_anybody_is_seen(remembering: tuple[Store, RoutingCache], sq
     assert cache.read(call) == store.routing(call)
 
 
-def test_a_change_that_was_taken_back_changes_nothing(remembering: tuple[Store, RoutingCache]) -> None:
-    store, cache = remembering
-    if not is_sqlite(store.database):
-        return  # a word that does not come can not be waited for
-    cache.fresh(Call(N100))
-    before = cache.read(Call(N100))
-    other = open_database(store.url)
-    with other.connection_context(), other.atomic() as transaction:
-        other.execute_sql("DELETE FROM rule_targets")
-        transaction.rollback()
-    assert cache.fresh(Call(N100)) is before
+def test_a_change_that_was_taken_back_changes_nothing(tmp_path: Path) -> None:
+    """SQLite's: a word of PostgreSQL that does not come can not be waited for."""
+    with remembered(demo_database(tmp_path / "demo.db")) as (store, cache):
+        cache.fresh(Call(N100))
+        before = cache.read(Call(N100))
+        other = open_database(store.url)
+        with other.connection_context(), other.atomic() as transaction:
+            other.execute_sql("DELETE FROM rule_targets")
+            transaction.rollback()
+        assert cache.fresh(Call(N100)) is before
 
 
-def test_attempts_to_verify_do_not_make_calls_slower(remembering: tuple[Store, RoutingCache]) -> None:
+def test_attempts_to_verify_do_not_make_calls_slower(postgresql_demo_url: str) -> None:
     """PostgreSQL only tells of tables that calls are routed by. SQLite knows one version of all."""
-    store, cache = remembering
-    if is_sqlite(store.database):
-        return
-    time.sleep(0.3)
-    cache.fresh(Call(N100))
-    before = cache.read(Call(N100))
-    change(
-        store.url,
-        "INSERT INTO audit_log (id, at, actor, origin, action, account, first_number, last_number)"
-        " VALUES (1000, '2026-11-22T00:00:00Z', 'a', 'b', 'start', 'acme', '+4930', '+4930')",
-    )
-    time.sleep(0.3)
-    assert cache.fresh(Call(N100)) is before
+    with remembered(postgresql_demo_url) as (store, cache):
+        time.sleep(0.3)
+        cache.fresh(Call(N100))
+        before = cache.read(Call(N100))
+        change(
+            store.url,
+            "INSERT INTO audit_log (id, at, actor, origin, action, account, first_number, last_number)"
+            " VALUES (1000, '2026-11-22T00:00:00Z', 'a', 'b', 'start', 'acme', '+4930', '+4930')",
+        )
+        time.sleep(0.3)
+        assert cache.fresh(Call(N100)) is before
 
 
 def test_a_database_that_is_away_has_no_version(tmp_path: Path) -> None:
@@ -243,10 +246,8 @@ def test_a_database_that_is_away_has_no_version(tmp_path: Path) -> None:
     changes.close()
 
 
-def test_postgresql_that_comes_back_counts_as_changed(postgresql_server: Server, databases: Any) -> None:
-    url = databases.filled()
-    if url.startswith("sqlite"):
-        return
+def test_postgresql_that_comes_back_counts_as_changed(postgresql_demo_url: str) -> None:
+    url = postgresql_demo_url
     changes = watch(url, CapturingLogger())
     first = changes.version()
     until(lambda: changes.version() != first)

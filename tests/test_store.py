@@ -770,17 +770,17 @@ def test_postgresql_without_the_database(postgresql_server: Server) -> None:
     assert told.endswith('FATAL:  database "nobody-made-it" does not exist')
 
 
-def test_a_connection_that_broke_is_replaced_in_the_same_call(changeable_demo: Store) -> None:
-    if is_sqlite(changeable_demo.database):
-        return
-    assert changeable_demo.routing(Call(N100)).dialled == N100
-    killer = open_database(changeable_demo.url)
+def test_a_connection_that_broke_is_replaced_in_the_same_call(postgresql_demo_url: str) -> None:
+    store = Store(open_database(postgresql_demo_url), postgresql_demo_url, "DE")
+    assert store.routing(Call(N100)).dialled == N100
+    killer = open_database(postgresql_demo_url)
     with killer.connection_context():
         killer.execute_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    assert changeable_demo.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
+    assert store.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
+    store.close()
 
 
 @pytest.mark.parametrize(
