@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fsroute import callerid, contacts, dialstring, frames, number, outcome
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
-from fsroute.frames import Command, End, Execute, Frame
+from fsroute.frames import Command, End, Execute, Facts
 from fsroute.model import (
     Announcement,
     Call,
@@ -30,6 +31,7 @@ ringing; when that fails too, the next process to get the call reads here what c
 FACTS = frames.lines_of(
     [
         "Unique-ID",
+        "Core-UUID",
         "Caller-Caller-ID-Name",
         "Caller-Caller-ID-Number",
         "Caller-Destination-Number",
@@ -38,6 +40,7 @@ FACTS = frames.lines_of(
     [
         *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
         *(STEP_VARIABLE, contacts.VARIABLE, "originate_causes", "originate_disposition", "sip_Privacy", "sip_from_user"),
+        *contacts.FILTERS,
     ],
     [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
 )
@@ -59,6 +62,9 @@ number writes header parameters."""
 _MAX_SHOWN = 64
 """Characters of a name that phones show; the rest would only make their INVITE too long for a UDP packet."""
 
+_KEPT = 1024
+"""Commands that need not be written again: those of a rule are the same for most calls."""
+
 _MAX_HOPS = 99
 _WISHES = frozenset({"id", "user", "header", "full"})
 """What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
@@ -70,9 +76,10 @@ _PLAYBACK_PAUSE_MS = 500
 """Silence between the answer and the first word: a carrier may take so long to open the caller's ear."""
 
 
-def call_of(channel: Frame) -> Call:
+def call_of(channel: Facts) -> Call:
     """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
     caller = channel.get("Caller-Caller-ID-Number")
+    from_user = channel.variable("sip_from_user")
     outbound = channel.variable("fsroute_direction") == Direction.OUTBOUND
     return Call(
         destination=channel.get("Caller-Destination-Number"),
@@ -80,9 +87,9 @@ def call_of(channel: Frame) -> Call:
         caller_name=channel.get("Caller-Caller-ID-Name"),
         direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
-        or not _WISHES.isdisjoint(re.split("[;, ]+", channel.variable("sip_Privacy").lower()))
+        or _wishes_privacy(channel.variable("sip_Privacy"))
         or callerid.is_hidden(caller)
-        or callerid.is_hidden(channel.variable("sip_from_user")),
+        or callerid.is_hidden(from_user),
         trunk=channel.variable("fsroute_trunk") or None,
         account=channel.variable("fsroute_account") or None,
         user=channel.variable("fsroute_user") or None,
@@ -90,11 +97,16 @@ def call_of(channel: Frame) -> Call:
         uuid=channel.get("Unique-ID"),
         presented=channel.variable("fsroute_presented") or None,
         is_roaming=channel.variable("fsroute_roaming") == "true",
-        from_user=channel.variable("sip_from_user"),
+        from_user=from_user,
+        switch="" if any(map(channel.variable, contacts.FILTERS)) else channel.get("Core-UUID"),
     )
 
 
-def _hops(channel: Frame) -> int:
+def _wishes_privacy(header: str) -> bool:
+    return bool(header) and not _WISHES.isdisjoint(re.split("[;, ]+", header.lower()))
+
+
+def _hops(channel: Facts) -> int:
     """How often the call was sent on before: by our own header, or by Diversion's counter where a carrier kept only that.
 
     Whoever writes a larger number ends their own call; a smaller one is stopped by SIP's Max-Forwards.
@@ -115,7 +127,7 @@ class Ended:
     """A call that needs no further decision: it was answered, or has had its last one."""
 
 
-def progress_of(channel: Frame) -> Failed | Ended | None:
+def progress_of(channel: Facts) -> Failed | Ended | None:
     """What became of the plan that rang. None for a call that has had none yet."""
     step = channel.variable(STEP_VARIABLE)
     if not step:
@@ -157,18 +169,8 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list
     """
     plan = decision.plan
     step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else f"{_DIRECT}/{decision.trunks}"
-    told: list[Command] = [
-        frames.set_variables(
-            {
-                STEP_VARIABLE: step,
-                "fsroute_code": decision.code,
-                "fsroute_number": decision.number or "none",
-                "fsroute_rule": str(decision.rule.key) if decision.rule else "none",
-                "fsroute_caller_id": decision.caller_id.reason,
-                contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
-            }
-        )
-    ]
+    rule = str(decision.rule.key) if decision.rule else "none"
+    told: list[Command] = [_variables(step, decision.code, decision.number or "none", rule, decision.caller_id.reason)]
     if plan.stages:
         told += _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
         told += _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
@@ -181,6 +183,20 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list
     if decision.code in callerid.REFUSALS:
         told.append(Execute("set", f"sip_rh_X-FSRoute-Reason={decision.code}"))
     return told + _final(plan.final)
+
+
+@lru_cache(maxsize=_KEPT)
+def _variables(step: str, code: str, hosted: str, rule: str, caller_id: str) -> Command:
+    return frames.set_variables(
+        {
+            STEP_VARIABLE: step,
+            "fsroute_code": code,
+            "fsroute_number": hosted,
+            "fsroute_rule": rule,
+            "fsroute_caller_id": caller_id,
+            contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
+        }
+    )
 
 
 def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> list[Command]:

@@ -95,6 +95,11 @@ def is_hidden(user: str) -> bool:
 # --- what phones see --------------------------------------------------------------------------------------
 
 
+RECEIVED = CallerId(presented=None, network=None, reason="caller_received", as_received=True)
+"""What a leg to a phone is told when the phone sees name and number as they came: nothing, whoever calls. So the legs of one
+call are those of the next one."""
+
+
 def of_caller(call: Call, country_code: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:

@@ -145,8 +145,8 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 @main.command()
 @setting_options(
     "db", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s", "max_calls", "drain_s",
-    "country", "hop_limit", "sip_profiles", "confirm_key", "confirm_prompt", "confirm_s", "log_format", "log_level",
-    "log_numbers",
+    "country", "hop_limit", "sip_profiles", "contact_seconds", "confirm_key", "confirm_prompt", "confirm_s", "event_socket",
+    "event_socket_password", "event_socket_s", "log_format", "log_level", "log_numbers",
 )  # fmt: skip
 def serve(flags: dict[str, str | None], config: str | None) -> None:
     """Answer FreeSWITCH's calls."""

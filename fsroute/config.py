@@ -112,6 +112,14 @@ class Settings:
         "SIP profiles of FreeSWITCH at which phones register, separated by commas. Each is asked for the phones of an "
         "endpoint.",
     )
+    contact_seconds: float = _setting(
+        300.0,
+        "How many seconds the registered phones of an endpoint may be dialled again without asking FreeSWITCH for them, "
+        "while it tells fsroute of every registration. That needs event_socket_password; without it each call asks, which "
+        "takes a millisecond. 0 always asks: right where several FreeSWITCHes share one database of registrations, because "
+        "each tells of its own only.",
+        least=0.0,
+    )
     confirm_key: str = _setting("1", "What the called side presses to take a call that must be confirmed; 1 to 9 digits.")
     confirm_prompt: str = _setting(
         "tone_stream://%(300,200,880,1320)",
@@ -147,7 +155,8 @@ class Settings:
     verify_ring_s: int = _setting(40, "Seconds a verification call rings before it counts as not answered.", least=5)
     event_socket: str = _setting(
         "127.0.0.1:8021",
-        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). Verification calls are placed there.",
+        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). Verification calls are placed there, "
+        "and `serve` hears there of registrations.",
     )
     event_socket_password: str = _setting(
         "",

@@ -30,6 +30,9 @@ from fsroute.plan import MAX_LEGS, from_zero
 
 VARIABLE = "fsroute_contacts"
 
+FILTERS = ("sip_exclude_contact", "sip_match_user_agent")
+"""Channel variables by which a dialplan leaves phones out: then what FreeSWITCH says holds for this call alone."""
+
 _ADDRESS = re.compile(
     r"sips?:(?:(?P<user>[A-Za-z0-9_.!~*+&-]{1,64})@)?"
     r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
@@ -59,6 +62,13 @@ class Registered:
 
 def endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
     """The endpoints of a plan, each once."""
+    found: tuple[EndpointDial, ...] | None = plan.derived.get(endpoints)
+    if found is None:
+        found = plan.derived[endpoints] = _endpoints(plan)
+    return found
+
+
+def _endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
     dials = (leg.dial for stage in plan.stages for leg in stage)
     return tuple(dict.fromkeys(dial for dial in dials if isinstance(dial, EndpointDial)))
 
@@ -114,13 +124,29 @@ def _address(text: str, endpoint: EndpointDial) -> str | None:
 
 def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -> Decision:
     """The decision with a leg for each registered phone in place of its endpoint. Stages without any are left out."""
+    plan, phones = decision.plan, [registered.get(endpoint) for endpoint in endpoints(decision.plan)]
+    last = plan.derived.get(resolve)
+    if last is None or last.phones != phones:
+        last = plan.derived[resolve] = _resolve(plan, registered, phones)
+    return replace(decision, plan=last.plan, reasons=decision.reasons + last.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a plan became, the last time, with these phones of its endpoints. Most calls find the same as the one before."""
+
+    phones: list[Registered | None]
+    plan: Plan
+    reasons: tuple[Reason, ...]
+
+
+def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: list[Registered | None]) -> _Resolved:
     reasons: list[Reason] = []
     stages = [
-        _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons)
-        for stage in decision.plan.stages
+        _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons) for stage in plan.stages
     ]
-    plan = Plan(tuple(stage for stage in stages if stage), decision.plan.final)
-    return replace(decision, plan=plan, reasons=decision.reasons + tuple(dict.fromkeys(reasons)))
+    resolved = Plan(tuple(stage for stage in stages if stage), plan.final)
+    return _Resolved(phones, resolved, tuple(dict.fromkeys(reasons)))
 
 
 def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: list[Reason]) -> list[Leg]:

@@ -22,7 +22,7 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from fsroute.errors import DataError
-from fsroute.number import is_country, is_e164
+from fsroute.number import is_country, is_e164, parsed
 
 _SHORT_CODE = re.compile(r"[0-9]{2,6}\Z")
 """What can be a short code: those of mobile networks and the European 116xxx have the most digits, six."""
@@ -180,13 +180,13 @@ def is_abroad(number: str, country: str) -> bool:
     code = f"+{phonenumbers.country_code_for_region(country)}"
     if not number.startswith(code):
         return True
-    parsed = _parsed(number)
-    if parsed is None or code not in _packs()[""].shared_codes:
+    found = parsed(number)
+    if found is None or code not in _packs()[""].shared_codes:
         return False
     # Toll-free numbers are valid in every country of the North American plan, and phonenumbers names only one of them.
-    if any(phonenumbers.is_valid_number_for_region(parsed, region) for region in (country, *_pack(country).home)):
+    if any(phonenumbers.is_valid_number_for_region(found, region) for region in (country, *_pack(country).home)):
         return False
-    return phonenumbers.region_code_for_number(parsed) is not None
+    return phonenumbers.region_code_for_number(found) is not None
 
 
 # --- what kind of number ----------------------------------------------------------------------------------
@@ -198,8 +198,8 @@ def _short_code(text: str, country: str) -> NumberClass | None:
     certain = _certain_short_code(text, country)
     if certain is not None or not is_country(country):
         return certain
-    parsed = _parsed(text, country)
-    known = parsed is not None and phonenumbers.is_valid_short_number_for_region(parsed, country)
+    found = parsed(text, country)
+    known = found is not None and phonenumbers.is_valid_short_number_for_region(found, country)
     return NumberClass.SHORT_CODE if known else None
 
 
@@ -221,23 +221,16 @@ def _listed(number: str, classes: Mapping[str, NumberClass]) -> NumberClass | No
 
 def _known(number: str, country: str) -> NumberClass:
     """The class of an E.164 number by phonenumbers."""
-    parsed = _parsed(number)
-    if parsed is not None:
-        kind = phonenumbers.number_type(parsed)
+    found = parsed(number)
+    if found is not None:
+        kind = phonenumbers.number_type(found)
         if kind != PhoneNumberType.UNKNOWN:
             return _TYPES.get(kind, NumberClass.OTHER)
-        region = phonenumbers.region_code_for_country_code(parsed.country_code or 0)
-        code = _short_code(phonenumbers.national_significant_number(parsed), region)
+        region = phonenumbers.region_code_for_country_code(found.country_code or 0)
+        code = _short_code(phonenumbers.national_significant_number(found), region)
         if code is not None:
             return code
     return _certain_short_code(number.removeprefix("+"), country) or NumberClass.OTHER
-
-
-def _parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | None:
-    try:
-        return phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
-        return None
 
 
 # --- the data files ---------------------------------------------------------------------------------------

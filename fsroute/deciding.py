@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -15,21 +16,30 @@ from fsroute.database import check_version, open_database
 from fsroute.errors import DataError
 from fsroute.flow import CallFlow, Decide
 from fsroute.model import Call, Decision, Failed, Routing
+from fsroute.registrations import Registrations
 from fsroute.store import Store
 
 Read = Callable[[Call], Routing]
 """Reads what the tables say of a call. Raises DataError."""
 
 
-def make_flow(settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read]) -> CallFlow:
+def make_flow(
+    settings: Settings,
+    log: FilteringBoundLogger,
+    registrations: Registrations,
+    within_deadline: Callable[[Read], Read],
+    turn: Callable[[], float] = time.monotonic,
+) -> CallFlow:
     """What leads calls. `within_deadline` makes of a function that may hang one that raises DataError instead, in time.
+    `turn` is the same for calls that came in together.
 
     Raises ConfigError or DataError.
     """
-    decide = _make_decide(settings, log, within_deadline)
+    decide = _make_decide(settings, log, within_deadline, turn)
     decide(Call("+4922100"), None)  # no call has to wait for what is loaded with the first one
     return CallFlow(
         decide,
+        registrations,
         settings.confirmation,
         settings.profiles,
         settings.on_failure == "hangup",
@@ -39,13 +49,15 @@ def make_flow(settings: Settings, log: FilteringBoundLogger, within_deadline: Ca
     )
 
 
-def _make_decide(settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read]) -> Decide:
+def _make_decide(
+    settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read], turn: Callable[[], float]
+) -> Decide:
     """Decides calls: from memory at once, else from the database within the deadline, else from what was read last."""
     database = open_database(settings.db)
     check_version(database, settings.db)
     # A query that has gone on so long answers nobody any more.
     store = Store(database, settings.db, settings.country, statement_ms=2 * settings.decision_ms)
-    cache = RoutingCache(store.routing, watch(settings.db, log), settings.cache_seconds)
+    cache = RoutingCache(store.routing, watch(settings.db, log, turn), settings.cache_seconds)
     read = within_deadline(cache.read)
 
     def routing(call: Call) -> Routing:

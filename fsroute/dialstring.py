@@ -70,6 +70,13 @@ def bridge(plan: Plan, confirmation: Confirmation) -> str:
     """
     if not plan.stages:
         return ""
+    written = plan.derived.get(confirmation)
+    if written is None:
+        written = plan.derived[confirmation] = _bridge(plan, confirmation)
+    return str(written)
+
+
+def _bridge(plan: Plan, confirmation: Confirmation) -> str:
     if len(plan.stages) > MAX_LEGS:
         raise DialStringError(f"{len(plan.stages)} stages: FreeSWITCH rings {MAX_LEGS}")
     limit = max(_limit(leg, confirmation) for stage in plan.stages for leg in stage) + _GRACE_S

@@ -24,9 +24,10 @@ from fsroute.database import open_database, without_password
 from fsroute.deciding import make_flow
 from fsroute.errors import Disconnected
 from fsroute.flow import CallFlow
-from fsroute.frames import Command, End, Frame
+from fsroute.frames import Command, End, Facts, Frame
 from fsroute.inprocess import CONFIG, Threads
 from fsroute.model import Call
+from fsroute.registrations import Registrations
 from fsroute.store import Store
 
 _WIDTH = 120
@@ -46,7 +47,7 @@ class SwitchChannel:
         self._new_event = new_event
         self._told: list[Command] = []
 
-    def connect(self) -> Frame:
+    def connect(self) -> Facts:
         return self.hear(bounded=True)
 
     def tell(self, commands: Sequence[Command], *, asks: bool) -> None:  # noqa: ARG002 - whoever asks hears
@@ -54,7 +55,7 @@ class SwitchChannel:
             frames.check(command)
         self._told += commands
 
-    def hear(self, *, bounded: bool) -> Frame:
+    def hear(self, *, bounded: bool) -> Facts:
         self.hear_end(bounded=bounded)
         self._check_call()
         event = self._new_event("CHANNEL_DATA")
@@ -131,6 +132,7 @@ def make(switch: Any, threads: Threads) -> Embedded:
     """Everything that calls need. Raises ConfigError or DataError."""
     settings = load_settings({}, os.environ, switch.getGlobalVariable(CONFIG) or None)
     log = logs.make_switch_logger(SwitchLog(switch), settings.log_level)
-    flow = make_flow(settings, log, lambda read: partial(threads.run, settings.decision_ms / 1000, read))
+    # Nobody tells of registrations here: to ask, within the process, costs less than to listen.
+    flow = make_flow(settings, log, Registrations(0), lambda read: partial(threads.run, settings.decision_ms / 1000, read))
     log.info("ready", db=without_password(settings.db))
     return Embedded(flow, settings, switch.Event)

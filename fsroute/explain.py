@@ -61,7 +61,7 @@ def _step(decision: Decision, confirmation: Confirmation) -> dict[str, Any]:
     return {
         "code": decision.code,
         "rule": _rule(decision.rule),
-        "stages": [[_leg(leg) for leg in stage] for stage in decision.plan.stages],
+        "stages": [[_leg(leg, decision.caller_id) for leg in stage] for stage in decision.plan.stages],
         "bridge": dialstring.bridge(decision.plan, confirmation),
         "final": _final(decision.plan.final),
     }
@@ -91,14 +91,14 @@ def _rule(rule: Rule | None) -> dict[str, Any] | None:
     return {"number": rule.number, "position": rule.position, "type": rule.type.value} if rule else None
 
 
-def _leg(leg: Leg) -> dict[str, Any]:
+def _leg(leg: Leg, of_call: CallerId) -> dict[str, Any]:
     return {
         "target": leg.target,
         "dial": dialstring.dial(leg),
         "start_s": leg.start_s,
         "ring_s": leg.ring_s,
         "confirm": leg.confirm,
-        "caller_id": _caller_id(leg.caller_id),
+        "caller_id": _caller_id(of_call if leg.caller_id == callerid.RECEIVED else leg.caller_id),
         "headers": _headers(leg),
     }
 

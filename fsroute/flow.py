@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,9 @@ from structlog.typing import FilteringBoundLogger
 from fsroute import answer, contacts, number
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
-from fsroute.frames import Command, End, Frame
+from fsroute.frames import Command, End, Facts
 from fsroute.model import Call, Decision, Direction, Failed, Outcome, Plan
+from fsroute.registrations import Registrations
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
@@ -40,15 +41,15 @@ class Channel(Protocol):
         """Where the call is: the switch's address."""
         ...
 
-    def connect(self) -> Frame:
-        """Takes the call over, and gives what FreeSWITCH knows of it."""
+    def connect(self) -> Facts:
+        """The answer to the first question: the call is ours, and this is what FreeSWITCH knows of it."""
         ...
 
     def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
         """Has this done, one after the other. With `asks` it is then asked what FreeSWITCH knows of the call."""
         ...
 
-    def hear(self, *, bounded: bool) -> Frame:
+    def hear(self, *, bounded: bool) -> Facts:
         """The answer to what was asked, once all is done. Bounded, if nothing was told that takes its time."""
         ...
 
@@ -66,6 +67,7 @@ class CallFlow:
     """How calls are led. One for all calls; it holds no state of any."""
 
     decide: Decide
+    registrations: Registrations
     confirmation: Confirmation
     profiles: tuple[str, ...]
     hang_up_on_failure: bool
@@ -73,13 +75,15 @@ class CallFlow:
     shown: Callable[[str], str]
     log: FilteringBoundLogger
 
-    def run(self, channel: Channel) -> Iterator[None]:
+    def run(self, channel: Channel) -> Iterator[bool]:
         """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing.
 
-        It pauses before each wait that may last as long as a call. Who leads many calls need not keep more of one than
-        this iterator and its channel until there is something to hear; who leads one just goes on.
+        It pauses before each wait, and says whether that one is bounded. Who leads many calls need not keep more of one
+        than this iterator and its channel until there is something to hear; who leads one just goes on.
         """
         try:
+            channel.tell((), asks=True)
+            yield True
             facts = channel.connect()
         except Disconnected as error:
             self.log.info("connection ended before a call", peer=channel.peer, reason=str(error))
@@ -106,10 +110,10 @@ class CallFlow:
 
     def _lead(
         self, channel: Channel, call: Call, progress: Failed | answer.Ended | None, log: FilteringBoundLogger
-    ) -> Iterator[None]:
+    ) -> Iterator[bool]:
         while not isinstance(progress, answer.Ended):
             began = time.perf_counter()
-            decision = self._with_phones(channel, self.decide(call, progress))
+            decision = yield from self._with_phones(channel, call, self.decide(call, progress))
             if progress is None and _is_lost_emergency(decision):
                 self._log(log, call, decision, progress, began)
                 raise DataError("an emergency call that no trunk of ours carries")
@@ -127,7 +131,7 @@ class CallFlow:
             finally:  # after the call has what it waits for, and whatever comes of that
                 self._log(log, call, decision, progress, began)
             del decision, commands  # nor these
-            yield
+            yield False
             if not rings:
                 channel.hear_end(bounded=False)
                 log.info("call ended")
@@ -143,15 +147,20 @@ class CallFlow:
         if not (outbound and number.is_emergency(call.destination, self.country)):
             self.give_up(channel)
 
-    def _with_phones(self, channel: Channel, decision: Decision) -> Decision:
-        """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if there is an endpoint in it."""
+    def _with_phones(self, channel: Channel, call: Call, decision: Decision) -> Generator[bool, None, Decision]:
+        """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if they are not known."""
         asked = contacts.endpoints(decision.plan)
         if not asked:
             return decision
-        mark = secrets.token_hex(8)
-        channel.tell(answer.ask(asked, self.profiles, mark), asks=True)
-        text = channel.hear(bounded=True).variable(contacts.VARIABLE)
-        return contacts.resolve(decision, contacts.read(text, asked, self.profiles, mark))
+        known = self.registrations.known(call.switch, asked)
+        if known is None:
+            mark, asked_at = secrets.token_hex(8), self.registrations.clock()
+            channel.tell(answer.ask(asked, self.profiles, mark), asks=True)
+            yield True
+            text = channel.hear(bounded=True).variable(contacts.VARIABLE)
+            known = contacts.read(text, asked, self.profiles, mark)
+            self.registrations.keep(call.switch, known, asked_at)
+        return contacts.resolve(decision, known)
 
     def _log(self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, began: float) -> None:
         plan = decision.plan

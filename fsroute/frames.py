@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -30,10 +31,11 @@ MAX_BODY = 256 * 1024
 
 
 def lines_of(headers: Iterable[str], variables: Iterable[str], spelled: Iterable[str] = ()) -> re.Pattern[bytes]:
-    """What finds the lines of these headers and channel variables in a frame (Frame.only). Variables that are `spelled`
-    count in any letter case."""
+    """What finds the lines of these headers and channel variables in a frame (Frame.only): their names and values.
+
+    Variables that are `spelled` count in any letter case."""
     variable = f"variable_(?:{_one_of(variables)}|(?i:{_one_of(spelled)}))"
-    return re.compile(f"\n(?:{_one_of(headers)}|{variable}): [^\n]*".encode())
+    return re.compile(f"\n({_one_of(headers)}|{variable}): ([^\n]*)".encode())
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -62,10 +64,7 @@ class Frame:
         if start < 0:
             return ""
         start += len(name) + 3
-        value = self._block[start : self._block.index(b"\n", start)]
-        if value == b"_undef_":
-            return ""
-        return (unquote_to_bytes(value) if b"%" in value else value).decode("utf-8", "replace")
+        return _decoded(self._block[start : self._block.index(b"\n", start)])
 
     def variables(self, name: str) -> list[str]:
         """The values of every channel variable with this name in any letter case. FreeSWITCH keeps the case in which a
@@ -76,9 +75,9 @@ class Frame:
             found.append(self.get(self._block[start + 1 : start + len(wanted) - 2].decode()))
         return found
 
-    def only(self, lines: re.Pattern[bytes]) -> Frame:
-        """The frame with these of its lines alone (lines_of): a tenth of the bytes to look through, and to keep."""
-        return Frame(b"".join(lines.findall(self._block))[1:])
+    def only(self, lines: re.Pattern[bytes]) -> Facts:
+        """What these of its lines say (lines_of): a tenth of the bytes to keep, and found at once."""
+        return Facts({name.decode(): value for name, value in lines.findall(self._block)})
 
     def variable(self, name: str) -> str:
         """The value of a channel variable."""
@@ -110,6 +109,48 @@ class Frame:
         return self.get("Content-Type") == "command/reply"
 
 
+class Facts:
+    """Some lines of a snapshot, with the same questions to it as to the whole."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> str:
+        """As Frame.get."""
+        value = self._values.get(name)
+        return _decoded(value) if value else ""
+
+    def variable(self, name: str) -> str:
+        """As Frame.variable."""
+        value = self._values.get("variable_" + name)
+        return _decoded(value) if value else ""
+
+    def variables(self, name: str) -> list[str]:
+        """As Frame.variables."""
+        wanted = f"variable_{name}".lower()
+        return [
+            _decoded(value) for found, value in self._values.items() if len(found) == len(wanted) and found.lower() == wanted
+        ]
+
+
+def _decoded(value: bytes) -> str:
+    if b"%" in value:
+        value = value.replace(b"%2B", b"+")  # in most calls nothing else is encoded
+        if b"%" in value:
+            value = unquote_to_bytes(value)
+    elif value == b"_undef_":
+        return ""
+    return value.decode("utf-8", "replace")
+
+
+_DONE_LINES = b"Content-Type: command/reply\nReply-Text: +OK"
+
+DONE = Frame(_DONE_LINES)
+"""The reply to a command that was done. Most frames are this one."""
+
+
 class FrameReader:
     """Takes bytes as they come and gives frames. Raises ProtocolError for what is none or is too large."""
 
@@ -138,6 +179,10 @@ class FrameReader:
             return None
         if end > MAX_BLOCK:
             raise ProtocolError(f"header of more than {MAX_BLOCK} bytes")
+        if end == len(_DONE_LINES) and buffer.startswith(_DONE_LINES):
+            del buffer[: end + 2]
+            self._scanned = 0
+            return DONE
         frame = Frame(bytes(buffer[:end]))
         self._scanned = end
         body_start = end + 2
@@ -196,16 +241,17 @@ def encode(commands: Iterable[Command]) -> bytes:
 
     In sync mode the reply to each comes when it has ended.
     """
-    written = []
-    for told in commands:
-        check(told)
-        if isinstance(told, End):
-            written.append(f"sendmsg\ncall-command: hangup\nhangup-cause: {told.cause}\n\n")
-        else:
-            written.append(
-                f"sendmsg\ncall-command: execute\nexecute-app-name: {told.application}\n{_argument(told.argument)}"
-            )
-    return "".join(written).encode()
+    return b"".join(map(_encoded, commands))
+
+
+@lru_cache(maxsize=512)
+def _encoded(told: Command) -> bytes:
+    check(told)
+    if isinstance(told, End):
+        text = f"sendmsg\ncall-command: hangup\nhangup-cause: {told.cause}\n\n"
+    else:
+        text = f"sendmsg\ncall-command: execute\nexecute-app-name: {told.application}\n{_argument(told.argument)}"
+    return text.encode()
 
 
 def _argument(text: str) -> str:

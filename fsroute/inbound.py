@@ -2,7 +2,7 @@
 
 greenswitch's InboundESL is not fit for it: what a callee sent can write headers of its events, a broken connection leaves
 everyone waiting for ever, and it needs gevent. This one is a plain socket, which also works in a thread of a program that
-knows no gevent. Nothing is read but by whoever waits, and every wait has a deadline.
+knows no gevent. Nothing is read but by whoever waits, and every wait has a deadline, or ends with the connection.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fsroute import frames
+from fsroute import frames, ports
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.frames import Frame, FrameReader
 
@@ -44,8 +44,15 @@ class EventSocket:
             raise Refused(f"FreeSWITCH refused {command.split(maxsplit=1)[0].decode()}: {printable(text)}")
         return reply
 
-    def event(self, deadline: float) -> Frame:
-        """The next event, until the monotonic time `deadline`. Raises ReplyTimeout, Disconnected or ProtocolError."""
+    def api(self, text: str) -> str:
+        """The answer of an API command that answers at once. Raises ProtocolError as `event` does."""
+        return self._ask(frames.command(f"api {text}"), "api/response").body.decode("utf-8", "replace")
+
+    def event(self, deadline: float | None) -> Frame:
+        """The next event, until the monotonic time `deadline`; None waits for as long as the connection lives.
+
+        Raises ReplyTimeout, Disconnected or ProtocolError.
+        """
         while not self._events:
             frame = self._frame(deadline)
             if not _is_event(frame):
@@ -63,7 +70,7 @@ class EventSocket:
         if not self._ask(frames.command(f"auth {password}")).data.startswith("+OK"):
             raise Refused("FreeSWITCH's Event Socket refused the password (setting event_socket_password)")
 
-    def _ask(self, command: bytes) -> Frame:
+    def _ask(self, command: bytes, answer: str = "command/reply") -> Frame:
         """The reply to a command. Events that come meanwhile are kept."""
         deadline = time.monotonic() + self.timeout_s
         try:
@@ -75,7 +82,7 @@ class EventSocket:
             raise Disconnected(f"connection to FreeSWITCH lost: {error}") from error
         while True:
             frame = self._frame(deadline)
-            if frame.is_reply:
+            if frame.get("Content-Type") == answer:
                 return frame
             if not _is_event(frame):
                 raise ProtocolError(f"unexpected frame {printable(frame.get('Content-Type'))}")
@@ -83,7 +90,7 @@ class EventSocket:
                 raise ProtocolError(f"{MAX_EVENTS} events and no reply")
             self._events.append(frame.event)
 
-    def _frame(self, deadline: float) -> Frame:
+    def _frame(self, deadline: float | None) -> Frame:
         while True:
             frame = self._frames.next()
             if frame is None:
@@ -93,10 +100,10 @@ class EventSocket:
             else:
                 return frame
 
-    def _receive(self, deadline: float) -> bytes:
+    def _receive(self, deadline: float | None) -> bytes:
         late = ReplyTimeout("no word from FreeSWITCH in time")
-        left = deadline - time.monotonic()
-        if left <= 0:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
             raise late
         try:
             self._sock.settimeout(left)
@@ -122,6 +129,8 @@ def connected(address: tuple[str, int], password: str, timeout_s: float) -> Iter
     except OSError as error:
         why = error.strerror or f"no answer within {timeout_s:g} s"
         raise Disconnected(f"FreeSWITCH's Event Socket at {host}:{port} can not be reached: {why}") from error
+    for level, option, value in ports.KEEPALIVE:
+        sock.setsockopt(level, option, value)
     with sock:
         event_socket = EventSocket(sock, timeout_s)
         event_socket.log_in(password)

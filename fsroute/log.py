@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any
 
+import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
@@ -15,13 +17,16 @@ _HIDDEN_DIGITS = 3
 def make_logger(log_format: str, log_level: str) -> FilteringBoundLogger:
     """A logger for this process. `auto` is for people on a terminal and for machines elsewhere."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
-    return _logger(structlog.WriteLogger(sys.stderr), renderer, log_level)
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        return _logger(structlog.WriteLogger(sys.stderr), renderer, log_level)
+    # Bytes: JSON is UTF-8, whatever the terminal's encoding.
+    return _logger(structlog.BytesLogger(sys.stderr.buffer), structlog.processors.JSONRenderer(_json), log_level)
 
 
 def make_switch_logger(output: Any, log_level: str) -> FilteringBoundLogger:
     """A logger whose JSON lines go to `output`, which has a method for each level."""
-    return _logger(output, structlog.processors.JSONRenderer(), log_level)
+    return _logger(output, structlog.processors.JSONRenderer(lambda event, **_: _json(event).decode()), log_level)
 
 
 def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundLogger:
@@ -38,6 +43,13 @@ def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundL
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def _json(event: Any, **_: Any) -> bytes:
+    try:
+        return orjson.dumps(event, default=repr)
+    except TypeError:  # text that is no Unicode, such as a path's stray byte
+        return json.dumps(event, default=repr).encode()
 
 
 def shorten(number: str) -> str:

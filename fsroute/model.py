@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 # --- what was asked ---------------------------------------------------------------------------------------
 
@@ -20,7 +21,8 @@ class Direction(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call, as FreeSWITCH reported it. `presented` is the number that it asks to show, `is_roaming` what the carrier
-    says of a mobile caller.
+    says of a mobile caller. `switch` is the FreeSWITCH that it is in (Core-UUID), empty if the phones
+    that are registered there are not those that this call may ring.
 
     `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
     this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
@@ -39,6 +41,7 @@ class Call:
     presented: str | None = None
     is_roaming: bool = False
     from_user: str = ""
+    switch: str = ""
 
 
 class Outcome(StrEnum):
@@ -272,8 +275,7 @@ class Mode(StrEnum):
     SEQUENTIAL = "sequential"
 
 
-@dataclass(frozen=True, slots=True)
-class RuleKey:
+class RuleKey(NamedTuple):
     """Names a rule. Written `+492214710100/1`: FreeSWITCH keeps it for us while a plan rings."""
 
     number: str
@@ -323,7 +325,8 @@ class Routing:
     `country` is the one in which the destination and the caller's number are read. `dialled` is the hosted number
     that the destination means, None if it means none. `numbers` holds it and every hosted number that its rules lead
     to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled. `trunk`
-    delivered an inbound call. `facts` are there for every number that the call may want to show.
+    delivered an inbound call. `facts` are there for every number that the call may want to show. `plans` keeps what was
+    planned from all this (plan.py).
     """
 
     country: str
@@ -334,14 +337,14 @@ class Routing:
     callee: User | None = None
     trunk: Trunk | None = None
     facts: Mapping[str, NumberFacts] = field(default_factory=dict)
+    plans: dict[object, KeptPlan] = field(default_factory=dict, compare=False, repr=False)
 
 
 # --- what was decided -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointDial:
-    """Every phone that is registered as `user`@`domain`."""
+class EndpointDial(NamedTuple):
+    """Every phone that is registered as `user`@`domain`. A tuple: each call looks up by it what is known of phones."""
 
     user: str
     domain: str
@@ -446,11 +449,12 @@ Final = Voicemail | Announcement | Hangup
 class Plan:
     """Stages that ring one after another, and what happens when none of them answers.
 
-    Without a `final` the outcome of the stages decides how it goes on.
+    Without a `final` the outcome of the stages decides how it goes on. `derived` keeps what was worked out from the plan.
     """
 
     stages: tuple[Stage, ...] = ()
     final: Final | None = None
+    derived: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +464,14 @@ class Reason:
     code: str
     subject: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """A plan that is the same for many calls, and why it is what it is."""
+
+    plan: Plan
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def is_e164(text: str) -> bool:
 
 def spelled(text: str) -> str | None:
     """The number in `text` without URI scheme, host and parameters, or None if it is not spelled like a number."""
+    if is_e164(text):
+        return text  # as nearly every caller's
     text = _SCHEME.sub("", text.strip(), count=1)
     text = re.split("[@;]", text, maxsplit=1)[0].strip()
     text = text.replace("(+", "+", 1) if text.startswith("(+") else text
@@ -48,24 +50,57 @@ def candidates(text: str, country: str) -> tuple[str, ...]:
     if number is None:
         return ()
     if number.startswith("+"):
-        return _distinct(_parsed(number, country))
+        return _distinct(_e164(number, country))
     digits = re.sub("[^0-9]", "", number)
-    national = _parsed(number, country)
-    plus = _parsed("+" + digits, country)
+    national = _e164(number, country)
+    plus = _e164("+" + digits, country)
     code = calling_code(country)
     # The country's own code first: with it in front, digits from a carrier are international far more often than
     # they are a local number that happens to begin alike.
     return _distinct(plus, national) if digits.startswith(code) else _distinct(national, plus)
 
 
-def _parsed(number: str, country: str) -> str | None:
+@lru_cache(maxsize=4096)
+def parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | None:
+    """What phonenumbers makes of a number, None if nothing. Several questions to a number need it, and it takes longest."""
     try:
-        parsed = phonenumbers.parse(number, country)
+        return _split(text) or phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(parsed):
+
+
+def _split(text: str) -> phonenumbers.PhoneNumber | None:
+    """What phonenumbers.parse makes of an E.164 number that is only to be split, as nearly every caller's: a fifth of the
+    time. None for one whose national part begins with a zero or with what may be a national prefix."""
+    if not is_e164(text):
         return None
-    e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    for end in _CALLING_CODE_ENDS:
+        code, national = int(text[1:end]), text[end:]
+        if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            plain = _plain_national_number(code)
+            return phonenumbers.PhoneNumber(code, int(national)) if plain.match(national) else None
+    return None
+
+
+_CALLING_CODE_ENDS = (2, 3, 4)
+"""Behind the + calling codes have up to three digits, and none begins another one."""
+
+
+@lru_cache(maxsize=512)
+def _plain_national_number(code: int) -> re.Pattern[str]:
+    """What national numbers look like of which nothing is to be taken off."""
+    region = phonenumbers.region_code_for_country_code(code)
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    prefix = metadata.national_prefix_for_parsing if metadata else None
+    return re.compile(f"(?!0{f'|{prefix}' if prefix else ''})[0-9]{{2}}")
+
+
+def _e164(number: str, country: str) -> str | None:
+    # With its calling code a number means the same everywhere. Only if there is no such code, phonenumbers tries without +.
+    found = (parsed(number) if number.startswith("+") else None) or parsed(number, country)
+    if found is None or not phonenumbers.is_possible_number(found):
+        return None
+    e164 = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
     return e164 if is_e164(e164) else None
 
 

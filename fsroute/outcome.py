@@ -7,7 +7,7 @@ somebody rang and did not answer, else somebody was busy, else nobody could be r
 
 from __future__ import annotations
 
-from fsroute.frames import Frame
+from fsroute.frames import Facts
 from fsroute.model import Outcome
 
 _RANG = frozenset(
@@ -31,12 +31,12 @@ _BUSY = frozenset(
 )
 
 
-def was_answered(channel: Frame) -> bool:
+def was_answered(channel: Facts) -> bool:
     """Whether somebody took the call."""
     return channel.variable("originate_disposition") in ("SUCCESS", "success")
 
 
-def of_failed(channel: Frame) -> tuple[Outcome, str]:
+def of_failed(channel: Facts) -> tuple[Outcome, str]:
     """The outcome of a plan that nobody took, and FreeSWITCH's cause for it."""
     causes = [entry.rpartition(";")[2] for entry in _entries(channel.variable("originate_causes"))]
     last = channel.variable("originate_disposition")

@@ -24,6 +24,7 @@ from fsroute.model import (
     Final,
     Hangup,
     HostedNumber,
+    KeptPlan,
     Leg,
     Mode,
     Outcome,
@@ -49,6 +50,9 @@ SEQUENTIAL_RING_S = 20
 MAX_LEGS = 128
 """Legs of a stage, and stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. What is more, it would
 glue to the last leg instead of dialling it."""
+
+_KEPT_PLANS = 32
+"""Plans that are kept of what was read for a number: more than it has rules. Callers can make up more, by hops."""
 
 DEFAULT_HOP_LIMIT = 5
 """How often a call may leave through a trunk and come back: chains of forwards that people mean are shorter."""
@@ -78,6 +82,7 @@ class Planner:
     """Expands the rules of one call; phones see `caller_id`.
 
     Collects the reasons, and in `expanded` the numbers of the last plan, each with the rule that it was expanded by.
+    `is_general` says that neither the caller nor the time mattered to it.
     """
 
     call: Call
@@ -87,12 +92,33 @@ class Planner:
     hop_limit: int = DEFAULT_HOP_LIMIT
     reasons: list[Reason] = field(default_factory=list)
     expanded: dict[str, Rule | None] = field(default_factory=dict)
+    is_general: bool = True
 
     def tell(self, code: str, subject: object, text: str) -> None:
         self.reasons.append(Reason(code, str(subject), text))
 
+    @property
+    def _seen(self) -> CallerId:
+        return callerid.RECEIVED if self.caller_id.as_received else self.caller_id
+
     def plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
-        """The plan of one rule of a hosted number. It may be empty: then nothing of it can ring."""
+        """The plan of one rule of a hosted number. It may be empty: then nothing of it can ring.
+
+        Most plans are the same for all callers, at all times. They are kept with the rows that they were made from.
+        """
+        key = rule.number, rule.position, self._seen, self.call.hops, self.hop_limit
+        kept = self.routing.plans.get(key)
+        if kept is not None:
+            self.expanded = {hosted.number: rule}
+            self.reasons += kept.reasons
+            return kept.plan
+        before, self.is_general = len(self.reasons), True
+        plan = self._plan(rule, hosted)
+        if self.is_general and len(self.routing.plans) < _KEPT_PLANS:
+            self.routing.plans[key] = KeptPlan(plan, tuple(self.reasons[before:]))
+        return plan
+
+    def _plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
         self.expanded = {hosted.number: rule}
         drafts = self._of_rule(rule, hosted)
         stages = [stage for stage in map(self._stage, drafts.stages) if stage]
@@ -177,7 +203,7 @@ class Planner:
         for endpoint in endpoints:
             name = f"endpoint {endpoint.name}"
             if endpoint.enabled:
-                legs.append(Leg(name, EndpointDial(endpoint.name, endpoint.domain), self.caller_id, ring_s=ring_s))
+                legs.append(Leg(name, EndpointDial(endpoint.name, endpoint.domain), self._seen, ring_s=ring_s))
             else:
                 self.tell("endpoint_disabled", name, "left out: is switched off")
         return legs
@@ -191,6 +217,8 @@ class Planner:
             self.tell("hosted_here", _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
         account, to = hosted.account, target.value
+        if target.caller_id != callerid.OWN:
+            self.is_general = False  # who calls may be shown, or what is verified until a certain day
         trunk = next(iter(self.ways(to, account)), None)
         if trunk is None:
             return _Drafts()
@@ -241,6 +269,7 @@ class Planner:
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
         """The plan of another number that is hosted here, in place of the target."""
+        self.is_general = False  # its rules may be for certain callers and times
         name = f"number {target.value}"
         hosted = self.routing.numbers.get(target.value)
         if hosted is None:

@@ -328,6 +328,8 @@ def _decision(
 
 def _attestation(plan: Plan, account: Account) -> str | None:
     """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
+    if not country.rules_for(account.country).attestation:
+        return None
     outside = (leg.caller_id for stage in plan.stages for leg in stage if isinstance(leg.dial, TrunkDial))
     hints = (callerid.attestation(caller_id, account) for caller_id in outside)
     return max((hint for hint in hints if hint), default=None)

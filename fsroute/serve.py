@@ -10,11 +10,12 @@ from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
 from fsroute import ports
-from fsroute.config import Settings
+from fsroute.config import Settings, parse_address
 from fsroute.database import check_version, open_database, without_password
 from fsroute.deciding import Read, make_flow
 from fsroute.errors import DataError
 from fsroute.model import Call, Routing
+from fsroute.registrations import Listener, Registrations
 from fsroute.server import Server, listen
 from fsroute.session import READABLE
 from fsroute.workers import Master, hold
@@ -27,8 +28,15 @@ their number; the others are there for the case that some hang in a database tha
 def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     """A server that listens but does not serve yet. Raises ConfigError or DataError if it could not."""
     pool = ThreadPool(READ_THREADS)
-    flow = make_flow(settings, log, lambda read: within_deadline(pool, settings.decision_ms / 1000, read))
-    return Server(
+    registrations = Registrations(settings.contact_seconds)
+    flow = make_flow(
+        settings,
+        log,
+        registrations,
+        lambda read: within_deadline(pool, settings.decision_ms / 1000, read),
+        gevent.get_hub().loop.now,  # what the last poll brought has one time
+    )
+    server = Server(
         listen(settings.address, shared=settings.workers > 1),
         settings.networks,
         settings.max_calls,
@@ -37,6 +45,10 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
         flow.give_up,
         log,
     )
+    if settings.contact_seconds and settings.event_socket_password:
+        address = parse_address("event_socket", settings.event_socket)
+        Listener(registrations, address, settings.event_socket_password, settings.event_socket_s, log).start()
+    return server
 
 
 def serve(settings: Settings, log: FilteringBoundLogger) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 import gevent
-from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
 from structlog.typing import FilteringBoundLogger
 
 from fsroute import ports
-from fsroute.session import Session
+from fsroute.session import WORTH_WAKING, Session
 
 BACKLOG = 1024
 """Connections the kernel keeps while we are busy. With the usual 100 a burst of calls waits for SYN retransmissions:
@@ -23,24 +24,57 @@ one second, then three."""
 
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING),
+    *ports.KEEPALIVE,
 )
-"""Each connection has them from the socket that listens. A wait for the end of a call has no deadline, but it must end when
-the switch's machine has gone without a word: after about a minute (30 s, then three times 10 s). FreeSWITCH does the same on
-its side (30 s)."""
+"""Each connection has them from the socket that listens."""
 
 _PEERS = 1000
 """Addresses of which is remembered that they may connect. There are few switches."""
 
 
+_IDLE = 100
+"""Greenlets that are kept for the next calls. More have something to do at a time only when the database is slow."""
+
+
 class _Acceptor(StreamServer):
-    """Leaves a connection open when its greenlet ends: the call may only have paused."""
+    """Leaves a connection open when its greenlet ends: the call may only have paused. And gives it as a plain socket: of
+    gevent's each would bring watchers and timers of its own, for waits that hardly ever happen."""
+
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is what BaseServer takes for "no more"
+        """The next connection, if there is one."""
+        try:
+            accepted, address = self.socket.accept()
+        except BlockingIOError:
+            return None
+        accepted.setblocking(False)  # noqa: FBT003 - Python's signature
+        return accepted, address
 
     def do_close(self, *_: Any) -> None:
         """Nothing: sessions close their sockets."""
+
+
+class _Greenlets:
+    """Runs functions that may wait, in greenlets that are used again: for a new one Python maps memory for its frames, and
+    unmaps it at the end."""
+
+    def __init__(self) -> None:
+        self._idle: list[Any] = []
+
+    def run(self, function: Callable[..., object], *args: Any) -> None:
+        """Runs this as soon as gevent's loop comes to it."""
+        if self._idle:
+            gevent.get_hub().loop.run_callback(self._idle.pop().switch, (function, args))
+        else:
+            gevent.spawn_raw(self._work, function, args)
+
+    def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        while True:
+            function(*args)
+            if len(self._idle) >= _IDLE:
+                return
+            self._idle.append(gevent.getcurrent())
+            function, args = gevent.get_hub().switch()
 
 
 @dataclass(slots=True)
@@ -51,21 +85,22 @@ class Server:
     nothing but the iterator, the session and a watcher of its socket, and no greenlet. A session is closed in the end.
     """
 
-    listener: Any
+    listener: socket.socket
     networks: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int
     timeout_s: float
-    handle: Callable[[Session], Iterator[None]]
+    handle: Callable[[Session], Iterator[bool]]
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
     active: int = 0
+    _greenlets: _Greenlets = field(default_factory=_Greenlets)
     _allowed: set[str] = field(default_factory=set)
     _idle: Event = field(default_factory=Event)
     _stop: Event = field(default_factory=Event)
 
     def serve(self, drain_s: float) -> None:
         """Serves until `stop` is called; then takes no new calls and waits up to `drain_s` for those there are."""
-        server = _Acceptor(self.listener, self._connection, spawn=gevent.spawn_raw)  # type: ignore[call-overload]  # any function will do
+        server = _Acceptor(self.listener, self._connection, spawn=None)  # None: at once, in the hub
         server.start()
         try:
             self._stop.wait()
@@ -84,7 +119,7 @@ class Server:
         """Makes `serve` return after draining. Safe to call from a signal handler."""
         self._stop.set()
 
-    def _connection(self, sock: Any, address: tuple[Any, ...]) -> None:
+    def _connection(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         peer = str(address[0])
         if not self._may_connect(peer):
             self.log.warning("connection refused", peer=peer, reason="not in the allowed networks")
@@ -95,8 +130,9 @@ class Server:
         session = Session(peer, sock, self.timeout_s)
         if self.active > self.max_calls:
             self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
-            self._lead(session, self._refuse(session))
+            self._greenlets.run(self._lead, session, self._refuse(session))
         else:
+            # In the hub, which must not wait: a call's first step is one write to a connection that is empty yet.
             self._lead(session, self.handle(session))
 
     def _may_connect(self, peer: str) -> bool:
@@ -108,15 +144,15 @@ class Server:
             self._allowed.add(peer)
         return True
 
-    def _refuse(self, session: Session) -> Iterator[None]:
+    def _refuse(self, session: Session) -> Iterator[bool]:
         self.overload(session)
         yield from ()
 
-    def _lead(self, session: Session, call: Iterator[None]) -> None:
+    def _lead(self, session: Session, call: Iterator[bool]) -> None:
         """Leads a call to its next pause, or its end."""
         try:
-            for _ in call:
-                session.when_readable(lambda: gevent.spawn_raw(self._lead, session, call))
+            for bounded in call:
+                session.when_readable(partial(self._greenlets.run, self._lead, session, call), bounded=bounded)
                 return
         except Exception:  # one call's defect must not end the server
             self.log.exception("call failed", peer=session.peer)
@@ -126,10 +162,11 @@ class Server:
             self._idle.set()
 
 
-def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
+def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
     """A listening socket, which other processes may share if they say so too. Raises ConfigError when the address can not
     be had."""
     bound = ports.bind(address, shared=shared, backlog=BACKLOG)
     for level, option, value in _OPTIONS:
         bound.setsockopt(level, option, value)
-    return socket.socket(bound.family, bound.type, fileno=bound.detach())
+    bound.setblocking(False)  # noqa: FBT003 - Python's signature
+    return bound

@@ -1,8 +1,8 @@
 """The inbound side of mod_event_socket without a FreeSWITCH: a server that logs clients in and plays a story of events.
 
 It behaves like mod_event_socket.c as far as fsroute meets it: the greeting, the replies word for word, events only for
-whoever subscribed to them and whose filters they pass. What becomes of a call is told by the test, as a `Story`.
-tests/e2e/test_verification_calls.py holds it to what a real FreeSWITCH says.
+whoever subscribed to them and whose filters they pass. What becomes of a call is told by the test, as a `Story`, and by
+`tell` what happens without a call. tests/e2e/test_verification_calls.py holds it to what a real FreeSWITCH says.
 """
 
 from __future__ import annotations
@@ -89,6 +89,17 @@ def missing(file: str) -> Event:
     return Event("CUSTOM", {"Event-Subclass": "filestring::fail", "File": file})
 
 
+def of_user(subclass: str, user: str) -> Event:
+    """What FreeSWITCH tells of a user's registrations: sofia::register, sofia::unregister or sofia::expire."""
+    header = "user" if subclass == "sofia::expire" else "from-user"
+    return Event("CUSTOM", {"Event-Subclass": subclass, "profile-name": "internal", header: user})
+
+
+def of_profile(name: str) -> Event:
+    """What FreeSWITCH tells when a SIP profile starts (PUBLISH) or has stopped (UNPUBLISH)."""
+    return Event(name, {"service": "_sip._udp,_sip._tcp,_sip._sctp", "module_name": "mod_sofia", "profile_name": "internal"})
+
+
 Said = Event | bytes | threading.Event | None
 """An event, raw bytes, something to wait for, or None: FreeSWITCH breaks off."""
 
@@ -104,13 +115,15 @@ def read_out(placed: Placed) -> list[Said]:
 class EventSocketServer:
     """Listens while it is entered. `stories` are those of its connections, in order; the last one is used again.
 
-    `greeting` and `replies` (by the first word of a command) take the place of what FreeSWITCH says. `limit` breaks off
-    after so many bytes in all.
+    `greeting` and `replies` (by the first word of a command) take the place of what FreeSWITCH says. `api` has the answers
+    of API commands. `limit` breaks off after so many bytes in all.
     """
 
     stories: list[Story]
     greeting: bytes = b"Content-Type: auth/request\n\n"
     replies: Mapping[str, bytes] = field(default_factory=dict)
+    api: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
     limit: int | None = None
     commands: list[Command] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
@@ -118,9 +131,10 @@ class EventSocketServer:
     _listener: socket.socket = field(init=False)
     _thread: threading.Thread = field(init=False)
     _connections: list[socket.socket] = field(default_factory=list)
+    _serving: _Listener | None = None
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -138,6 +152,15 @@ class EventSocketServer:
         host, port = self._listener.getsockname()
         return host, port
 
+    def tell(self, *said: Event | bytes | None) -> None:
+        """Says this to the connection that there is now, while it gives no command."""
+        assert self._serving is not None
+        for each in said:
+            if each is None:
+                self._serving.break_off()
+            else:
+                self._serving.tell(each)
+
     def _run(self) -> None:
         while True:
             try:
@@ -147,8 +170,9 @@ class EventSocketServer:
             sock.settimeout(TIMEOUT_S)
             self._connections.append(sock)
             # What the client does wrong is for the test to see in `commands`; that it leaves is no error.
+            self._serving = _Listener(self, sock)
             with sock, contextlib.suppress(OSError, ProtocolError, _BrokenOff):
-                _Listener(self, sock).serve()
+                self._serving.serve()
 
 
 class _BrokenOff(Exception):
@@ -182,6 +206,9 @@ class _Listener:
                 name, _, value = rest.partition(" ")
                 self._filters.append((name, value))
                 self._send(reply(f"+OK filter added. [{name}]=[{value}]"))
+            elif word == "api":
+                answer = self._server.api.get(rest, f"-ERR {rest} Command not found!\n").encode()
+                self._send(b"Content-Type: api/response\nContent-Length: %d\n\n" % len(answer) + answer)
             elif word == "bgapi" and rest.startswith("originate "):
                 self._originate(rest.removeprefix("originate "), command.headers["Job-UUID"])
             else:
@@ -209,15 +236,23 @@ class _Listener:
                 raise _BrokenOff
             if isinstance(said, threading.Event):
                 assert said.wait(TIMEOUT_S)
-            elif isinstance(said, bytes):
-                self._send(said)
-            elif self._passes(said):
-                self._send(said.plain())
+            else:
+                self.tell(said)
+
+    def tell(self, said: Event | bytes) -> None:
+        if isinstance(said, bytes):
+            self._send(said)
+        elif self._passes(said):
+            self._send(said.plain())
+
+    def break_off(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
 
     def _passes(self, event: Event) -> bool:
-        """Subscribed to, and let through by one of the filters (event_handler in mod_event_socket.c)."""
+        """Subscribed to, and let through by one of the filters, if there are any (event_handler in mod_event_socket.c)."""
         kind = event.get("Event-Subclass") or event.name
-        return kind in self._events and any(event.get(name) == value for name, value in self._filters)
+        passes = not self._filters or any(event.get(name) == value for name, value in self._filters)
+        return kind in self._events and passes
 
     def _send(self, data: bytes) -> None:
         left = len(data) if self._server.limit is None else self._server.limit - self._server.sent

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute import answer, callerid
-from fsroute.answer import Ended, call_of, commands, progress_of
+from fsroute.answer import FACTS, Ended, call_of, commands, progress_of
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
 from fsroute.farend import encode
-from fsroute.frames import Command, End, Execute, Frame
+from fsroute.frames import Command, End, Execute, Facts, Frame
 from fsroute.model import (
     Announcement,
     Call,
@@ -40,11 +40,11 @@ RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
 CONFIRMATION = Confirmation()
 
 
-def channel(variables: dict[str, str] | None = None, **headers: str) -> Frame:
+def channel(variables: dict[str, str] | None = None, **headers: str) -> Facts:
     """A snapshot of a channel: its headers, with `_` for `-`, and its variables."""
     lines = {name.replace("_", "-"): text for name, text in headers.items()}
     lines |= {f"variable_{name}": text for name, text in (variables or {}).items()}
-    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode())
+    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode()).only(FACTS)
 
 
 # --- the call ---------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> No
 
 
 def test_a_call_of_which_nothing_is_known_is_inbound_and_anonymous() -> None:
-    assert call_of(Frame(b"Event-Name: CHANNEL_DATA")) == Call("", anonymous=True)
+    assert call_of(Frame(b"Event-Name: CHANNEL_DATA").only(FACTS)) == Call("", anonymous=True)
 
 
 PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
@@ -184,11 +184,11 @@ def test_any_text_in_these_headers_makes_a_call(hops: str, diversion: str, wish:
 # --- what became of it ------------------------------------------------------------------------------------
 
 
-def after(step: str, cause: str) -> Frame:
+def after(step: str, cause: str) -> Facts:
     return channel({"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"})
 
 
-PROGRESS: dict[str, tuple[Frame, Failed | Ended | None]] = {
+PROGRESS: dict[str, tuple[Facts, Failed | Ended | None]] = {
     "a new call": (channel(), None),
     "a rule": (after("+492214710100/2", "USER_BUSY"), Failed(RuleKey("+492214710100", 2), Outcome.BUSY, "USER_BUSY")),
     "the first trunk": (
@@ -211,7 +211,7 @@ PROGRESS: dict[str, tuple[Frame, Failed | Ended | None]] = {
 
 
 @pytest.mark.parametrize(("snapshot", "expected"), PROGRESS.values(), ids=PROGRESS.keys())
-def test_what_became_of_the_plan_that_rang(snapshot: Frame, expected: Failed | Ended | None) -> None:
+def test_what_became_of_the_plan_that_rang(snapshot: Facts, expected: Failed | Ended | None) -> None:
     assert progress_of(snapshot) == expected
 
 

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +269,17 @@ def test_a_store_that_fails_leaves_what_was_known() -> None:
     with pytest.raises(DataError, match="away"):
         cache.read(Call(N100))
     assert (cache.fresh(Call(N100)), cache.stale(Call(N100))) == (None, None)
+
+
+def test_sqlite_is_asked_once_for_calls_that_came_in_together(tmp_path: Path) -> None:
+    path, turn = tmp_path / "routes.db", 1.0
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE t (a)")
+    changes = SqliteChanges(f"sqlite:///{path}", lambda: turn)
+    before = changes.version()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("INSERT INTO t VALUES (1)")
+    assert changes.version() == before
+    turn = 2.0
+    assert changes.version() != before
+    changes.close()

@@ -198,3 +198,19 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
     for parsed in others:
         assert parsed.endpoint.startswith(("sofia/internal/sip:", "sofia/internal/sips:"))
         assert set(parsed.variables) == {"leg_timeout", "leg_progress_timeout"}
+
+
+def test_the_phones_of_this_call_count_not_those_of_the_one_before() -> None:
+    before = decision((leg(P1001, "endpoint 1001"),), (leg(MOBILE),))
+    first, second = (ContactDial("internal", f"sip:1001@192.0.2.{i}") for i in (7, 8))
+    for phones in ((first,), (first, second), (), (second,), (second,)):
+        anew = decision((leg(P1001, "endpoint 1001"),), (leg(MOBILE),))
+        known = {P1001: Registered(phones)}
+        assert resolve(before, known) == resolve(anew, known)
+        assert len(resolve(before, known).plan.stages) == (2 if phones else 1)
+
+
+def test_a_plan_is_resolved_once_for_the_same_phones() -> None:
+    before = decision((leg(P1001),))
+    known = {P1001: Registered((ContactDial("internal", "sip:1001@192.0.2.7"),))}
+    assert resolve(before, known).plan is resolve(before, dict(known)).plan

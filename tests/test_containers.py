@@ -84,10 +84,10 @@ IMAGE = re.compile(r"[a-z0-9.]+/[a-z0-9/_-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64
 
 
 def test_images_are_pinned_by_registry_tag_and_digest() -> None:
-    services = read_yaml(COMPOSE)["services"] | read_yaml(COMPOSE_E2E)["services"]
+    services = [*read_yaml(COMPOSE)["services"].items(), *read_yaml(COMPOSE_E2E)["services"].items()]
     pulled = [service["image"] for service in read_yaml(COMPOSE)["services"].values() if "build" not in service]
     assert len(pulled) == 2
-    assert {name for name, service in services.items() if "build" in service} == {"fsroute", "peers"}
+    assert {name for name, service in services if "build" in service} == {"fsroute", "peers"}
     bases = [argument.partition("=")[2] for name, argument in instructions() if name == "ARG"]
     assert len(bases) == 1
     assert [image for image in (*pulled, *bases) if not IMAGE.fullmatch(image)] == []

@@ -665,3 +665,10 @@ def test_a_hostile_confirmation_is_refused_or_understood_as_it_is(key: str, prom
     except DialStringError:
         return
     _same(Plan(((CONTACT, replace(MOBILE, confirm=True)),)), confirmation)
+
+
+def test_a_plan_is_written_once_for_each_way_to_confirm() -> None:
+    plan = Plan(((replace(MOBILE, confirm=True),),))
+    one, two = (dialstring.bridge(plan, Confirmation(key)) for key in ("1", "2"))
+    assert one.replace("group_confirm_key=1", "group_confirm_key=2") == two != one
+    assert dialstring.bridge(plan, Confirmation("1")) is one

@@ -65,15 +65,15 @@ def test_values_are_encoded_as_the_recorded_freeswitch_did(name: str) -> None:
 
 
 def test_a_display_name_in_a_recording_is_read_as_it_was_sent() -> None:
-    call = answer.call_of(recorded_frames(Recording.read("answered"))[0])
+    call = answer.call_of(recorded_frames(Recording.read("answered"))[0].only(answer.FACTS))
     assert (call.destination, call.caller) == ("+492214710602", "+493023125001")
     assert call.caller_name.startswith("Jörg 50%")
 
 
 def test_progress_of_recorded_calls() -> None:
     first, *frames = [f for f in recorded_frames(Recording.read("busy_to_the_end")) if f.get("Event-Name")]
-    assert answer.progress_of(first) is None
+    assert answer.progress_of(first.only(answer.FACTS)) is None
     after_bridges = [frame for frame in frames if frame.variable("fsroute_contacts") == "read"]
-    assert [answer.progress_of(frame) for frame in after_bridges] == [
+    assert [answer.progress_of(frame.only(answer.FACTS)) for frame in after_bridges] == [
         Failed(RuleKey("+492214710608", position), Outcome.BUSY, "USER_BUSY") for position in (1, 2, 9)
     ]

@@ -183,3 +183,23 @@ def test_a_command_is_one_command(text: str) -> None:
 def test_variables_take_no_value_that_would_be_read_otherwise(value: str) -> None:
     with pytest.raises(ProtocolError, match="fsroute_rule"):
         frames.set_variables({"fsroute_rule": value})
+
+
+FACTS = frames.lines_of(["Unique-ID", "Caller-Caller-ID-Name"], ["fsroute_user", "fsroute_user_2"], ["sip_h_Hops"])
+_names = st.sampled_from(
+    ["Unique-ID", "unique-id", "Unique-ID-2", "Caller-Caller-ID-Name", "fsroute_user", "Other"]
+    + [f"variable_{name}" for name in ("fsroute_user", "fsroute_user_2", "sip_h_Hops", "sip_h_hops", "SIP_H_HOPS")]
+)
+_wire = st.text("aä %\n:+_&2B").map(encode) | st.sampled_from(["%2B49", "%252B", "%zz"])
+
+
+@given(st.lists(st.tuples(_names, _wire), max_size=8))
+def test_the_facts_of_a_frame_are_what_the_frame_says(lines: list[tuple[str, str]]) -> None:
+    frame = Frame("\n".join(f"{name}: {value}" for name, value in lines).encode())
+    facts = frame.only(FACTS)
+    for name in ("Unique-ID", "Caller-Caller-ID-Name", "variable_fsroute_user", "variable_fsroute_user_2"):
+        assert facts.get(name) == frame.get(name)
+    assert facts.variable("fsroute_user") == frame.variable("fsroute_user")
+    # A name occurs once in FreeSWITCH's frames, but not in each letter case.
+    assert set(facts.variables("sip_h_Hops")) == set(frame.variables("sip_h_Hops"))
+    assert facts.get("Other") == ""

@@ -106,6 +106,52 @@ def test_events_that_come_before_a_reply_are_not_lost() -> None:
         assert [switch.event(soon()).get("Event-Name") for _ in range(2)] == ["CHANNEL_ANSWER", "CHANNEL_BRIDGE"]
 
 
+def test_an_api_command_is_answered_in_full() -> None:
+    answers = {"global_getvar core_uuid": "5b2c0b5e", "say": "M\u00fcller\n\nEvent-Name: X\n", "nothing": ""}
+    with EventSocketServer([], api=answers) as server, connected(server.address, PASSWORD, 5.0) as switch:
+        assert {command: switch.api(command) for command in answers} == answers
+        assert switch.api("sofia status") == "-ERR sofia status Command not found!\n"
+    assert [command.name for command in server.commands] == [
+        f"auth {PASSWORD}", "api global_getvar core_uuid", "api say", "api nothing", "api sofia status",
+    ]  # fmt: skip
+
+
+def test_an_answer_that_is_no_text_is_readable_all_the_same() -> None:
+    answer = b"Content-Type: api/response\nContent-Length: 2\n\n\xffx"
+    with EventSocketServer([], replies={"api": answer}) as server, connected(server.address, PASSWORD, 5.0) as switch:
+        assert switch.api("status") == "\ufffdx"
+
+
+def test_an_api_command_is_one_line() -> None:
+    with answering() as server, connected(server.address, PASSWORD, 5.0) as switch:  # noqa: SIM117 - the inner one fails
+        with pytest.raises(ProtocolError, match="a command can not hold a line end"):
+            switch.api("status\n\napi shutdown")
+    assert [command.name for command in server.commands] == [f"auth {PASSWORD}"]
+
+
+def test_events_that_come_before_an_answer_are_not_lost() -> None:
+    events = Event("CHANNEL_ANSWER", {}).plain() + Event("CHANNEL_BRIDGE", {}).plain()
+    server = EventSocketServer([], replies={"api": events + b"Content-Type: api/response\nContent-Length: 2\n\nUP"})
+    with server, connected(server.address, PASSWORD, 5.0) as switch:
+        assert switch.api("status") == "UP"
+        assert [switch.event(None).get("Event-Name") for _ in range(2)] == ["CHANNEL_ANSWER", "CHANNEL_BRIDGE"]
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        (b"Content-Type: command/reply\nReply-Text: +OK\n\n", ProtocolError, "unexpected frame 'command/reply'"),
+        (b"Content-Type: text/disconnect-notice\n\n", Disconnected, "FreeSWITCH closed the connection"),
+        (b"", ReplyTimeout, "no word from FreeSWITCH in time"),
+    ],
+    ids=["a reply", "a farewell", "nothing"],
+)
+def test_what_is_no_answer_is_an_error(said: bytes, error: type[Exception], message: str) -> None:
+    server = EventSocketServer([], replies={"api": said})
+    with server, connected(server.address, PASSWORD, SOON_S) as switch, raising_soon(error, message):
+        switch.api("status")
+
+
 def test_a_wrong_password_is_named_as_such() -> None:
     message = "FreeSWITCH's Event Socket refused the password (setting event_socket_password)"
     with answering() as server, raising_soon(Refused, message):
@@ -217,6 +263,30 @@ def test_events_of_others_do_not_make_the_wait_longer() -> None:
         with raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"):
             while True:
                 assert switch.event(deadline).get("Event-Name") == "HEARTBEAT"
+
+
+def test_an_event_is_waited_for_as_long_as_it_takes() -> None:
+    """Longer than a command may take; and the deadline of the command before has no part in it."""
+    with answering() as server, connected(server.address, PASSWORD, SOON_S) as switch:
+        switch.command(frames.command("event plain HEARTBEAT"))
+        threading.Timer(2 * SOON_S, server.tell, [Event("HEARTBEAT", {})]).start()
+        assert switch.event(None).get("Event-Name") == "HEARTBEAT"
+
+
+def test_who_waits_without_a_deadline_waits_for_the_end_of_the_connection() -> None:
+    with answering() as server, connected(server.address, PASSWORD, SOON_S) as switch:
+        threading.Timer(SOON_S, server.tell, [None]).start()
+        with raising_soon(Disconnected, "FreeSWITCH closed the connection"):
+            switch.event(None)
+
+
+def test_the_kernel_watches_a_connection_on_which_nothing_is_said() -> None:
+    """30 s, then three times 10 s: whoever waits for an event hears of a machine that has gone after a minute."""
+    with answering() as server, connected(server.address, PASSWORD, 5.0) as switch:
+        sock = switch._sock  # noqa: SLF001 - a machine that goes without a word is not at hand
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3]
 
 
 LOST = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.model import NumberFormat
-from fsroute.number import calling_code, candidates, is_country, is_e164, is_emergency, spelled, written
+from fsroute.number import calling_code, candidates, is_country, is_e164, is_emergency, parsed, spelled, written
 
 COLOGNE = "+492214710100"
 
@@ -275,3 +275,17 @@ def test_a_number_with_a_plus_means_the_same_everywhere(number: str, country: st
 def test_what_is_written_for_a_country_means_the_same_number_there(number: str, form: NumberFormat, country: str) -> None:
     text = written(number, form, country)
     assert number in candidates(text, country)
+
+
+_codes = st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)) | st.integers(1, 999)
+
+
+@settings(max_examples=1000)
+@given(_codes, st.text("0123456789", max_size=12), st.sampled_from(["DE", "US", None]))
+def test_an_e164_number_is_read_as_phonenumbers_reads_it(code: int, national: str, country: str | None) -> None:
+    text = f"+{code}{national}"
+    try:
+        expected = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        expected = None
+    assert parsed(text, country) == expected

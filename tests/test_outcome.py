@@ -6,34 +6,35 @@ from urllib.parse import quote
 
 import pytest
 
-from fsroute.frames import Frame
+from fsroute.answer import FACTS
+from fsroute.frames import Facts, Frame
 from fsroute.model import Outcome
 from fsroute.outcome import of_failed, was_answered
 
 UUIDS = ("3f0c7a52-4f0e-4a7d-8a0e-0d1f5c1f3b11", "a0c1ce18-6f0b-43c5-9d52-8b8c7f0ab6a2", "77ac7a3d-1d0b-4a39-a9b1-2f")
 
 
-def channel(disposition: str, *causes: str) -> Frame:
+def channel(disposition: str, *causes: str) -> Facts:
     """A snapshot after a bridge: how it ended, and the cause of each leg that existed."""
     entries = [f"{uuid};{cause}" for uuid, cause in zip(UUIDS, causes, strict=False)]
     array = entries[0] if len(entries) == 1 else "ARRAY::" + "|:".join(entries)
     variables = {"originate_disposition": disposition, **({"originate_causes": array} if entries else {})}
     lines = ["Event-Name: CHANNEL_DATA", *(f"variable_{name}: {quote(text)}" for name, text in variables.items())]
-    return Frame("\n".join(lines).encode())
+    return Frame("\n".join(lines).encode()).only(FACTS)
 
 
-ANSWERED: dict[str, tuple[Frame, bool]] = {
+ANSWERED: dict[str, tuple[Facts, bool]] = {
     "one leg took it": (channel("SUCCESS", "NONE"), True),
     "one of several": (channel("SUCCESS", "LOSE_RACE", "NONE"), True),
     "in an enterprise string": (channel("success"), True),
     "nobody": (channel("USER_BUSY", "USER_BUSY"), False),
     "not even tried": (channel("failure"), False),
-    "no bridge yet": (Frame(b"Event-Name: CHANNEL_DATA"), False),
+    "no bridge yet": (Frame(b"Event-Name: CHANNEL_DATA").only(FACTS), False),
 }
 
 
 @pytest.mark.parametrize(("after", "expected"), ANSWERED.values(), ids=ANSWERED.keys())
-def test_a_call_was_taken_when_the_disposition_says_so(after: Frame, expected: bool) -> None:
+def test_a_call_was_taken_when_the_disposition_says_so(after: Facts, expected: bool) -> None:
     assert was_answered(after) is expected
 
 
@@ -102,5 +103,5 @@ ARRAYS: dict[str, tuple[str, Outcome]] = {
 
 @pytest.mark.parametrize(("array", "expected"), ARRAYS.values(), ids=ARRAYS.keys())
 def test_causes_are_read_in_every_form_of_an_array(array: str, expected: Outcome) -> None:
-    frame = Frame(f"variable_originate_causes: {quote(array)}\nvariable_originate_disposition: X".encode())
+    frame = Frame(f"variable_originate_causes: {quote(array)}\nvariable_originate_disposition: X".encode()).only(FACTS)
     assert of_failed(frame) == (expected, "X")

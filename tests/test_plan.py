@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from fsroute import callerid
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -40,7 +41,7 @@ A, B, C, D = "+492214710100", "+492214710200", "+492214710300", "+492214710400"
 MOBILE, MOBILE_2 = "+491713920042", "+491713920043"
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
-SEEN = CallerId("+493023125001", None, "caller_received", as_received=True)
+SEEN = replace(callerid.RECEIVED, presented="+493023125001")
 CARRIER = Trunk("carrier", "carrier-gw", "DE", "carrier.example")
 ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", routes=(TrunkRoute("+", 1, CARRIER),))
 
@@ -106,7 +107,7 @@ def hosted(value: str, *rules: Rule, account: Account = ACME, enabled: bool = Tr
 
 
 def phone(name: str, start_s: int = 0, ring_s: int = 25) -> Leg:
-    return Leg(f"endpoint {name}", EndpointDial(name, "acme.example"), SEEN, start_s, ring_s)
+    return Leg(f"endpoint {name}", EndpointDial(name, "acme.example"), callerid.RECEIVED, start_s, ring_s)
 
 
 def mobile(value: str = MOBILE, *, at: tuple[int, int] = (0, 25), shown: str = A, confirm: bool = False) -> Leg:

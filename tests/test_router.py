@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsroute import country
+from fsroute import callerid, country
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -38,10 +38,14 @@ from fsroute.model import (
     RuleType,
     Target,
     TargetKind,
+    TimeProfile,
+    TimeRange,
     Trunk,
     TrunkDial,
     TrunkRoute,
     User,
+    Verification,
+    VerificationState,
     Voicemail,
 )
 from fsroute.router import END_CAUSES, TRUNK_FAILURES, route
@@ -86,7 +90,7 @@ def inbound(*numbers: HostedNumber) -> Routing:
     return Routing("DE", numbers[0].number, {number.number: number for number in numbers})
 
 
-def phone(name: str, ring_s: int = 20, caller_id: CallerId = RECEIVED) -> Leg:
+def phone(name: str, ring_s: int = 20, caller_id: CallerId = callerid.RECEIVED) -> Leg:
     return Leg(f"endpoint {name}", EndpointDial(name, "acme.example"), caller_id, ring_s=ring_s)
 
 
@@ -920,6 +924,18 @@ def test_any_count_that_comes_back_is_a_decision(trunks: int, cause: str, outcom
 
 NUMBERS = tuple(f"+49221471010{i}" for i in range(4))
 EXTERNALS = (MOBILE, "+33142681234", "+12125550123", NUMBERS[0])
+VERIFIED = "+498999998123"
+LATER = NOW + timedelta(hours=12)
+FACTS = {
+    VERIFIED: NumberFacts(
+        verifications=(
+            Verification("acme", VERIFIED, VERIFIED, VerificationState.VERIFIED, expires_at=NOW + timedelta(hours=1)),
+        )
+    )
+}
+"""Verified now, and not any more LATER."""
+
+OFFICE = TimeProfile("office", "Europe/Berlin", None, (TimeRange(None, time(9), time(17)),))
 PHONES = tuple(f"{1000 + i}" for i in range(8))
 OFF_PHONES = frozenset(PHONES[-2:])
 OFF_TRUNK = Trunk("off", "off", "FR", "off.example", enabled=False)
@@ -944,6 +960,9 @@ def _targets(kinds: st.SearchStrategy[TargetKind]) -> st.SearchStrategy[Target]:
             _ring_s,
             st.none() | st.booleans() if kind is TargetKind.EXTERNAL else st.none(),
             st.sampled_from([True, True, True, False]),
+            st.sampled_from(["own", "own", "original", f"verified:{VERIFIED}"])
+            if kind is TargetKind.EXTERNAL
+            else st.just("own"),
         )
     )
 
@@ -974,6 +993,8 @@ def tables(draw: st.DrawFn) -> dict[str, HostedNumber]:
                 draw(st.sampled_from(Mode)),
                 draw(_ring_s),
                 draw(st.none() | st.booleans()) if type_ is not BASE else None,
+                draw(st.sampled_from([None, None, None, OFFICE])) if type_ is not BASE else None,
+                draw(st.sampled_from([(), (), (), (CALLER,)])) if type_ is not BASE else (),
                 targets=tuple(draw(st.lists(_targets(_KINDS), max_size=3))),
                 enabled=draw(st.sampled_from([True, True, True, False])),
             )
@@ -1039,3 +1060,74 @@ def test_a_decision_after_any_rule_is_one(numbers: dict[str, HostedNumber], outc
 def test_any_text_dialled_by_anybody_is_decided(to: str, caller: str, direction: Direction, hidden: bool) -> None:
     call = Call(to, caller, direction=direction, anonymous=hidden, account="acme")
     _check(route(call, Routing("DE", account=ACME), NOW))
+
+
+_calls = st.builds(
+    Call,
+    st.just(NUMBERS[0]),
+    st.sampled_from([CALLER, "+442079460018", "alice", "110"]),
+    anonymous=st.booleans(),
+    hops=st.sampled_from([0, 0, 1, 4, 5]),
+)
+_failed = st.none() | st.builds(
+    Failed, st.builds(RuleKey, st.sampled_from(NUMBERS), st.integers(1, 5)), st.sampled_from(Outcome)
+)
+
+
+@st.composite
+def ringing_tables(draw: st.DrawFn) -> dict[str, HostedNumber]:
+    """Tables in which each number rings somebody, or says why not."""
+    kinds = st.sampled_from([TargetKind.EXTERNAL, TargetKind.EXTERNAL, TargetKind.RING_GROUP, TargetKind.HOSTED])
+    targets = st.lists(_targets(kinds), min_size=1, max_size=4)
+    return {
+        number: HostedNumber(
+            number,
+            HOST,
+            tuple(
+                Rule(number, position, type_, draw(st.sampled_from(Mode)), callers=callers, targets=tuple(draw(targets)))
+                for position, (type_, callers) in enumerate([(GENERAL, (CALLER,)), (GENERAL, ()), (BUSY, ()), (BASE, ())], 1)
+            ),
+        )
+        for number in NUMBERS[:2]
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    tables() | ringing_tables(),
+    st.lists(st.tuples(_calls, st.sampled_from([NOW, LATER]), _failed, st.sampled_from([2, 5])), min_size=6, max_size=12),
+)
+def test_what_was_planned_for_other_calls_changes_nothing(
+    numbers: dict[str, HostedNumber], calls: list[tuple[Call, datetime, Failed | None, int]]
+) -> None:
+    """Plans are kept with what was read. Each call gets what it would get if nothing were kept."""
+    routing = Routing("DE", NUMBERS[0], numbers, facts=FACTS)
+    for call, now, failed, hop_limit in calls:
+        assert route(call, routing, now, failed, hop_limit) == route(
+            call, replace(routing, plans={}), now, failed, hop_limit
+        )
+
+
+def test_a_plan_is_made_once_for_all_callers() -> None:
+    routing = inbound(hosted(rule(1, GENERAL, phones("1001"), target(TargetKind.EXTERNAL, MOBILE))))
+    first, second = (route(Call(A, caller), routing, NOW).plan for caller in (CALLER, "+442079460018"))
+    assert first is second
+
+
+def test_no_more_plans_are_kept_than_callers_can_not_make_up() -> None:
+    routing = inbound(hosted(rule(1, GENERAL, phones("1001"))))
+    for hops in range(99):
+        route(Call(A, CALLER, hops=hops), routing, NOW)
+    assert len(routing.plans) == 32
+
+
+@pytest.mark.parametrize("mode", ["own", "original", f"verified:{VERIFIED}"])
+def test_what_a_forwarded_leg_shows_is_decided_for_each_call(mode: str) -> None:
+    sent = replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=mode)
+    routing = replace(
+        inbound(hosted(rule(1, GENERAL, sent), account=replace(ACME, refusal=Refusal.NETWORK_NUMBER))), facts=FACTS
+    )
+    for caller, now, hop_limit in ((CALLER, NOW, 5), ("+442079460018", NOW, 5), (CALLER, LATER, 5), (CALLER, NOW, 2)):
+        call = Call(A, caller, hops=3)
+        anew = replace(routing, plans={})
+        assert route(call, routing, now, None, hop_limit) == route(call, anew, now, None, hop_limit)

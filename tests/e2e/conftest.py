@@ -64,11 +64,12 @@ class Fsroute:
 
 
 class Process(Fsroute):
-    """`fsroute serve` in a process of its own. Port 0 becomes a free one."""
+    """`fsroute serve` in a process of its own, with these flags beside its own. Port 0 becomes a free one."""
 
-    def __init__(self, port: int, database: str, log: Path) -> None:
+    def __init__(self, port: int, database: str, log: Path, *flags: str) -> None:
         self.port = port
         self.log = log
+        self._flags = flags
         self._database = database
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -76,7 +77,7 @@ class Process(Fsroute):
         """Starts and waits until it serves."""
         served = len(self._serving())
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
-        arguments = ["--db", self._database, "--listen", f"127.0.0.1:{self.port}", "--log-level", "debug"]
+        arguments = ["--db", self._database, "--listen", f"127.0.0.1:{self.port}", "--log-level", "debug", *self._flags]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fsroute", "serve", *arguments, "--log-numbers", "full", "--drain-s", "0.5"],
