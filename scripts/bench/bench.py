@@ -23,11 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scripts.bench import switch_latency, table
-from scripts.bench.database import BenchError, check, database, some_numbers
+from scripts.bench import channel, switch_latency, table
+from scripts.bench.database import BenchError, check, database, forget, read_whole, some_numbers
 from scripts.bench.environment import Environment, prepare
+from scripts.bench.event_socket import EventSocket
 from scripts.bench.processes import Cores, Load, Result, Server, cores, free_port, many_files, others_cpu_s, serving
-from scripts.bench.table import AT_ONCE, FSROUTE, OPEN_RATE, Results
+from scripts.bench.table import ALWAYS_ASKS, AT_ONCE, FSROUTE, NEW_CALLERS, NEW_CALLERS_SINGLE, OPEN_RATE, Results
 
 TOP = Path(__file__).resolve().parents[2]
 DIRECTORY = TOP / "build" / "bench"
@@ -39,8 +40,22 @@ QUICK_SIZES = (1_000, 100_000)
 DEMO_NUMBERS = ("+492214710100", "+492214710200", "+492214710300", "+492214710500", "+492214710113")
 """Those of scripts/demo.sql that ring somebody at any time."""
 
+MANY_CALLERS = 10_000_000
+"""So many that none calls a second time."""
+
 WARM = 200
 """How many numbers of a table are asked for again and again."""
+
+COLD = 200
+"""How many are asked for when nothing of the table is in memory."""
+COLD_S = 20.0
+"""What they may take: a disk may need 10 ms for each of a call's ten reads."""
+
+FIRST_ASKED = {"warming", "fresh", "cold file"}
+"""Runs in which fsroute has to ask for phones, because it has not met their numbers before."""
+
+MOST_ASKED = 0.02
+"""How many of the calls of any other run may ask. What is known is forgotten after contact_seconds, so a few do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +85,25 @@ class Bench:
     effort: Effort
     where: Cores
     load: Load
+    switch: EventSocket
     results: Results
 
     @contextmanager
-    def fsroute(self, name: str, path: Path, *flags: str, where: frozenset[int] | None = None) -> Iterator[Server]:
-        port = free_port()
+    def fsroute(
+        self, name: str, path: Path, *flags: str, where: frozenset[int] | None = None, listeners: int = 1
+    ) -> Iterator[Server]:
+        """`fsroute serve`, of which so many processes have begun to listen for registrations."""
+        port, before = free_port(), self.switch.listeners
         command = [sys.executable, "-m", "fsroute", "serve", "--db", f"sqlite:///{path}", "--listen", f"127.0.0.1:{port}"]
-        command += ["--max-calls", "100000", "--log-format", "json", *flags]
+        command += ["--max-calls", "100000", "--log-format", "json", *self.switch.flags, *flags]
         with serving(name, command, port, where or frozenset({self.where.server}), DIRECTORY) as server:
+            self.switch.wait_listeners(before + listeners)
             yield server
 
     @contextmanager
     def all_servers(self, demo: Path, at_once: int) -> Iterator[list[Server]]:
-        """The servers, fsroute first and every peer that there is, each warmed up with so many calls at a time."""
+        """The servers, fsroute first, every peer that there is, and last an fsroute that asks for phones in every call. Each
+        is warmed up with so many calls at a time."""
         with ExitStack() as stack:
             servers = [stack.enter_context(self.fsroute(FSROUTE, demo))]
             for peer in self.environment.peers:
@@ -92,14 +113,23 @@ class Bench:
                     servers.append(
                         stack.enter_context(serving(peer.name, [*peer.command, str(port)], port, place, DIRECTORY))
                     )
+            always = self.fsroute(ALWAYS_ASKS, demo, "--contact-seconds", "0", listeners=0)
+            servers.append(stack.enter_context(always))
+            self.switch.settle()
             for server in servers:
                 self.load.run(server, DEMO_NUMBERS, "closed", at_once, 0.5)
             yield servers
 
     def measure(self, what: str, server: Server, numbers: Sequence[str], how: str, many: float, **more: Any) -> Result:
         result = self.load.run(server, numbers, how, many, **more)
-        self.results.add(what, server.name, {"many": many, **result})
+        self.add(what, server, {"many": many, **result})
         return result
+
+    def add(self, what: str, server: Server, result: Result) -> None:
+        """Keeps a result. Raises BenchError if fsroute asked for phones that it was to know."""
+        if what not in FIRST_ASKED and server.name != ALWAYS_ASKS and result["asked"] > MOST_ASKED * result["calls"]:
+            raise BenchError(f"{server.name}, {what}: asked for phones {result['asked']} times in {result['calls']} calls")
+        self.results.add(what, server.name, result)
 
 
 # --- the measurements --------------------------------------------------------------------------------------
@@ -120,6 +150,11 @@ def compare_servers(bench: Bench, demo: Path) -> None:
                 bench.measure("single", server, DEMO_NUMBERS, "closed", 1, seconds=effort.seconds)
                 if server.name in {FSROUTE, bench.environment.bare.name}:
                     bench.measure("open", server, DEMO_NUMBERS, "open", OPEN_RATE, seconds=effort.open_seconds)
+                if server.name == FSROUTE:
+                    for what, at_once in ((NEW_CALLERS, AT_ONCE), (NEW_CALLERS_SINGLE, 1)):
+                        bench.measure(
+                            what, server, DEMO_NUMBERS, "closed", at_once, seconds=effort.seconds, callers=MANY_CALLERS
+                        )
         say("by concurrency")
         for many in effort.sweep:
             for server in servers[:3]:
@@ -128,21 +163,25 @@ def compare_servers(bench: Bench, demo: Path) -> None:
     # One at a time: what a busy warm-up leaves behind would be used again, and held calls would seem to need less.
     with bench.all_servers(demo, at_once=1) as servers:
         for server in servers[:3]:
-            bench.results.add("hold", server.name, bench.load.hold(server, DEMO_NUMBERS, effort.held, effort.watch_s))
+            bench.add("hold", server, bench.load.hold(server, DEMO_NUMBERS, effort.held, effort.watch_s))
 
 
 def compare_sizes(bench: Bench, databases: Mapping[int, Path]) -> None:
     """The same server on tables of each size: numbers that were asked for before, and numbers that were not."""
     effort = bench.effort
-    numbers = {size: some_numbers(size, min(size, WARM + effort.rounds * effort.fresh), seed=size) for size in databases}
+    most = WARM + effort.rounds * effort.fresh
+    numbers = {size: some_numbers(size, min(size, most + COLD), seed=size) for size in databases}
     for turn in range(effort.rounds):
         say(f"table sizes in turn, round {turn + 1} of {effort.rounds}")
         with ExitStack() as stack:
             servers = {size: stack.enter_context(bench.fsroute(f"{size}", path)) for size, path in databases.items()}
+            bench.switch.settle()
             for size, server in servers.items():
+                # What a page costs when it comes from the disk is the disk's figure, and depends on what ran before.
+                bench.results.add("read", server.name, {"read_s": read_whole(databases[size])})
                 bench.results.add("ready", server.name, {"ready_s": server.ready_s})
                 # The whole of a small table has been asked for in round one; a server that was started anew has not seen it.
-                fresh = numbers[size][WARM:]
+                fresh = numbers[size][WARM:most]
                 share = min(len(fresh), effort.fresh)
                 first = turn * share % max(len(fresh) - share, 1)
                 warm = numbers[size][:WARM]
@@ -151,6 +190,19 @@ def compare_sizes(bench: Bench, databases: Mapping[int, Path]) -> None:
                 asked = fresh[first : first + share]
                 bench.measure("fresh", server, asked, "closed", 1, seconds=effort.seconds, calls=len(asked))
                 bench.measure("warm at once", server, warm, "closed", AT_ONCE, seconds=effort.seconds)
+    largest = max(databases)
+    if cold := numbers[largest][most:]:
+        measure_cold_file(bench, largest, databases[largest], numbers[largest][:WARM], cold)
+
+
+def measure_cold_file(bench: Bench, size: int, path: Path, warm: Sequence[str], cold: Sequence[str]) -> None:
+    """Numbers that nobody was asked for, when the system has nothing of the table's file in its memory."""
+    say("a table that is not in memory")
+    with bench.fsroute(f"{size}", path) as server:
+        bench.switch.settle()
+        bench.measure("warming", server, warm, "closed", 1, seconds=bench.effort.seconds, calls=2 * len(warm))
+        forget(path)
+        bench.measure("cold file", server, cold, "closed", 1, seconds=COLD_S, calls=len(cold))
 
 
 def compare_workers(bench: Bench, demo: Path) -> None:
@@ -160,10 +212,11 @@ def compare_workers(bench: Bench, demo: Path) -> None:
     for turn in range(bench.effort.rounds):
         say(f"one worker and two in turn, round {turn + 1} of {bench.effort.rounds}")
         for workers, where, load in ((1, frozenset({bench.where.server}), bench.load), (2, both, shared)):
-            with bench.fsroute(f"{workers}", demo, "--workers", str(workers), where=where) as server:
+            flags = "--workers", str(workers)
+            with bench.fsroute(f"{workers}", demo, *flags, where=where, listeners=workers) as server:
+                bench.switch.settle()
                 load.run(server, DEMO_NUMBERS, "closed", 8, 0.5)
-                result = load.run(server, DEMO_NUMBERS, "closed", 2 * AT_ONCE, bench.effort.seconds)
-                bench.results.add("workers", server.name, result)
+                bench.add("workers", server, load.run(server, DEMO_NUMBERS, "closed", 2 * AT_ONCE, bench.effort.seconds))
 
 
 def has_workers() -> bool:
@@ -207,13 +260,14 @@ def run(sizes: Sequence[int], effort: Effort, title: str, directory: Path) -> Re
     where = cores()
     load = Load(environment.load, environment.snapshot, directory, frozenset({where.generator}))
     results = Results({**_about(title, where), "made_s": made, "peers": {p.name: p.version for p in environment.peers}})
-    bench = Bench(environment, effort, where, load, results)
     demo = _demo(directory)
-    compare_servers(bench, demo)
-    compare_sizes(bench, databases)
-    if has_workers() and len(where.all) > 1:
-        compare_workers(bench, demo)
-    measure_cold_starts(bench, demo)
+    with EventSocket(channel.switch(environment.snapshot.read_text(encoding="utf-8"))) as switch:
+        bench = Bench(environment, effort, where, load, switch, results)
+        compare_servers(bench, demo)
+        compare_sizes(bench, databases)
+        if has_workers() and len(where.all) > 1:
+            compare_workers(bench, demo)
+        measure_cold_starts(bench, demo)
     measured, why_not = None, ""
     try:
         say("a real FreeSWITCH")

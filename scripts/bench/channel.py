@@ -31,12 +31,19 @@ _CARRIER = {
 
 
 def template() -> str:
-    """The snapshot, with @NUMBER@, @UUID@ and @VARIABLES@ where load.c puts each call's own."""
+    """The snapshot, with @NUMBER@, @CALLER@, @UUID@ and @VARIABLES@ where load.c puts each call's own."""
     turns = json.loads(RECORDING.read_text(encoding="utf-8"))["turns"]
     text: str = next(turn["text"] for turn in turns if turn["speaker"] == "freeswitch")
     lines = dict(line.split(": ", 1) for line in text.strip().split("\n"))
     for original, marker in ((lines["Unique-ID"], "@UUID@"), (lines["Caller-Destination-Number"], "@NUMBER@")):
         text = text.replace(original, marker)
+    caller = lines["Caller-Caller-ID-Number"].removeprefix(encode("+"))
     text = text.replace(_NAME, encode("Jörg Müller")).replace("J%C3%B6rg%2050%25%20%41", encode("Jörg Müller"))
     added = "".join(f"variable_{name}: {encode(value)}\n" for name, value in _CARRIER.items())
-    return text.replace("Content-Type: command/reply\n", f"{added}@VARIABLES@\nContent-Type: command/reply\n", 1)
+    text = text.replace("Content-Type: command/reply\n", f"{added}@VARIABLES@\nContent-Type: command/reply\n", 1)
+    return text.replace(caller, "@CALLER@")
+
+
+def switch(text: str) -> str:
+    """The Core-UUID of the FreeSWITCH that a snapshot is of."""
+    return text.partition("Core-UUID: ")[2].partition("\n")[0]

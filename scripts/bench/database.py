@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -30,6 +31,8 @@ BYTES_PER_NUMBER = 900
 
 SPARE_BYTES = 200_000_000
 """Stays free beside the database, for logs and for everybody else."""
+
+READ_BYTES = 1 << 20
 
 SAMPLE = 10
 """How many numbers are explained when a database is new: one of each kind."""
@@ -89,6 +92,21 @@ def database(size: int, directory: Path) -> tuple[Path, float | None]:
         for rest in directory.glob(f"{partial.name}*"):
             rest.unlink()
     return path, time.monotonic() - began
+
+
+def read_whole(path: Path) -> float:
+    """Reads a file once, so that the system has it in memory if it has the room. Returns the seconds that this took."""
+    began = time.monotonic()
+    with path.open("rb", buffering=0) as file:
+        while file.read(READ_BYTES):
+            pass
+    return time.monotonic() - began
+
+
+def forget(path: Path) -> None:
+    """Has the system drop from its memory what it has of a file. What is behind the disk may still remember it."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _path(size: int, directory: Path) -> Path:

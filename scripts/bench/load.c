@@ -1,13 +1,15 @@
 /* Load for an outbound Event Socket server: plays FreeSWITCH's side of many calls.
  *
- *   load --port P --snapshot FILE --numbers FILE (--closed N | --open R | --hold N) [--seconds S] [--calls C]
+ *   load --port P --snapshot FILE --numbers FILE (--closed N | --open R | --hold N) [--seconds S] [--calls C] [--callers N]
  *
  *   --closed N   N calls at a time: when one ends the next begins. For S seconds, or C calls if that comes first.
  *   --open R     R calls a second on average, whatever the server does (Poisson, always the same sequence).
  *   --hold N     N calls as far as the bridge, then "held N" on standard output; they are hung up when standard input
  *                ends, or after S seconds.
  *   --numbers    the dialled numbers in E.164, one a line; after the last the first again.
- *   --snapshot   the channel as `connect` gets it, with @NUMBER@ (encoded) and @UUID@ in it (channel.py writes it).
+ *   --snapshot   the channel as `connect` gets it, with @NUMBER@ (encoded), @CALLER@ (without its plus sign), @UUID@ and
+ *                @VARIABLES@ in it (channel.py writes it).
+ *   --callers    how many callers there are, 1 to 10,000,000 (default 1).
  *
  * One call: connect; the server says `connect` and gets the snapshot; `set` and `multiset` set channel variables, with
  * ${sofia_contact(PROFILE/USER@DOMAIN)} expanded to one registered phone, and every later snapshot has them; each command
@@ -15,7 +17,7 @@
  * answered and over at once: the reply, a disconnect-notice, close.
  *
  * Times run from the moment at which the call was to begin: a server that makes others wait (open loop) is not excused.
- * The result is one line of JSON.
+ * The result is one line of JSON; "asked" in it is how often registered phones were asked for.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -40,6 +42,8 @@
 #define INPUT (32 * 1024)    /* the longest command: a bridge of many legs */
 #define VARIABLES (16 * 1024)
 #define SNAPSHOT (64 * 1024)
+#define ADDRESSES 64         /* connections come from so many: few, as in service, but with ports for all in TIME_WAIT */
+#define CALLERS_PER_S 20000  /* a run that begins a second later begins so many callers later: nobody calls again soon */
 #define OPENING 64           /* --hold: calls that are on the way to their bridge at a time */
 #define REPLY "Content-Type: command/reply\nReply-Text: +OK\n\n"
 #define FAREWELL "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
@@ -55,7 +59,7 @@ struct call {
     enum state state;
     double planned;
     const char *number;
-    char uuid[37];
+    char caller[32], uuid[37];
     int input_length, variables_length;
     int body, body_missing; /* where a command's body begins in input, and how much of it is still to come */
     struct call *next, *previous;
@@ -63,11 +67,11 @@ struct call {
     char *variables;  /* encoded lines of the snapshot, set by the server */
 };
 
-static struct { double closed, open, hold, seconds; long calls; int port; } options = { .seconds = 3, .calls = -1 };
+static struct { double closed, open, hold, seconds; long calls, callers; int port; } options = { .seconds = 3, .calls = -1, .callers = 1 };
 static char *snapshot, **numbers;
 static long number_count;
 static struct call *live;              /* newest first */
-static long started, active, held, errors[ERRORS];
+static long started, active, held, asked, first_caller, errors[ERRORS];
 static double *latencies, *lateness;   /* seconds */
 static long latency_count, latency_room, lateness_count, lateness_room;
 static double first_start, last_bridge;
@@ -114,14 +118,14 @@ static void begin(double planned)
 {
     static const int on = 1;
     struct call *call = need(calloc(1, sizeof *call));
-    /* Many addresses, so that connections in TIME_WAIT do not use up the ports. */
-    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f020001u + (uint32_t)(started % 50000)) };
+    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f020001u + (uint32_t)(started % ADDRESSES)) };
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)options.port),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     call->input = need(malloc(INPUT));
     call->variables = need(malloc(VARIABLES));
     call->planned = planned;
     call->number = numbers[started % number_count];
+    snprintf(call->caller, sizeof call->caller, "49302%07ld", (first_caller + started) % options.callers);
     snprintf(call->uuid, sizeof call->uuid, "%08lx-f5a1-4bc0-8000-%012lx", started & 0xffffffff, started);
     if (!started++) first_start = planned;
     active++;
@@ -155,6 +159,7 @@ static bool say_snapshot(struct call *call)
         out += plain;
         in += plain;
         if (!strncmp(in, "@NUMBER@", 8)) { out += sprintf(out, "%%2B%s", call->number + 1); in += 8; }
+        else if (!strncmp(in, "@CALLER@", 8)) { out = stpcpy(out, call->caller); in += 8; }
         else if (!strncmp(in, "@UUID@", 6)) { out = stpcpy(out, call->uuid); in += 6; }
         else if (!strncmp(in, "@VARIABLES@\n", 12)) {
             memcpy(out, call->variables, call->variables_length);
@@ -190,6 +195,7 @@ static char *encode(char *out, const char *text, size_t length)
 static char *expand(char *out, const char *limit, const char *text, const char *text_end)
 {
     static const char api[] = "${sofia_contact(";
+    bool asks = false;
     while (text < text_end) {
         if (out + 512 > limit) return NULL;
         const char *close = strncmp(text, api, sizeof api - 1) ? NULL : memmem(text, text_end - text, ")}", 2);
@@ -202,8 +208,10 @@ static char *expand(char *out, const char *limit, const char *text, const char *
             if (out + 3 * length > limit) return NULL;
             out = encode(out, contact, length);
             text = close + 2;
+            asks = true;
         } else out = encode(out, text++, 1);
     }
+    asked += asks;
     return out;
 }
 
@@ -476,11 +484,11 @@ static void print_result(void)
     qsort(latencies, latency_count, sizeof *latencies, by_size);
     qsort(lateness, lateness_count, sizeof *lateness, by_size);
     printf("{\"calls\": %ld, \"seconds\": %.4f, \"calls_per_s\": %.1f, \"mean_ms\": %.4f, \"p50_ms\": %.4f, \"p90_ms\": %.4f, "
-           "\"p99_ms\": %.4f, \"max_ms\": %.4f, \"late_p99_ms\": %.4f, \"cpu_s\": %.4f, \"errors\": {",
+           "\"p99_ms\": %.4f, \"max_ms\": %.4f, \"late_p99_ms\": %.4f, \"cpu_s\": %.4f, \"asked\": %ld, \"errors\": {",
            latency_count, seconds, seconds > 0 ? latency_count / seconds : 0, latency_count ? sum / latency_count * 1000 : 0,
            part_ms(latencies, latency_count, .5), part_ms(latencies, latency_count, .9), part_ms(latencies, latency_count, .99),
            part_ms(latencies, latency_count, 1), part_ms(lateness, lateness_count, .99),
-           used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+           used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6, asked);
     const char *comma = "";
     for (int i = 0; i < ERRORS; i++)
         if (errors[i]) { printf("%s\"%s\": %ld", comma, ERROR_NAMES[i], errors[i]); comma = ", "; }
@@ -493,7 +501,8 @@ int main(int argc, char **argv)
         { "port", required_argument, NULL, 'p' }, { "snapshot", required_argument, NULL, 's' },
         { "numbers", required_argument, NULL, 'n' }, { "closed", required_argument, NULL, 'c' },
         { "open", required_argument, NULL, 'o' }, { "hold", required_argument, NULL, 'h' },
-        { "seconds", required_argument, NULL, 't' }, { "calls", required_argument, NULL, 'l' }, { 0 },
+        { "seconds", required_argument, NULL, 't' }, { "calls", required_argument, NULL, 'l' },
+        { "callers", required_argument, NULL, 'm' }, { 0 },
     };
     for (int given; (given = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (given) {
@@ -505,11 +514,13 @@ int main(int argc, char **argv)
         case 'h': options.hold = atof(optarg); break;
         case 't': options.seconds = atof(optarg); break;
         case 'l': options.calls = atol(optarg); break;
+        case 'm': options.callers = atol(optarg); break;
         default: return 2;
         }
     }
     if (optind < argc || !options.port || !snapshot || !number_count || !!options.closed + !!options.open + !!options.hold != 1)
         refuse("--port, --snapshot, --numbers and one of --closed, --open, --hold are needed");
+    if (options.callers < 1 || options.callers > 10000000) refuse("--callers: 1 to 10000000");
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
@@ -517,6 +528,7 @@ int main(int argc, char **argv)
     if (fmax(options.closed, options.hold) + 64 > files.rlim_cur) refuse("more calls than open files are allowed (ulimit -n)");
     events = epoll_create1(EPOLL_CLOEXEC);
     if (events < 0) fail("epoll");
+    first_caller = (long)(now() * CALLERS_PER_S) % options.callers;
     if (options.closed) run_closed(); else if (options.open) run_open(); else run_hold();
     print_result();
     return 0;

@@ -146,10 +146,19 @@ class Load:
     directory: Path
     where: frozenset[int]
 
-    def run(self, server: Server, numbers: Sequence[str], how: str, many: float, seconds: float, calls: int = -1) -> Result:
+    def run(
+        self,
+        server: Server,
+        numbers: Sequence[str],
+        how: str,
+        many: float,
+        seconds: float,
+        calls: int = -1,
+        callers: int = 1,
+    ) -> Result:
         """One run; `how` is closed or open. The result has the server's CPU time too, as server_cpu_s."""
-        path = self._numbers(numbers)
-        command = [*self._command(server, path), f"--{how}", str(many), "--seconds", str(seconds), "--calls", str(calls)]
+        command = [*self._command(server, self._numbers(numbers)), f"--{how}", str(many), "--seconds", str(seconds)]
+        command += ["--calls", str(calls), "--callers", str(callers)]
         before = server.cpu_s
         try:
             done = subprocess.run(  # noqa: S603 - our generator

@@ -2,7 +2,8 @@
 
 A carrier calls a number, a registered phone gets the INVITE; the time between the two is taken. Every other call goes to a
 number that FreeSWITCH's XML dialplan bridges by itself, with the string and the settings with which fsroute has the same
-phone rung. After that, both programs' CPU time per call that fsroute routes.
+phone rung. After that, both programs' CPU time per call that fsroute routes. All of it twice: with an fsroute that listens
+for registrations, and with one that asks for phones in every call.
 
 FreeSWITCH runs the configuration of freeswitch/, with that one extension added, on loopback.
 """
@@ -23,8 +24,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from fsroute import contacts
+from fsroute.registrations import SETTLED_S
 from scripts.bench.database import BenchError
-from scripts.bench.processes import cpu_s, serving
+from scripts.bench.event_socket import MARGIN_S
+from scripts.bench.processes import Server, cpu_s, serving
 from tests.e2e.sip import Carrier, Phone, Ring, SipTimeoutError
 from tests.e2e.switch import CONFIGURATION, Switch, SwitchError, find_freeswitch
 
@@ -39,6 +43,9 @@ PLAIN = "+492214710999"
 PHONE_PORT = 31_990
 """A port of the phone, known before FreeSWITCH starts: above those of the switches, below the ephemeral ones."""
 
+WARMING = 3
+"""Calls each way before those that count."""
+
 PAUSE_S = 0.02
 """Between two calls: FreeSWITCH is done with the one before."""
 
@@ -48,21 +55,31 @@ class NoSwitchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """INVITE in to INVITE out, and the CPU time of a call that rings and is cancelled."""
+class Way:
+    """INVITE in to INVITE out by fsroute and by the dialplan, the CPU time of a call that rings and is cancelled, and how
+    often fsroute asked for phones while the times were taken."""
 
-    calls: int
-    version: str
     fsroute_p50_ms: float
     fsroute_p99_ms: float
     dialplan_p50_ms: float
     dialplan_p99_ms: float
     fsroute_cpu_ms: float
     switch_cpu_ms: float
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An fsroute to which FreeSWITCH tells of registrations, and one that asks for phones in every call."""
+
+    calls: int
+    version: str
+    listens: Way
+    asks: Way
 
 
 def measure(calls: int, demo: Path, directory: Path) -> Measured:
-    """So many calls each way. Raises NoSwitchError, or BenchError when a call does not ring."""
+    """So many calls each way, and as many for CPU time. Raises NoSwitchError, or BenchError when a call does not ring."""
     try:
         found = find_freeswitch()
     except SwitchError as error:
@@ -83,37 +100,45 @@ def measure(calls: int, demo: Path, directory: Path) -> Measured:
 def _measure(switch: Switch, calls: int, demo: Path, directory: Path) -> Measured:
     command = [sys.executable, "-m", "fsroute", "serve", "--db", f"sqlite:///{demo}", "--log-format", "json"]
     command += ["--listen", f"127.0.0.1:{switch.socket_port}"]
+    host, port = switch.event_socket
+    command += ["--event-socket", f"{host}:{port}", "--event-socket-password", switch.password]
     everywhere = frozenset(os.sched_getaffinity(0))
-    with (
-        serving("fsroute", command, switch.socket_port, everywhere, directory) as fsroute,
-        _peers(switch) as (carrier, phone),
-    ):
-        for number in (NUMBER, PLAIN) * 3:
-            _invite_ms(switch, carrier, phone, number)
-        times: dict[str, list[float]] = {NUMBER: [], PLAIN: []}
-        for _ in range(calls):
-            for number, found in times.items():
-                found.append(_invite_ms(switch, carrier, phone, number))
-        idle = _idle_cpu(switch)
-        began, before = time.monotonic(), (fsroute.cpu_s, _cpu_s(switch))
-        for _ in range(calls):
-            _invite_ms(switch, carrier, phone, NUMBER)
-        seconds = time.monotonic() - began
-        mine, theirs = fsroute.cpu_s - before[0], _cpu_s(switch) - before[1] - idle * seconds
-        routed = fsroute.log.read_text().count('"call routed"')
-    if routed != 3 + 2 * calls:
-        raise BenchError(f"FreeSWITCH asked fsroute for {routed} calls, {3 + 2 * calls} were to be asked for")
-    (fsroute_p50, fsroute_p99), (dialplan_p50, dialplan_p99) = _p50_p99(times[NUMBER]), _p50_p99(times[PLAIN])
-    return Measured(
-        calls,
-        switch.version,
-        fsroute_p50,
-        fsroute_p99,
-        dialplan_p50,
-        dialplan_p99,
-        1000 * mine / calls,
-        1000 * theirs / calls,
-    )
+    with _peers(switch) as (carrier, phone):
+        ways = []
+        for flags in ((), ("--contact-seconds", "0")):
+            with serving("fsroute", [*command, *flags], switch.socket_port, everywhere, directory) as fsroute:
+                time.sleep(SETTLED_S + MARGIN_S)
+                ways.append(_way(switch, fsroute, carrier, phone, calls))
+    listens, asks = ways
+    if listens.asked or asks.asked != 2 * calls:
+        raise BenchError(f"fsroute asked for phones {listens.asked} and {asks.asked} times, not 0 and {2 * calls}")
+    return Measured(calls, switch.version, listens, asks)
+
+
+def _way(switch: Switch, fsroute: Server, carrier: Carrier, phone: Phone, calls: int) -> Way:
+    for number in (NUMBER, PLAIN) * WARMING:
+        _invite_ms(switch, carrier, phone, number)
+    asked = _questions(switch)
+    times: dict[str, list[float]] = {NUMBER: [], PLAIN: []}
+    for _ in range(calls):
+        for number, found in times.items():
+            found.append(_invite_ms(switch, carrier, phone, number))
+    idle = _idle_cpu(switch)
+    began, before = time.monotonic(), (fsroute.cpu_s, _cpu_s(switch))
+    for _ in range(calls):
+        _invite_ms(switch, carrier, phone, NUMBER)
+    seconds = time.monotonic() - began
+    mine, theirs = fsroute.cpu_s - before[0], _cpu_s(switch) - before[1] - idle * seconds
+    routed = fsroute.log.read_text().count('"call routed"')
+    if routed != WARMING + 2 * calls:
+        raise BenchError(f"FreeSWITCH asked fsroute for {routed} calls, {WARMING + 2 * calls} were to be asked for")
+    per_call = 1000 * mine / calls, 1000 * theirs / calls
+    return Way(*_p50_p99(times[NUMBER]), *_p50_p99(times[PLAIN]), *per_call, _questions(switch) - asked)
+
+
+def _questions(switch: Switch) -> int:
+    """How often FreeSWITCH was asked for phones so far."""
+    return len(re.findall(rf"EXECUTE \[depth=0\] \S+ set\({contacts.VARIABLE}=", switch.log()))
 
 
 @contextmanager

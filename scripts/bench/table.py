@@ -9,9 +9,14 @@ from typing import Any
 
 from scripts.bench.environment import Environment
 from scripts.bench.processes import Result
-from scripts.bench.switch_latency import Measured
+from scripts.bench.switch_latency import Measured, Way
 
 FSROUTE = "fsroute"
+ALWAYS_ASKS = "fsroute, asks"
+"""The fsroute that FreeSWITCH does not tell of registrations."""
+ASKING = "when every call asks for phones"
+NEW_CALLERS, NEW_CALLERS_SINGLE = "closed, new callers", "single, new callers"
+"""Runs in which every call has another caller."""
 AT_ONCE = 32
 OPEN_RATE = 50
 
@@ -38,7 +43,8 @@ Value = Callable[[Result], float]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table. `reached` is None when it could not be measured; the note says why."""
+    """A line of the table. `reached` is None when it could not be measured; the note says why. Without a target it is there
+    for comparison."""
 
     what: str
     target: str
@@ -71,6 +77,8 @@ def rows(
     return [
         *_peers(results, environment),
         *_bare(results, environment.bare.name),
+        *_always_asks(results),
+        *_new_callers(results),
         *_held(results, environment.greenswitch.name),
         *_sizes(results, sizes),
         _workers(results),
@@ -83,7 +91,10 @@ def as_markdown(results: Results) -> str:
     """The table, what it was measured on, and what makes it doubtful."""
     marks = {True: "yes", False: "**no**", None: "**not measured**"}
     lines = ["| what | to reach | measured | reached | figures |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {row.what} | {row.target} | {row.value} | {marks[row.reached]} | {row.note} |" for row in results.rows]
+    lines += [
+        f"| {row.what} | {row.target} | {row.value} | {marks[row.reached] if row.target else ''} | {row.note} |"
+        for row in results.rows
+    ]
     about = results.about
     head = f"{about['date']}, commit {about['commit']}, {about['machine']}; {about['effort']}."
     return "\n".join([head, *(f"\n**Doubtful:** {text}." for text in _doubts(results)), "", *lines]) + "\n"
@@ -168,6 +179,40 @@ def _bare(results: Results, bare: str) -> list[Row]:
     return [*found, Row(what, wanted, f"{over:.2f} ms", over <= MOST_LATE_MS, f"{mine:.2f} ms against {other:.2f} ms")]
 
 
+def _compared(what: str, mine: float | None, other: float | None, shown: str) -> Row:
+    """The line for mine / other where nothing is to be reached."""
+    row = _ratio(what, mine, other, 0, shown)
+    return Row(row.what, "", row.value, None, row.note)
+
+
+def _always_asks(results: Results) -> list[Row]:
+    """What it costs to ask in every call, against listening for registrations."""
+
+    def against(what: str, run: str, value: Value, shown: str) -> Row:
+        mine, other = results.median(run, ALWAYS_ASKS, value), results.median(run, FSROUTE, value)
+        return _compared(f"{what}, {ASKING}", mine, other, shown)
+
+    return [
+        against(f"calls/s, {AT_ONCE} at a time", "closed", _calls_per_s, "{:,.0f}"),
+        against("CPU per call", "closed", _cpu_us, "{:.0f} µs"),
+        against("connect to bridge, one call at a time, p50", "single", _of("p50_ms"), "{:.2f} ms"),
+    ]
+
+
+def _new_callers(results: Results) -> list[Row]:
+    """What it costs that a call's caller has not called before, against the same caller again and again."""
+
+    def against(what: str, new: str, same: str, value: Value, shown: str) -> Row:
+        mine, other = results.median(new, FSROUTE, value), results.median(same, FSROUTE, value)
+        return _compared(f"{what}, when every call has another caller", mine, other, shown)
+
+    return [
+        against(f"calls/s, {AT_ONCE} at a time", NEW_CALLERS, "closed", _calls_per_s, "{:,.0f}"),
+        against("CPU per call", NEW_CALLERS, "closed", _cpu_us, "{:.0f} µs"),
+        against("connect to bridge, one call at a time, p50", NEW_CALLERS_SINGLE, "single", _of("p50_ms"), "{:.2f} ms"),
+    ]
+
+
 def _held(results: Results, greenswitch: str) -> list[Row]:
     mine, other = results.median("hold", FSROUTE, _held_kb), results.median("hold", greenswitch, _held_kb)
     used = results.median("hold", FSROUTE, lambda run: 100 * run["held_cpu_s"] / run["watch_s"]) or 0.0
@@ -186,10 +231,15 @@ def _sizes(results: Results, sizes: Sequence[int]) -> list[Row]:
     if small == large:
         return [Row("a large table against a small one", f"<= {MOST_WARM:g}x", "-", None, "only one size was asked for")]
     mean, ready = _of("mean_ms"), _of("ready_s")
-    warm = results.median("warm", small, mean)
+    warm, fresh = results.median("warm", small, mean), results.median("fresh", large, mean)
+    cold = results.median("cold file", large, mean)
     return [
         _ratio(f"{title}: time per call", results.median("warm", large, mean), warm, MOST_WARM, "{:.2f} ms"),
-        _ratio(f"{title}: not asked for before", results.median("fresh", large, mean), warm, MOST_FRESH, "{:.2f} ms"),
+        _ratio(f"{title}: not asked for before", fresh, results.median("fresh", small, mean), MOST_FRESH, "{:.2f} ms"),
+        _compared(f"{title}: not asked for before, against asked for before", fresh, warm, "{:.2f} ms"),
+        _compared(
+            f"{max(sizes):,} numbers: not asked for before, from the disk against from memory", cold, fresh, "{:.2f} ms"
+        ),
         _ratio(
             f"{title}: start to ready",
             results.median("ready", large, ready),
@@ -212,22 +262,30 @@ def _workers(results: Results) -> Row:
 
 
 def _switch(measured: Measured | None, why_not: str) -> list[Row]:
-    bridged, over_wanted = (
-        "FreeSWITCH: INVITE in to out, p50, over the XML dialplan",
-        f"<= {MOST_OVER_DIALPLAN_MS:g} ms",
-    )
+    bridged, over_wanted = "FreeSWITCH: INVITE in to out, p50, over the XML dialplan", f"<= {MOST_OVER_DIALPLAN_MS:g} ms"
     cpu, cpu_wanted = "CPU of fsroute per call, of FreeSWITCH's", f"<= {MOST_OF_SWITCH:g} %"
     if measured is None:
         note = f"NOT RUN: {why_not}"
         return [Row(bridged, over_wanted, "-", None, note), Row(cpu, cpu_wanted, "-", None, note)]
-    over = measured.fsroute_p50_ms - measured.dialplan_p50_ms
-    part = 100 * measured.fsroute_cpu_ms / measured.switch_cpu_ms
-    times = f"{measured.fsroute_p50_ms:.2f} ms against {measured.dialplan_p50_ms:.2f} ms"
-    used = f"{measured.fsroute_cpu_ms:.2f} ms of {measured.switch_cpu_ms:.2f} ms"
+    (over, times), (part, used) = _on_switch(measured.listens)
+    (asks_over, asks_times), (asks_part, asks_used) = _on_switch(measured.asks)
     return [
         Row(bridged, over_wanted, f"{over:+.2f} ms", over <= MOST_OVER_DIALPLAN_MS, times),
+        Row(f"{bridged}, {ASKING}", "", f"{asks_over:+.2f} ms", None, asks_times),
         Row(cpu, cpu_wanted, f"{part:.1f} %", part <= MOST_OF_SWITCH, used),
+        Row(f"{cpu}, {ASKING}", "", f"{asks_part:.1f} %", None, asks_used),
     ]
+
+
+def _on_switch(way: Way) -> tuple[tuple[float, str], tuple[float, str]]:
+    """Milliseconds over the dialplan, and fsroute's part of FreeSWITCH's CPU time in per cent; each with its figures."""
+    return (
+        way.fsroute_p50_ms - way.dialplan_p50_ms,
+        f"{way.fsroute_p50_ms:.2f} ms against {way.dialplan_p50_ms:.2f} ms",
+    ), (
+        100 * way.fsroute_cpu_ms / way.switch_cpu_ms,
+        f"{way.fsroute_cpu_ms:.2f} ms of {way.switch_cpu_ms:.2f} ms",
+    )
 
 
 def _cold(results: Results) -> list[Row]:
