@@ -70,6 +70,7 @@ _WISHES = frozenset({"id", "user", "header", "full"})
 """What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
 FreeSWITCH itself knows `id` only."""
 
+_BETWEEN_WISHES = re.compile("[;, ]+")
 _COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
 _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
 _PLAYBACK_PAUSE_MS = 500
@@ -103,7 +104,7 @@ def call_of(channel: Facts) -> Call:
 
 
 def _wishes_privacy(header: str) -> bool:
-    return bool(header) and not _WISHES.isdisjoint(re.split("[;, ]+", header.lower()))
+    return bool(header) and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(header.lower()))
 
 
 def _hops(channel: Facts) -> int:
@@ -168,9 +169,11 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list
     After stages the next snapshot tells how they ended. Raises DialStringError.
     """
     plan = decision.plan
-    step = _DONE if not plan.stages else str(decision.rule.key) if decision.rule else f"{_DIRECT}/{decision.trunks}"
-    rule = str(decision.rule.key) if decision.rule else "none"
-    told: list[Command] = [_variables(step, decision.code, decision.number or "none", rule, decision.caller_id.reason)]
+    rule = str(decision.rule.key) if decision.rule else ""
+    step = (rule or f"{_DIRECT}/{decision.trunks}") if plan.stages else _DONE
+    told: list[Command] = [
+        _variables(step, decision.code, decision.number or "none", rule or "none", decision.caller_id.reason)
+    ]
     if plan.stages:
         told += _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
         told += _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")

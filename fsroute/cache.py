@@ -84,8 +84,8 @@ class RoutingCache:
             return None
         if (version is None or not self._changes.is_exact) and time.monotonic() - entry.read_at > self._seconds:
             return None
-        with suppress(KeyError):  # another thread has just made room
-            self._entries[key] = self._entries.pop(key)
+        self._entries.pop(key, None)  # what was used last stands last
+        self._entries[key] = entry
         return entry.routing
 
     def read(self, call: Call) -> Routing:

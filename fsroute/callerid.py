@@ -33,6 +33,8 @@ from fsroute.model import (
 _HIDDEN_USERS = frozenset({"", "anonymous", "unavailable", "unknown", "restricted", "private", "withheld", "asserted-id"})
 """From users that carriers and phones send instead of a number (RFC 3323, 4.1.1.3 and what is seen beside it)."""
 
+_NO_DIGITS = re.compile("[^0-9+]")
+
 OWN, ORIGINAL, VERIFIED = "own", "original", "verified:"
 """What a forwarded leg can be told to show (rule_targets.caller_id)."""
 
@@ -147,7 +149,7 @@ def _inbound_verdict(received: str, call: Call, routing: Routing, account: Accou
 
 def _class_of_caller(received: str, e164: str, country_code: str) -> NumberClass:
     """Short codes are no E.164 numbers, and many of them mean none: what was received is looked at as well."""
-    spelled = re.sub("[^0-9+]", "", number.spelled(received) or "")
+    spelled = _NO_DIGITS.sub("", number.spelled(received) or "")
     if not spelled.startswith("0"):
         as_received = country.classify(spelled, country_code)
         if as_received in country.rules_for(country_code).never_presented:

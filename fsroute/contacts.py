@@ -128,7 +128,17 @@ def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -
     last = plan.derived.get(resolve)
     if last is None or last.phones != phones:
         last = plan.derived[resolve] = _resolve(plan, registered, phones)
-    return replace(decision, plan=last.plan, reasons=decision.reasons + last.reasons)
+    return Decision(
+        decision.number,
+        decision.account,
+        decision.rule,
+        last.plan,
+        decision.caller_id,
+        decision.code,
+        decision.reasons + last.reasons,
+        decision.trunks,
+        decision.attestation,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
     def _reply(self, deadline: float | None) -> Frame:
         while (frame := self._frames.next()) is None:
             self._frames.feed(self._receive(deadline))
-        if frame is frames.DONE:
+        if frame is frames.DONE or frame.is_snapshot:
             return frame
         content_type = frame.get("Content-Type")
         if content_type == "command/reply":

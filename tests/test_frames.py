@@ -193,13 +193,12 @@ _names = st.sampled_from(
 _wire = st.text("aä %\n:+_&2B").map(encode) | st.sampled_from(["%2B49", "%252B", "%zz"])
 
 
-@given(st.lists(st.tuples(_names, _wire), max_size=8))
+@given(st.lists(st.tuples(_names, _wire), max_size=8, unique_by=lambda line: line[0]))
 def test_the_facts_of_a_frame_are_what_the_frame_says(lines: list[tuple[str, str]]) -> None:
     frame = Frame("\n".join(f"{name}: {value}" for name, value in lines).encode())
     facts = frame.only(FACTS)
     for name in ("Unique-ID", "Caller-Caller-ID-Name", "variable_fsroute_user", "variable_fsroute_user_2"):
         assert facts.get(name) == frame.get(name)
     assert facts.variable("fsroute_user") == frame.variable("fsroute_user")
-    # A name occurs once in FreeSWITCH's frames, but not in each letter case.
-    assert set(facts.variables("sip_h_Hops")) == set(frame.variables("sip_h_Hops"))
+    assert facts.variables("sip_h_Hops") == frame.variables("sip_h_Hops")
     assert facts.get("Other") == ""
