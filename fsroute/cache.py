@@ -25,7 +25,8 @@ _RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
 """Pause before PostgreSQL is asked again to tell of changes: at first, and at most."""
 
 ENTRIES = 4096
-"""Kinds of calls that are remembered: about 5 kB each. What was asked for least recently makes room."""
+"""Kinds of calls that are remembered: about 8 kB each, plans and dial strings too. What was asked for least recently makes
+room."""
 
 CHANNEL = "fsroute"
 """On which PostgreSQL tells of changes (schema.sql)."""
