@@ -139,10 +139,11 @@ class SqliteChanges:
 
     def version(self) -> object:
         turn = self._turn()
-        if turn != self._asked_in:
-            self._version = self._ask()
-            self._asked_in = turn
-        return self._version
+        if turn == self._asked_in:
+            return self._version
+        version = self._ask()
+        self._version, self._asked_in = version, turn
+        return version  # not what another thread has put there meanwhile, which may be older
 
     def _ask(self) -> object:
         with self._lock:

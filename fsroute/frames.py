@@ -65,15 +65,6 @@ class Frame:
         start += len(name) + 3
         return _decoded(self._block[start : self._block.index(b"\n", start)])
 
-    def variables(self, name: str) -> list[str]:
-        """The values of every channel variable with this name in any letter case. FreeSWITCH keeps the case in which a
-        sender wrote the header that a variable stands for."""
-        wanted = f"\nvariable_{name}: ".lower().encode()
-        lowered, found, start = self._block.lower(), [], -1
-        while (start := lowered.find(wanted, start + 1)) >= 0:
-            found.append(self.get(self._block[start + 1 : start + len(wanted) - 2].decode()))
-        return found
-
     def only(self, lines: re.Pattern[bytes]) -> Facts:
         """What these of its lines say (lines_of): a tenth of the bytes to keep, and found at once."""
         found = lines.findall(self._block)
@@ -107,10 +98,6 @@ class Frame:
         """Whether FreeSWITCH says that the call has ended and closes the connection."""
         return self.get("Content-Type") == "text/disconnect-notice"
 
-    @property
-    def is_reply(self) -> bool:
-        return self.get("Content-Type") == "command/reply"
-
 
 class Facts:
     """Some lines of a snapshot, with the same questions to it as to the whole."""
@@ -132,7 +119,8 @@ class Facts:
         return _decoded(value) if value else ""
 
     def variables(self, name: str) -> list[str]:
-        """As Frame.variables, of one that is spelled in any way."""
+        """The values of every channel variable with this name in any letter case (`spelled` in lines_of). FreeSWITCH keeps
+        the case in which a sender wrote the header that a variable stands for."""
         wanted = name.lower()
         return [_decoded(value) for found, value in self._spelled if found == wanted]
 

@@ -89,6 +89,17 @@ def test_a_newer_answer_takes_the_place_of_an_older_one(clock: Clock, heard: Reg
     assert heard.known(SWITCH, [ANNA]) == {ANNA: phones(2)}
 
 
+@pytest.mark.parametrize("seconds", [5.0, SECONDS])
+def test_that_nobody_is_registered_is_believed_for_a_short_time(clock: Clock, seconds: float) -> None:
+    found, asked_at = hearing(clock, seconds), clock.now
+    found.keep(SWITCH, {ANNA: phones(refused=1), BEN: phones(1)}, asked_at)
+    clock.now = asked_at + min(seconds, 10.0)
+    assert found.known(SWITCH, [ANNA]) == {ANNA: phones(refused=1)}
+    clock.now += 0.01
+    assert found.known(SWITCH, [ANNA]) is None
+    assert (found.known(SWITCH, [BEN]) is None) is (seconds < 10.0)
+
+
 @pytest.mark.parametrize("switch", [OTHER_SWITCH, ""])
 def test_another_switch_is_not_known_and_changes_nothing(clock: Clock, heard: Registrations, switch: str) -> None:
     heard.keep(switch, {ANNA: phones(1)}, clock.now)

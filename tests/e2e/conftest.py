@@ -247,9 +247,8 @@ def running_inside(switch_with_fsroute: Switch) -> Inside:
 def switch(way_in: str, request: pytest.FixtureRequest) -> Iterator[Switch]:
     """FreeSWITCH, without calls before and after each test."""
     running: Switch = request.getfixturevalue("running_switch" if way_in == "socket" else "switch_with_fsroute")
-    running.wait_idle()
-    yield running
-    running.wait_idle()
+    with idle(running):
+        yield running
 
 
 @pytest.fixture
@@ -293,6 +292,14 @@ def carrier(fsroute: Fsroute, switch: Switch, phone: MakePhone) -> Iterator[Carr
     """The other side of the trunk. After the phones, so that it is the first to go and ends its calls to them."""
     with other_side(switch) as peer:
         yield peer
+
+
+@contextmanager
+def idle(switch: Switch) -> Iterator[None]:
+    """No calls before, and none after."""
+    switch.wait_idle()
+    yield
+    switch.wait_idle()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import MakePhone, Process, demo_password
+from tests.e2e.conftest import MakePhone, Process, demo_password, idle
 from tests.e2e.sip import Carrier, Phone, Ring
 from tests.e2e.switch import CONFIGURATION, IP, Switch, find_freeswitch
 
@@ -106,9 +106,8 @@ def running_fsroute(
 @pytest.fixture
 def switch(running_switch: Switch) -> Iterator[Switch]:
     """Overrides the one that runs both ways in: this is about the socket, and about a switch of its own."""
-    running_switch.wait_idle()
-    yield running_switch
-    running_switch.wait_idle()
+    with idle(running_switch):
+        yield running_switch
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from typing import Any
 import pytest
 
 from fsroute import prompts
-from tests.e2e.conftest import TOP, Process, demo_password, other_side
+from tests.e2e.conftest import TOP, Process, demo_password, idle, other_side
 from tests.e2e.rtp import heard, read_prompts
 from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring
 from tests.e2e.switch import IP, Switch
@@ -244,9 +244,8 @@ def portal(url: str, switch: Switch, gateway: Gateway) -> Portal:
 @pytest.fixture
 def switch(running_switch: Switch) -> Iterator[Switch]:
     """FreeSWITCH by the socket alone: how calls come to fsroute makes no difference here."""
-    running_switch.wait_idle()
-    yield running_switch
-    running_switch.wait_idle()
+    with idle(running_switch):
+        yield running_switch
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from fsroute.inbound import EventSocket
 from fsroute.model import Account, NumberFormat, Routing, Trunk, TrunkRoute
 from fsroute.store import Store
 from tests import event_socket
-from tests.e2e.conftest import TOP
+from tests.e2e.conftest import TOP, idle
 from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, EarlyMedia, Reject, Ring, Silent, Status
 from tests.e2e.switch import PASSWORD, Switch
 from tests.event_socket import EventSocketServer, Placed, Said, missing, read_out
@@ -55,9 +55,8 @@ def short_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def switch(running_switch: Switch) -> Iterator[Switch]:
     """FreeSWITCH alone, without calls before and after: no call comes in, so no `fsroute serve` is needed."""
-    running_switch.wait_idle()
-    yield running_switch
-    running_switch.wait_idle()
+    with idle(running_switch):
+        yield running_switch
 
 
 @pytest.fixture
