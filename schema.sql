@@ -18,7 +18,7 @@
 CREATE TABLE schema_version (
     version INTEGER NOT NULL PRIMARY KEY
 );
-INSERT INTO schema_version (version) VALUES (2);
+INSERT INTO schema_version (version) VALUES (3);
 
 -- A customer. Its country gives the meaning of a number dialled without +, and the rules for caller IDs; its domain is
 -- the SIP domain of its phones in the FreeSWITCH directory.

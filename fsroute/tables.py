@@ -305,5 +305,5 @@ MODELS: tuple[type[Model], ...] = (
     AuditRow,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of schema.sql that this fsroute works with."""

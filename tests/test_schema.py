@@ -26,7 +26,7 @@ from tests.postgresql import DEMO, Databases
 Row = dict[str, Any]
 
 BASE: dict[str, Row] = {
-    "schema_version": {"version": 3},
+    "schema_version": {"version": 4},
     "accounts": {"name": "a", "country": "DE", "timezone": "UTC", "domain": "a.example"},
     "call_permissions": {"account": "acme", "prefix": "+49900", "allowed": True},
     "numbers": {"number": "+492214710600", "account": "acme"},
@@ -232,7 +232,7 @@ ATTEMPT, AUDIT = "verifications", "audit_log"
 T = "2026-01-01T00:00:00Z"
 
 CASES: list[Case] = [
-    *column("schema_version", "version", Unique("schema_version", "version", "schema_version_pkey"), (2, 3)),
+    *column("schema_version", "version", Unique("schema_version", "version", "schema_version_pkey"), (3, 4)),
     *column("accounts", "name", Unique("accounts", "name", "accounts_pkey"), ("acme", "Acme")),
     *column("accounts", "domain", Unique("accounts", "domain"), ("acme.example", "acme2.example")),
     *column("accounts", "name", "account_name_is_plain", *PLAIN),
@@ -991,7 +991,7 @@ def test_schema_sql_loads_unchanged(tables_url: str) -> None:
     with database.connection_context():
         found = database.get_tables()
         versions = database.execute_sql("SELECT version FROM schema_version").fetchall()
-    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(2,)])
+    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(3,)])
 
 
 def test_the_demo_data_load(demo_url: str) -> None:

@@ -687,9 +687,9 @@ def test_without_tables_the_version_is_missed(database_url: str) -> None:
 def test_tables_of_another_version_are_refused(tables_url: str) -> None:
     database = open_database(tables_url)
     with database.connection_context():
-        database.execute_sql("UPDATE schema_version SET version = 3")
+        database.execute_sql("UPDATE schema_version SET version = 2")
     told = refused(lambda: check_version(database, tables_url))
-    assert told == f"database {tables_url}: has schema version [3], this fsroute needs 2"
+    assert told == f"database {tables_url}: has schema version [2], this fsroute needs 3"
 
 
 def test_the_tables_are_locked(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -752,7 +752,7 @@ def test_sqlite_files_may_have_any_name(tmp_path: Path) -> None:
     url = f"sqlite:///{path}"
     script.make_tables(open_database(url, create=True), url)
     check_version(open_database(url), url)
-    assert sqlite3.connect(path).execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+    assert sqlite3.connect(path).execute("SELECT version FROM schema_version").fetchall() == [(3,)]
 
 
 def test_postgresql_away() -> None:

@@ -288,11 +288,44 @@ class Call:
                 self.request("BYE", self.target)
                 self.finish("bye sent")
 
+    def refer(self, refer_to: str, headers: Iterable[str] = (), timeout: float = 5.0) -> int:
+        """Transfers the other side (RFC 3515): `refer_to` is the value of Refer-To, as it is. The final status."""
+        answers: list[Message] = []
+
+        def send(*credentials: str) -> None:
+            self.cseq += 1
+            self.request("REFER", self.target, f"Refer-To: {refer_to}", *headers, *credentials, on_response=on_response)
+
+        def on_response(response: Message) -> None:
+            if response.status in {401, 407} and not answers:
+                send(self.peer.credentials(response, "REFER", self.target))
+            answers.append(response)
+
+        def final() -> int | None:
+            return next((a.status for a in answers if a.status >= HTTPStatus.OK and a.status not in {401, 407}), None)
+
+        with self.peer.changed:
+            send()
+        return self.peer.wait(final, timeout, f"an answer to REFER of {self!r}")
+
+    @property
+    def replaces(self) -> str:
+        """The value of a Replaces header that names this dialog to the switch (RFC 3891): to-tag is the switch's own tag."""
+        return f"{self.call_id};to-tag={_param(self.remote, 'tag')};from-tag={_param(self.local, 'tag')}"
+
     # What follows runs with `peer.changed` held.
 
-    def request(self, method: str, uri: str, *more: str, branch: str = "", to: str = "") -> None:
+    def request(
+        self,
+        method: str,
+        uri: str,
+        *more: str,
+        branch: str = "",
+        to: str = "",
+        on_response: Callable[[Message], None] = lambda _: None,
+    ) -> None:
         lines = (f"From: {self.local}", f"To: {to or self.remote}", f"Call-ID: {self.call_id}")
-        self.peer.request(method, uri, (*lines, f"CSeq: {self.cseq} {method}", *more), branch=branch)
+        self.peer.request(method, uri, (*lines, f"CSeq: {self.cseq} {method}", *more), on_response, branch=branch)
 
     def note(self, event: str) -> None:
         self.at.setdefault(event, time.monotonic())
