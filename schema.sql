@@ -30,6 +30,12 @@ INSERT INTO schema_version (version) VALUES (3);
 --   verifies_abroad     codes may be sent to numbers of other countries. They cost more, and are what fraud is after.
 --   verification_days   how long a verified number may be shown before it must be verified anew.
 --   approves_blocks     what was verified by hand counts only when a second person has approved it.
+--   transferred_caller_id
+--                       what an external number sees of a call that a user transfers to it: 'own', the number that the
+--                       user's calls show; 'original', the number of the party that is transferred (hidden, if that party
+--                       hides it).
+--   failed_transfer     where a transferred call goes that nobody takes: 'transferor', back to the phones of the user who
+--                       transferred it; 'hangup', it ends; or a number of the account (+49...), whose rules then apply.
 CREATE TABLE accounts (
     name TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
@@ -43,6 +49,8 @@ CREATE TABLE accounts (
     verifies_abroad BOOLEAN NOT NULL DEFAULT FALSE,
     verification_days INTEGER NOT NULL DEFAULT 365,
     approves_blocks BOOLEAN NOT NULL DEFAULT FALSE,
+    transferred_caller_id TEXT NOT NULL DEFAULT 'own',
+    failed_transfer TEXT NOT NULL DEFAULT 'transferor',
     CONSTRAINT account_name_is_plain CHECK (
         length(name) BETWEEN 1 AND 64
         AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
@@ -65,7 +73,13 @@ CREATE TABLE accounts (
     CONSTRAINT account_verifies_abroad_is_boolean CHECK (verifies_abroad IN (TRUE, FALSE)),
     CONSTRAINT account_verification_days_is_1_to_3650 CHECK (
         verification_days BETWEEN 1 AND 3650 AND verification_days = CAST(verification_days AS INTEGER)),
-    CONSTRAINT account_approves_blocks_is_boolean CHECK (approves_blocks IN (TRUE, FALSE))
+    CONSTRAINT account_approves_blocks_is_boolean CHECK (approves_blocks IN (TRUE, FALSE)),
+    CONSTRAINT account_transferred_caller_id_is_known CHECK (transferred_caller_id IN ('own', 'original')),
+    CONSTRAINT account_failed_transfer_is_known CHECK (
+        failed_transfer IN ('transferor', 'hangup')
+        OR (length(failed_transfer) BETWEEN 4 AND 16
+            AND substr(failed_transfer, 1, 1) = '+' AND substr(failed_transfer, 2, 1) <> '0'
+            AND ltrim(substr(failed_transfer, 2), '0123456789') = ''))
 );
 
 -- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and

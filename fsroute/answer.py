@@ -28,6 +28,9 @@ STEP_VARIABLE = "fsroute_step"
 """The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
 ringing; when that fails too, the next process to get the call reads here what comes next."""
 
+PLAN_VARIABLE = "fsroute_plan"
+"""The channel variable that counts the plans of a call: what was decided first stays readable beside what came last."""
+
 FACTS = frames.lines_of(
     [
         "Unique-ID",
@@ -36,10 +39,17 @@ FACTS = frames.lines_of(
         "Caller-Caller-ID-Number",
         "Caller-Destination-Number",
         "Caller-Privacy-Hide-Number",
+        "Call-Direction",
+        "Channel-State-Number",
+        "Answer-State",
+        "Hangup-Cause",
     ],
     [
         *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
-        *(STEP_VARIABLE, contacts.VARIABLE, "originate_causes", "originate_disposition", "sip_Privacy", "sip_from_user"),
+        *("fsroute_endpoint", "fsroute_called_account", "fsroute_shown", "fsroute_transferred", "sip_refer_to"),
+        *(f"fsroute_transferor_{part}" for part in ("account", "user", "endpoint")),
+        *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
+        *("originate_causes", "originate_disposition", "originated_legs", "bridge_hangup_cause"),
         *contacts.FILTERS,
     ],
     [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
@@ -51,6 +61,33 @@ _POSITION_DIGITS = 9
 
 _DIRECT = "direct"
 _DONE = "done"
+_RECALL = "recall:"
+"""Stands before the step of a transferred call that comes back to the transferor."""
+
+_EXECUTES = "4"
+"""CS_EXECUTE (switch_types.h): the dialplan's applications run, ours among them. Channel-State-Number is the state into
+which a channel was put; Channel-State can still be the one before (switch_channel.c,
+switch_channel_event_set_basic_data)."""
+
+_HUNG_UP = 10
+"""CS_HANGUP; what is higher comes after it."""
+
+_ELSEWHERE = {"2": "transferred", "3": "transferred", "6": "parked", "8": "picked up", "9": "bridged to another call"}
+"""What CS_ROUTING, CS_SOFT_EXECUTE, CS_PARK, CS_HIBERNATE and CS_RESET mean for a call whose bridge is over
+(switch_ivr.c, switch_ivr_session_transfer; switch_ivr_bridge.c, switch_ivr_uuid_bridge)."""
+
+_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+"""Names of accounts, users and endpoints, as schema.sql has them."""
+
+_NOBODY_CONNECTED = "-USAGE"
+"""How uuid_getvar begins when it gets no uuid (mod_commands.c): no phone was connected to the transferred leg."""
+
+_SHOWN = re.compile(r"\+?[0-9*#]{1,32}\Z")
+
+_BRIDGE_PAUSE_MS, _PLAYBACK_END_PAUSE_MS = 1000, 100
+"""How long a call is watched that seems to be over. FreeSWITCH marks a call that it transfers before it moves it
+(CF_TRANSFER; switch_ivr.c, switch_ivr_session_transfer), and the application att_xfer moves it a moment after its bridge has
+ended."""
 
 _UNSAFE_IN_NAMES = re.compile(r"[^A-Za-z0-9 .+&()_\u00a1-\U0010ffff-]")
 _UNSAFE_IN_NUMBERS = re.compile(r"[^A-Za-z0-9+*#_.-]")
@@ -81,7 +118,9 @@ def call_of(channel: Facts) -> Call:
     """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
     caller = channel.get("Caller-Caller-ID-Number")
     from_user = channel.variable("sip_from_user")
-    outbound = channel.variable("fsroute_direction") == Direction.OUTBOUND
+    transferred = channel.variable("fsroute_transferred") == "true"
+    outbound = transferred or channel.variable("fsroute_direction") == Direction.OUTBOUND
+    account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
     return Call(
         destination=channel.get("Caller-Destination-Number"),
         caller=caller,
@@ -92,15 +131,53 @@ def call_of(channel: Facts) -> Call:
         or callerid.is_hidden(caller)
         or callerid.is_hidden(from_user),
         trunk=channel.variable("fsroute_trunk") or None,
-        account=channel.variable("fsroute_account") or None,
-        user=channel.variable("fsroute_user") or None,
+        account=account,
+        user=user,
         hops=_hops(channel),
         uuid=channel.get("Unique-ID"),
         presented=channel.variable("fsroute_presented") or None,
         is_roaming=channel.variable("fsroute_roaming") == "true",
         from_user=from_user,
         switch="" if any(map(channel.variable, contacts.FILTERS)) else channel.get("Core-UUID"),
+        endpoint=endpoint,
+        transferred=transferred,
+        shown=_shown(channel, account) if transferred else None,
     )
+
+
+def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
+    """Account, user and endpoint of a phone, as the directory or we ourselves wrote them."""
+    account, user, endpoint = (channel.variable(f"fsroute_{prefix}{part}") for part in ("account", "user", "endpoint"))
+    return account or None, user or None, endpoint or None
+
+
+def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
+    """On whose behalf a transferred leg goes on: the phone that was connected to it, as the dialplan has noted from that
+    phone's own leg (freeswitch/dialplan/transferor.xml).
+
+    Where no phone was connected, the switch itself has moved the call (uuid_transfer while it rings): then it is a call of
+    the account whose number was called, or of the phone that the leg belongs to. The phone's never when somebody sent
+    REFER: that came from the other party, who may be anybody.
+    """
+    noted = _owner(channel, "transferor_")
+    account, user, endpoint = (name if name and _NAMES.match(name) else None for name in noted)
+    if account is not None:
+        return account, user, endpoint
+    if not (noted[0] or "").startswith(_NOBODY_CONNECTED):
+        return None, None, None
+    called = channel.variable("fsroute_called_account")
+    if called:
+        return called, None, None
+    return (None, None, None) if channel.variable("sip_refer_to") else _owner(channel, "")
+
+
+def _shown(channel: Facts, transferor: str | None) -> str | None:
+    """As whom a transferred party was shown before. A phone that was called has its extension, which means nothing to
+    another account's phones."""
+    shown, own = channel.variable("fsroute_shown"), channel.variable("fsroute_account")
+    if own and own != transferor and channel.get("Call-Direction") == "outbound":
+        return callerid.ANONYMOUS
+    return shown if shown == callerid.ANONYMOUS or _SHOWN.match(shown) else None
 
 
 def _wishes_privacy(header: str) -> bool:
@@ -125,7 +202,27 @@ def _count(digits: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that needs no further decision: it was answered, or has had its last one."""
+    """A call that needs no further decision: it was answered and is over, or has had its last decision. `cause` is how the
+    bridge ended. `pause_ms` is how long it is watched before it is ended: it may be about to go elsewhere."""
+
+    cause: str = "NORMAL_CLEARING"
+    pause_ms: int = _PLAYBACK_END_PAUSE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A call that goes on without us: `how` it was taken from its bridge, and where to if that is known."""
+
+    how: str
+    to: str
+
+
+def elsewhere(channel: Facts) -> Elsewhere | None:
+    """Where a call has been taken, None if it is still ours or has ended."""
+    state = channel.get("Channel-State-Number")
+    if state in {"", _EXECUTES} or is_hung_up(channel):
+        return None
+    return Elsewhere(_ELSEWHERE.get(state, f"in state {state[:4]}"), channel.get("Caller-Destination-Number"))
 
 
 def progress_of(channel: Facts) -> Failed | Ended | None:
@@ -133,10 +230,33 @@ def progress_of(channel: Facts) -> Failed | Ended | None:
     step = channel.variable(STEP_VARIABLE)
     if not step:
         return None
-    if step == _DONE or outcome.was_answered(channel):
+    if step == _DONE:
         return Ended()
+    if outcome.was_answered(channel):
+        cause = channel.variable("bridge_hangup_cause")
+        return Ended(cause if _CAUSE.match(cause) else "NORMAL_CLEARING", _BRIDGE_PAUSE_MS)
     ended, cause = outcome.of_failed(channel)
-    return Failed(_rule_key(step), ended, cause if _CAUSE.match(cause) else "", _trunks_tried(step))
+    is_recall, step = step.startswith(_RECALL), step.removeprefix(_RECALL)
+    cause = cause if _CAUSE.match(cause) else ""
+    return Failed(_rule_key(step), ended, cause, _trunks_tried(step), is_recall, outcome.legs(channel))
+
+
+def is_hung_up(channel: Facts) -> bool:
+    """Whether the call has ended, although its channel is still there."""
+    state = channel.get("Channel-State-Number")
+    return state.isascii() and state.isdigit() and int(state[:4]) >= _HUNG_UP
+
+
+def pause(ended: Ended) -> list[Command]:
+    """Lets a call that seems to be over wait. The pause ends at once for a call that is being transferred, whatever its
+    state says (switch_ivr.c, switch_ivr_sleep; switch_channel.c, switch_channel_test_ready)."""
+    return [Execute("sleep", str(ended.pause_ms))]
+
+
+def plans_of(channel: Facts) -> int:
+    """How many plans this channel has had."""
+    count = channel.variable(PLAN_VARIABLE)
+    return int(count) if count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
 
 
 def _trunks_tried(step: str) -> int:
@@ -163,17 +283,18 @@ def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> li
     ]
 
 
-def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list[Command]:
-    """Everything FreeSWITCH needs for this decision: to ring a plan's stages, or to end the call.
+def commands(call: Call, decision: Decision, confirmation: Confirmation, count: int = 1) -> list[Command]:
+    """Everything FreeSWITCH needs for this decision: to ring a plan's stages, or to end the call. It is the `count`th of its
+    channel.
 
-    After stages the next snapshot tells how they ended. Raises DialStringError.
+    After stages the next snapshot tells how they ended, after an announcement or a mailbox whether the call is still ours.
+    Raises DialStringError.
     """
     plan = decision.plan
     rule = str(decision.rule.key) if decision.rule else ""
-    step = (rule or f"{_DIRECT}/{decision.trunks}") if plan.stages else _DONE
-    told: list[Command] = [
-        _variables(step, decision.code, decision.number or "none", rule or "none", decision.caller_id.reason)
-    ]
+    step = f"{_RECALL * decision.is_recall}{rule or f'{_DIRECT}/{decision.trunks}'}" if plan.stages else _DONE
+    evidence = decision.code, decision.number or "none", rule or "none", decision.caller_id.reason
+    told: list[Command] = [_variables(step, evidence, count, _identity_of(call, decision))]
     if plan.stages:
         told += _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
         told += _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
@@ -188,18 +309,45 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation) -> list
     return told + _final(plan.final)
 
 
+_EVIDENCE = ("code", "number", "rule", "caller_id")
+"""The channel variables fsroute_..., for the CDR."""
+
+
 @lru_cache(maxsize=_KEPT)
-def _variables(step: str, code: str, hosted: str, rule: str, caller_id: str) -> Command:
+def _variables(step: str, evidence: tuple[str, ...], count: int, identity_of_call: tuple[tuple[str, str], ...]) -> Command:
+    """What the first plan decided has names of its own, and is not written again. Later plans have their number behind the
+    name, and the last one is also under fsroute_last_..., for CDR templates that cannot compute a name."""
+    decided = dict(zip(_EVIDENCE, evidence, strict=True))
+    suffix = f"_{count}" if count > 1 else ""
+    written = {f"fsroute_{name}{suffix}": value for name, value in decided.items()}
+    if count > 1:
+        written |= {f"fsroute_last_{name}": value for name, value in decided.items()}
     return frames.set_variables(
         {
             STEP_VARIABLE: step,
-            "fsroute_code": code,
-            "fsroute_number": hosted,
-            "fsroute_rule": rule,
-            "fsroute_caller_id": caller_id,
+            PLAN_VARIABLE: str(count),
+            **written,
+            **dict(identity_of_call),
             contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
+            **(_IS_OVER_AFTER_BRIDGE if step != _DONE else {}),
         }
     )
+
+
+_IS_OVER_AFTER_BRIDGE = {"hangup_after_bridge": "true"}
+"""A call that was answered and is over must not go on to the dialplan's fallback, whether we are still there or not. A
+call that is transferred goes on all the same (switch_ivr_bridge.c, switch_ivr_multi_threaded_bridge)."""
+
+
+def _identity_of(call: Call, decision: Decision) -> tuple[tuple[str, str], ...]:
+    """What a transfer of this call needs to know later: as whom its caller was shown, and whose number was called."""
+    if call.transferred:
+        return ()
+    account = (("fsroute_called_account", decision.account),) if decision.account and decision.number else ()
+    caller_id = decision.caller_id
+    if call.direction is Direction.INBOUND or caller_id.as_received or not decision.plan.stages:
+        return account
+    return (*account, ("fsroute_shown", caller_id.presented or callerid.ANONYMOUS))
 
 
 def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> list[Command]:
@@ -225,5 +373,4 @@ def _answered(application: str, argument: str) -> list[Command]:
         Execute("answer"),
         Execute("sleep", str(_PLAYBACK_PAUSE_MS)),
         Execute(application, argument),
-        End("NORMAL_CLEARING"),
     ]

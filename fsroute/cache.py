@@ -109,7 +109,7 @@ class RoutingCache:
 
 def _key(call: Call) -> tuple[Any, ...]:
     """All that Store.routing looks at."""
-    return call.direction, call.destination, call.trunk, call.account, call.user, call.presented
+    return call.direction, call.destination, call.trunk, call.account, call.user, call.presented, call.transferred
 
 
 # --- has something changed? -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from fsroute.model import (
     NumberFacts,
     Refusal,
     Routing,
+    TransferredCallerId,
     Trunk,
     User,
     Verification,
@@ -34,6 +35,9 @@ _HIDDEN_USERS = frozenset({"", "anonymous", "unavailable", "unknown", "restricte
 """From users that carriers and phones send instead of a number (RFC 3323, 4.1.1.3 and what is seen beside it)."""
 
 _NO_DIGITS = re.compile("[^0-9+]")
+
+ANONYMOUS = "anonymous"
+"""What stands in Call.shown for a caller whose number was hidden."""
 
 OWN, ORIGINAL, VERIFIED = "own", "original", "verified:"
 """What a forwarded leg can be told to show (rule_targets.caller_id)."""
@@ -117,6 +121,17 @@ def of_extension(caller: User | None, received: CallerId) -> CallerId:
     return CallerId(presented=caller.extension, network=None, reason="internal_extension")
 
 
+def of_transferred(call: Call, country_code: str) -> CallerId:
+    """What a phone sees of a call that a user transferred: the party that was connected to that user, as fsroute showed it
+    before (an extension inside the account), else as it was received."""
+    if call.shown == ANONYMOUS or (call.shown is None and call.anonymous):
+        return CallerId(presented=None, network=None, reason="caller_anonymous")
+    if call.shown is not None:
+        return CallerId(presented=call.shown, network=None, reason="transferred_party")
+    spellings = number.candidates(call.caller, country_code)
+    return CallerId(presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True)
+
+
 def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict | None:
     """What the account's country says of an incoming call's number, if that is not simply to show it.
 
@@ -191,6 +206,34 @@ def of_outgoing(
     return _granted_or_not(asked, routing, account, trunk, to, now)
 
 
+def of_transferred_outside(
+    call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
+) -> CallerId | Refused:
+    """What `to` (E.164) sees of a call that a user of the account transferred to it. The account must have a network number.
+
+    A transfer is the user's own call, as a forward is: it shows the user's number, or, where the account says so and the
+    country's law allows it for diverted calls (DE-4), the number of the party that was transferred. Whether that party hides
+    its number does not hide the user's.
+    """
+    user_call, line = replace(call, anonymous=False), account.network_number
+    ours = of_outgoing(user_call, routing, account, trunk, to, now)
+    if account.transferred_caller_id is not TransferredCallerId.ORIGINAL or isinstance(ours, Refused):
+        return ours
+    if country.rules_for(account.country).diversion is None:
+        return ours
+    party = of_transferred(call, routing.country)
+    if party.presented is None and not party.as_received:
+        return CallerId(presented=None, network=line, reason="original_caller_anonymous")
+    return _original(party.presented or "", account, ours)
+
+
+def _original(e164: str, account: Account, ours: CallerId) -> CallerId:
+    """A live caller's own number, if it is one that may be shown, else ours."""
+    if number.is_e164(e164) and country.classify(e164, account.country) not in _banned(account):
+        return CallerId(presented=e164, network=ours.network, reason="original_caller")
+    return replace(ours, reason="original_caller_unknown")
+
+
 def _is_never_withheld(to: str, account: Account) -> bool:
     code = number.calling_code(account.country)
     return any(to in (short, f"+{code}{short}") for short in country.rules_for(account.country).never_withheld_to)
@@ -214,9 +257,7 @@ def of_forwarded(
         if call.anonymous:
             return CallerId(presented=None, network=line, reason="original_caller_anonymous")
         spellings = number.candidates(call.caller, routing.country) if call.direction is Direction.INBOUND else ()
-        if spellings and country.classify(spellings[0], account.country) not in _banned(account):
-            return CallerId(presented=spellings[0], network=line, reason="original_caller")
-        return replace(ours, reason="original_caller_unknown")
+        return _original(spellings[0] if spellings else "", account, replace(ours, network=line))
     if mode.startswith(VERIFIED):
         return _granted_or_not(mode.removeprefix(VERIFIED), routing, account, trunk, to, now, line)
     return ours

@@ -16,7 +16,7 @@ from fsroute.plan import MAX_LEGS
 
 def problems(database: Database) -> list[str]:
     """One line for each row that can not work; empty if all can."""
-    found = [_places, _codes, _shown, _verified, _holidays, _base_rules, _targets, _stages]
+    found = [_places, _codes, _transfers, _shown, _verified, _holidays, _base_rules, _targets, _stages]
     return [problem for problems_of in found for problem in problems_of(database)]
 
 
@@ -82,6 +82,18 @@ def _shown(database: Database) -> Iterator[str]:
     for dialled, rule, position, text, code in rows(database, wanted):
         what = f"rule_targets: {dialled}, {rule}, {position}: caller_id {text}"
         yield from _never_shown(what, text.removeprefix(callerid.VERIFIED), code)
+
+
+def _transfers(database: Database) -> Iterator[str]:
+    """Numbers that get what nobody took, and are not the account's."""
+    row, hosted = t.Account, t.Number
+    elsewhere = (
+        row.select(row.name, row.failed_transfer)
+        .left_outer_join(hosted, on=(hosted.account == row.name) & (hosted.number == row.failed_transfer))
+        .where(row.failed_transfer.startswith("+") & hosted.number.is_null())
+    )
+    for account, number_ in rows(database, elsewhere):
+        yield f"accounts: {account}: failed_transfer {number_} is no number of the account"
 
 
 def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:

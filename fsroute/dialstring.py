@@ -14,6 +14,8 @@ What a leg needs, and why (switch_ivr_originate.c, 1.11):
   originate_continue_on_timeout
                          should the limit be met after all, the next stage rings instead of none.
   ignore_early_media     otherwise the first carrier that plays a tone wins the race.
+  fsroute_account, fsroute_user, fsroute_endpoint
+                         whose phone it is, for the case that this phone transfers the call.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 
 from fsroute import identity
 from fsroute.errors import DialStringError
-from fsroute.model import ContactDial, EndpointDial, Leg, Plan, Stage, TrunkDial
+from fsroute.model import ContactDial, EndpointDial, Leg, Owner, Plan, Stage, TrunkDial
 from fsroute.number import written
 from fsroute.plan import MAX_LEGS
 
@@ -121,6 +123,8 @@ def _leg(leg: Leg, confirmation: Confirmation) -> str:
     if leg.start_s:
         variables.append(f"leg_delay_start={leg.start_s}")
     variables += _shown_outside(leg, leg.dial) if isinstance(leg.dial, TrunkDial) else _shown_inside(leg)
+    if leg.owner is not None:
+        variables += _owned(leg, leg.owner)
     if leg.confirm and not isinstance(leg.dial, TrunkDial):
         raise DialStringError(f"{leg.target}: confirm: only external numbers are asked for a key")
     if leg.confirm:
@@ -132,6 +136,20 @@ def _leg(leg: Leg, confirmation: Confirmation) -> str:
             f"group_confirm_timeout={confirmation.seconds}",
         ]
     return f"[{','.join(variables)}]{dial(leg)}"
+
+
+def _owned(leg: Leg, owner: Owner) -> list[str]:
+    """Whose phone this is: a transfer by it is decided on behalf of its user (docs/design.md, "After the answer")."""
+    named = {
+        "fsroute_account": owner.account,
+        "fsroute_user": owner.user,
+        "fsroute_endpoint": owner.endpoint,
+        "fsroute_shown": owner.shown,
+    }
+    for field, value in named.items():
+        if value is not None:
+            _allowed(f"{leg.target}: {field}", value, _NAME)
+    return [f"{field}={value}" for field, value in named.items() if value is not None]
 
 
 def _shown_inside(leg: Leg) -> list[str]:

@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 
 from fsroute import callerid, explain, frames
 from fsroute import log as logs
-from fsroute.answer import FACTS
+from fsroute.answer import FACTS, is_hung_up
 from fsroute.config import Settings, load_settings
 from fsroute.database import open_database, without_password
 from fsroute.deciding import make_flow
-from fsroute.errors import Disconnected
+from fsroute.errors import CallEnded
 from fsroute.flow import CallFlow
 from fsroute.frames import Command, End, Facts, Frame
 from fsroute.inprocess import CONFIG, Threads
@@ -57,15 +57,18 @@ class SwitchChannel:
 
     def hear(self, *, bounded: bool) -> Facts:
         self.hear_end(bounded=bounded)
-        self._check_call()
         event = self._new_event("CHANNEL_DATA")
         self._session.setEventData(event)
-        return Frame(event.serialize().encode("utf-8", "surrogateescape")).only(FACTS)
+        facts = Frame(event.serialize().encode("utf-8", "surrogateescape")).only(FACTS)
+        if is_hung_up(facts):
+            raise CallEnded(facts.get("Hangup-Cause") or None)
+        return facts
 
     def hear_end(self, *, bounded: bool) -> None:  # noqa: ARG002 - an application can not be given a deadline
         told, self._told = self._told, []
         for command in told:
-            self._check_call()
+            if not self._session.ready():
+                return  # it has ended, or FreeSWITCH is taking it elsewhere: what is left of it is not ours
             if isinstance(command, End):
                 self._session.hangup(command.cause)
             else:
@@ -74,10 +77,6 @@ class SwitchChannel:
     def refuse(self, cause: str) -> None:
         self.tell([End(cause)], asks=False)
         self.hear_end(bounded=True)
-
-    def _check_call(self) -> None:
-        if not self._session.ready():
-            raise Disconnected("the call has ended")
 
 
 class SwitchLog:

@@ -24,7 +24,18 @@ class ProtocolError(FsrouteError):
 
 
 class Disconnected(ProtocolError):
-    """The far end closed the connection: the caller hung up, or FreeSWITCH has gone."""
+    """The far end closed the connection: the caller hung up, or FreeSWITCH has gone. `cause` is the cause that the call
+    ended with, where FreeSWITCH said it."""
+
+    cause: str | None = None
+
+
+class CallEnded(Disconnected):
+    """The call has ended, with this cause."""
+
+    def __init__(self, cause: str | None) -> None:
+        super().__init__("the call has ended")
+        self.cause = cause
 
 
 class ReplyTimeout(ProtocolError):

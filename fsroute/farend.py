@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -18,6 +19,9 @@ from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.originate import Parsed
 
 _CHUNK = 64 * 1024
+_EXECUTE, _HANGUP = "4", "10"
+"""CS_EXECUTE and CS_HANGUP (switch_types.h)."""
+
 _ARGUMENT = "execute-app-arg"
 _ESCAPE = re.compile("[0-9A-F]{2}")
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#%&+:;<=>?@[\\]^`{|}')
@@ -85,7 +89,9 @@ class FarEnd:
         return reply("+OK") + self._execute(command)
 
     def _execute(self, command: Command) -> bytes:
-        if command.application == "multiset":
+        if command.application == "sleep":
+            time.sleep(int(command.argument) / 1000)
+        elif command.application == "multiset":
             self._multiset(command.argument)
         elif command.application == "set":
             name, _, value = self._expand_argument(command.argument).partition("=")
@@ -93,6 +99,8 @@ class FarEnd:
         elif command.application == "bridge":
             result = self.bridge(originate.parse(self._expand_argument(command.argument)))
             self.variables |= result.variables
+            if result.variables.get("originate_disposition", "").upper() == "SUCCESS":
+                self.profile["Answer-State"] = "answered"
             if result.hung_up:
                 return self._hang_up("NORMAL_CLEARING")
         return b""
@@ -128,7 +136,9 @@ class FarEnd:
 
     def snapshot(self) -> bytes:
         """The reply to `connect`: everything known of the channel, values encoded, names not."""
-        headers = {"Event-Name": "CHANNEL_DATA", **self.profile}
+        headers = {"Event-Name": "CHANNEL_DATA", "Channel-State-Number": _EXECUTE, **self.profile}
+        if self.hangup_cause is not None:
+            headers |= {"Channel-State-Number": _HANGUP, "Hangup-Cause": self.hangup_cause}
         headers |= {f"variable_{name}": value for name, value in self.variables.items()}
         headers |= {"Content-Type": "command/reply", "Reply-Text": "+OK\n", "Socket-Mode": "static"}
         headers["Control"] = "single-channel"

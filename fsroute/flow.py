@@ -14,14 +14,21 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from fsroute import answer, contacts, number
+from fsroute.answer import Elsewhere, Ended
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.frames import Command, End, Facts
-from fsroute.model import Call, Decision, Direction, Failed, Outcome, Plan
+from fsroute.model import Call, Decision, Direction, Failed, Hangup, Leg, Outcome, Plan, TrunkDial
 from fsroute.registrations import Registrations
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
+
+_WHOLE_PAUSE = 0.9
+"""The part of a pause from which on it counts as whole: FreeSWITCH's timers have steps of 20 ms."""
+
+_EXTENSION_DIGITS = 8
+"""What is longer is no extension (schema.sql), and may be a person's number."""
 
 NOTHING = Plan()
 """A plan of which no phone is registered."""
@@ -93,13 +100,16 @@ class CallFlow:
             self.give_up(channel)
             return
         call = answer.call_of(facts)
-        log = self.log.bind(call=call.uuid)
+        log, began = self.log.bind(call=call.uuid), time.monotonic()
         try:
-            progress = answer.progress_of(facts)
+            progress, plans = answer.progress_of(facts), answer.plans_of(facts)
             del facts  # 8 kB that a call would hold until it ends
-            yield from self._lead(channel, call, progress, log)
-        except Disconnected:
-            log.info("call ended")
+            cause = yield from self._lead(channel, call, progress, plans, log)
+            log.info("call ended", cause=cause, seconds=_seconds(began))
+        except _LeftError as left:
+            log.info("call left", how=left.where.how, to=_printable(left.where.to), seconds=_seconds(began))
+        except Disconnected as gone:
+            log.info("call ended", cause=gone.cause, seconds=_seconds(began))
         except FsrouteError as error:
             log.error("call not routed", to=_printable(call.destination), reason=str(error))  # noqa: TRY400 - no defect
             self._give_up_call(channel, call)
@@ -109,9 +119,10 @@ class CallFlow:
             self._give_up_call(channel, call)
 
     def _lead(
-        self, channel: Channel, call: Call, progress: Failed | answer.Ended | None, log: FilteringBoundLogger
-    ) -> Iterator[bool]:
-        while not isinstance(progress, answer.Ended):
+        self, channel: Channel, call: Call, progress: Failed | Ended | None, plans: int, log: FilteringBoundLogger
+    ) -> Generator[bool, None, str | None]:
+        """Leads a call to its end; the cause of that. Raises _LeftError when it goes on without us."""
+        while not isinstance(progress, Ended):
             began = time.perf_counter()
             decision = yield from self._with_phones(channel, call, self.decide(call, progress))
             if progress is None and _is_lost_emergency(decision):
@@ -121,25 +132,38 @@ class CallFlow:
                 self._log(log, call, decision, progress, began)
                 # The caller hears in the end how the phones that did ring ended it.
                 outcome = progress.outcome if progress else Outcome.UNREACHABLE
-                progress = Failed(decision.rule.key if decision.rule else None, outcome)
+                rule = decision.rule.key if decision.rule else None
+                progress = Failed(rule, outcome, is_recall=decision.is_recall)
                 continue
-            rings = bool(decision.plan.stages)
+            final = decision.plan.final
+            ends = final.cause if isinstance(final, Hangup) and not decision.plan.stages else None
             try:
-                commands = answer.commands(call, decision, self.confirmation)
+                plans += 1
+                commands = answer.commands(call, decision, self.confirmation, plans)
                 log.debug("telling", commands=commands)
-                channel.tell(commands, asks=rings)
+                channel.tell(commands, asks=ends is None)
             finally:  # after the call has what it waits for, and whatever comes of that
                 self._log(log, call, decision, progress, began)
             del decision, commands  # nor these
-            yield False
-            if not rings:
-                channel.hear_end(bounded=False)
-                log.info("call ended")
-                return
-            progress = answer.progress_of(channel.hear(bounded=False))
-        channel.tell([End("NORMAL_CLEARING")], asks=False)
+            yield ends is not None
+            if ends is not None:
+                channel.hear_end(bounded=True)
+                return ends
+            progress = answer.progress_of(_heard(channel, bounded=False))
+        return (yield from self._end(channel, progress))
+
+    def _end(self, channel: Channel, ended: Ended) -> Generator[bool, None, str]:
+        """Ends a call that is over and still ours, after a look whether FreeSWITCH is about to take it elsewhere."""
+        began = time.monotonic()
+        channel.tell(answer.pause(ended), asks=True)
+        yield False
+        facts = _heard(channel, bounded=False)
+        if time.monotonic() - began < ended.pause_ms / 1000 * _WHOLE_PAUSE:
+            raise _LeftError(Elsewhere("transferred", facts.get("Caller-Destination-Number")))
+        channel.tell([End(ended.cause)], asks=False)
+        yield True
         channel.hear_end(bounded=True)
-        log.info("call ended")
+        return ended.cause
 
     def _give_up_call(self, channel: Channel, call: Call) -> None:
         """An emergency call is never ended by us: the dialplan's next action can still send it out."""
@@ -157,7 +181,7 @@ class CallFlow:
             mark, asked_at = secrets.token_hex(8), self.registrations.clock()
             channel.tell(answer.ask(asked, self.profiles, mark), asks=True)
             yield True
-            text = channel.hear(bounded=True).variable(contacts.VARIABLE)
+            text = _heard(channel, bounded=True).variable(contacts.VARIABLE)
             known = contacts.read(text, asked, self.profiles, mark)
             self.registrations.keep(call.switch, known, asked_at)
         return contacts.resolve(decision, known)
@@ -172,14 +196,27 @@ class CallFlow:
             caller="anonymous" if call.anonymous else self.shown(_printable(call.caller)),
             number=decision.number,
             account=decision.account,
+            user=call.user,
             rule=str(decision.rule.key) if decision.rule else None,
             after=failed.outcome.value if failed else None,
+            ended=list(map(self._leg, failed.legs)) if failed else [],
+            legs=[[self._target(leg) for leg in stage] for stage in plan.stages],
             stages=[len(stage) for stage in plan.stages],
             final=str(plan.final) if plan.final else None,
             caller_id=decision.caller_id.reason,
             reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in decision.reasons],
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
+
+    def _target(self, leg: Leg) -> str:
+        """What a leg rings, for the log. An external number may be a person's."""
+        kind, _, name = leg.target.partition(" ")
+        return f"{kind} {self.shown(name)}" if isinstance(leg.dial, TrunkDial) else leg.target
+
+    def _leg(self, ended: str) -> str:
+        """`1003 USER_BUSY`. What FreeSWITCH dialled may be a telephone number."""
+        dialled, _, cause = ended.rpartition(" ")
+        return f"{self.shown(dialled) if len(dialled) > _EXTENSION_DIGITS else _printable(dialled)} {_printable(cause)}"
 
     def give_up(self, channel: Channel) -> None:
         """Ends our part in a call that can not be decided: hands it back to the dialplan, or ends it.
@@ -192,6 +229,28 @@ class CallFlow:
             channel.refuse(FAILURE_CAUSE)
         except FsrouteError as error:
             self.log.warning("call not ended", peer=channel.peer, reason=str(error))
+
+
+class _LeftError(Exception):
+    """FreeSWITCH has taken the call elsewhere (transfer, park, pickup). It goes on as soon as our connection is closed;
+    whatever it was told now, a hang-up above all, would happen to it there."""
+
+    def __init__(self, where: Elsewhere) -> None:
+        super().__init__(where.how)
+        self.where = where
+
+
+def _heard(channel: Channel, *, bounded: bool) -> Facts:
+    """The answer to what was asked. Raises _LeftError if the call is no longer ours."""
+    facts = channel.hear(bounded=bounded)
+    where = answer.elsewhere(facts)
+    if where is not None:
+        raise _LeftError(where)
+    return facts
+
+
+def _seconds(began: float) -> float:
+    return round(time.monotonic() - began, 1)
 
 
 def _is_lost_emergency(decision: Decision) -> bool:

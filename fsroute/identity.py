@@ -94,7 +94,7 @@ def _history(diversion: Diversion, trunk: Trunk, to: str) -> str:
     return f"<{uri(diversion.number, trunk)}>;index=1,<{uri(to, trunk)};cause={_CAUSES[diversion.reason]}>;index=1.1"
 
 
-_CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "unavailable": 503}
+_CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "deflection": 480, "unavailable": 503}
 """Diversion's reasons as RFC 4458 numbers them."""
 
 

@@ -26,6 +26,10 @@ class Call:
 
     `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
     this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
+
+    A `transferred` call is an outbound one. Its `account`, `user` and `endpoint` are those of the phone that transferred it.
+    The party that was connected to that phone goes on: `caller` and `anonymous` are that party's, and `shown` is the number
+    that fsroute showed for that party before, if it chose one.
     """
 
     destination: str
@@ -42,6 +46,9 @@ class Call:
     is_roaming: bool = False
     from_user: str = ""
     switch: str = ""
+    endpoint: str | None = None
+    transferred: bool = False
+    shown: str | None = None
 
 
 class Outcome(StrEnum):
@@ -128,6 +135,20 @@ class Refusal(StrEnum):
     NETWORK_NUMBER = "network_number"
 
 
+class TransferredCallerId(StrEnum):
+    """What an external number sees of a call that a user transferred to it: the user's own number, or the number of the
+    party that was transferred."""
+
+    OWN = "own"
+    ORIGINAL = "original"
+
+
+TRANSFEROR = "transferor"
+"""accounts.failed_transfer: the call comes back to whoever transferred it. HANGUP: it ends. Else a number hosted here."""
+
+HANGUP = "hangup"
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
     """Whether an account may call numbers that begin with `prefix`."""
@@ -152,6 +173,8 @@ class Account:
     presents_mobile: bool = False
     presents_abroad: bool = False
     permissions: tuple[Permission, ...] = ()
+    transferred_caller_id: TransferredCallerId = TransferredCallerId.OWN
+    failed_transfer: str = TRANSFEROR
 
 
 class VerificationState(StrEnum):
@@ -184,11 +207,15 @@ class NumberFacts:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A device: the user part of its SIP address in its account's domain."""
+    """A device: the user part of its SIP address in its account's domain. `account` and `user` say whose it is, and
+    `extension` is that user's."""
 
     name: str
     domain: str
     enabled: bool = True
+    account: str = ""
+    user: str | None = None
+    extension: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +377,16 @@ class EndpointDial(NamedTuple):
     domain: str
 
 
+class Owner(NamedTuple):
+    """Whose phone a leg rings. It is written into the leg: a transfer by that phone is decided on its user's behalf. When it
+    is transferred itself, `shown` is what others see of it."""
+
+    account: str
+    user: str | None
+    endpoint: str
+    shown: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ContactDial:
     """One registered phone: a SIP profile of FreeSWITCH and the address that the phone registered there, checked."""
@@ -392,7 +429,7 @@ class Diversion:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One outgoing call. Seconds count from the start of its stage."""
+    """One outgoing call. Seconds count from the start of its stage. `owner` is there for legs to phones."""
 
     target: str
     dial: EndpointDial | ContactDial | TrunkDial
@@ -402,6 +439,7 @@ class Leg:
     confirm: bool = False
     hops: int = 0
     diversion: Diversion | None = None
+    owner: Owner | None = None
 
     @property
     def end_s(self) -> int:
@@ -477,12 +515,15 @@ class KeptPlan:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that. `trunks` is how
-    many trunks a user's call has tried."""
+    many trunks a user's call has tried, `is_recall` whether a transferred call had come back to the transferor. `legs` tells
+    how each leg ended, for the log."""
 
     rule: RuleKey | None
     outcome: Outcome
     cause: str = ""
     trunks: int = 0
+    is_recall: bool = False
+    legs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,7 +532,8 @@ class Decision:
 
     `number` is the hosted number that was dialled and `rule` the rule of it that decided, each None if there is none.
     `code` is the code of the reason that decided. `attestation` is how far the caller ID can be vouched for (A, B or C in
-    the words of STIR/SHAKEN), where the account's country wants to know.
+    the words of STIR/SHAKEN), where the account's country wants to know. `is_recall`: nobody took a transferred call, and it
+    comes back.
     """
 
     number: str | None
@@ -503,3 +545,4 @@ class Decision:
     reasons: tuple[Reason, ...]
     trunks: int = 0
     attestation: str | None = None
+    is_recall: bool = False

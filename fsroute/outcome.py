@@ -32,8 +32,8 @@ _BUSY = frozenset(
 
 
 def was_answered(channel: Facts) -> bool:
-    """Whether somebody took the call."""
-    return channel.variable("originate_disposition") in ("SUCCESS", "success")
+    """Whether somebody took the call. A bridge that early media made is a SUCCESS too, but then nobody has answered."""
+    return channel.variable("originate_disposition") in ("SUCCESS", "success") and channel.get("Answer-State") == "answered"
 
 
 def of_failed(channel: Facts) -> tuple[Outcome, str]:
@@ -45,6 +45,21 @@ def of_failed(channel: Facts) -> tuple[Outcome, str]:
     if any(cause in _BUSY for cause in causes) or last in _BUSY:
         return Outcome.BUSY, last
     return Outcome.UNREACHABLE, last
+
+
+def legs(channel: Facts) -> tuple[str, ...]:
+    """How each leg of the last bridge ended, in FreeSWITCH's words: `1003 USER_BUSY`. NONE is the leg that was taken.
+
+    `originated_legs` has `uuid;name;number` for each leg, `originate_causes` has `uuid;CAUSE` (switch_ivr_originate.c). The
+    number is the user part of what was dialled, which for a phone is what it registered.
+    """
+    numbers = dict(_first_and_last(entry) for entry in _entries(channel.variable("originated_legs")))
+    causes = (_first_and_last(entry) for entry in _entries(channel.variable("originate_causes")))
+    return tuple(f"{numbers.get(uuid) or '?'} {cause}" for uuid, cause in causes)
+
+
+def _first_and_last(entry: str) -> tuple[str, str]:
+    return entry.partition(";")[0], entry.rpartition(";")[2]
 
 
 def _entries(array: str) -> list[str]:

@@ -28,6 +28,7 @@ from fsroute.model import (
     Leg,
     Mode,
     Outcome,
+    Owner,
     Plan,
     Reason,
     Routing,
@@ -203,7 +204,8 @@ class Planner:
         for endpoint in endpoints:
             name = f"endpoint {endpoint.name}"
             if endpoint.enabled:
-                legs.append(Leg(name, EndpointDial(endpoint.name, endpoint.domain), self._seen, ring_s=ring_s))
+                dial = EndpointDial(endpoint.name, endpoint.domain)
+                legs.append(Leg(name, dial, self._seen, ring_s=ring_s, owner=_owner(endpoint)))
             else:
                 self.tell("endpoint_disabled", name, "left out: is switched off")
         return legs
@@ -325,6 +327,11 @@ class Planner:
         kept = kept[:MAX_LEGS]
         beside = len(kept) > 1
         return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, beside=beside) else d.leg for d in kept])
+
+
+def _owner(endpoint: Endpoint) -> Owner | None:
+    """None where nothing is known of it but its name, as in tests."""
+    return Owner(endpoint.account, endpoint.user, endpoint.name, endpoint.extension) if endpoint.account else None
 
 
 _DIVERSIONS = {

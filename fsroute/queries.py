@@ -37,10 +37,16 @@ def _trunk_columns(*more: Any) -> Any:
     ).join(profile, on=trunk.identity_profile == profile.name)
 
 
-def _endpoint_columns() -> Any:
+_ENDPOINT_COLUMNS = (t.Endpoint.user_name, t.User.extension, t.Endpoint.name, t.Account.domain, t.Endpoint.enabled)
+_IS_ITS_USER = (t.User.account == t.Endpoint.account) & (t.User.name == t.Endpoint.user_name)
+
+
+def _endpoint_columns(*before: Any) -> Any:
     endpoint = t.Endpoint
-    return endpoint.select(endpoint.user_name, endpoint.name, t.Account.domain, endpoint.enabled).join(
-        t.Account, on=t.Account.name == endpoint.account
+    return (
+        endpoint.select(*before, *_ENDPOINT_COLUMNS)
+        .join(t.Account, on=t.Account.name == endpoint.account)
+        .left_outer_join(t.User, on=_IS_ITS_USER)
     )
 
 
@@ -66,6 +72,8 @@ def accounts(names: Sequence[str]) -> Any:
         row.presented_number,
         row.presents_mobile,
         row.presents_abroad,
+        row.transferred_caller_id,
+        row.failed_transfer,
     ).where(row.name.in_(names))
 
 
@@ -216,15 +224,15 @@ def time_profile_ranges(account: str, names: Sequence[str]) -> Any:
 
 @Prepared
 def endpoints(account: str, names: Sequence[str]) -> Any:
-    """User, name, domain and whether it is enabled."""
+    """User and that user's extension, name, domain and whether it is enabled."""
     return _endpoint_columns().where((t.Endpoint.account == account) & t.Endpoint.name.in_(names))
 
 
 @Prepared
 def endpoints_of_users(account: str, users: Sequence[str]) -> Any:
-    """The columns of `endpoints`."""
+    """User, and then the columns of `endpoints`."""
     return (
-        _endpoint_columns()
+        _endpoint_columns(t.Endpoint.user_name)
         .where((t.Endpoint.account == account) & t.Endpoint.user_name.in_(users))
         .order_by(t.Endpoint.name)
     )
@@ -232,12 +240,13 @@ def endpoints_of_users(account: str, users: Sequence[str]) -> Any:
 
 @Prepared
 def endpoints_of_groups(account: str, groups: Sequence[str]) -> Any:
-    """Group, name, domain and whether it is enabled, in the group's order."""
+    """Group, and then the columns of `endpoints`, in the group's order."""
     member, endpoint = t.RingGroupMember, t.Endpoint
     return (
-        member.select(member.ring_group, endpoint.name, t.Account.domain, endpoint.enabled)
+        member.select(member.ring_group, *_ENDPOINT_COLUMNS)
         .join(endpoint, on=(endpoint.account == member.account) & (endpoint.name == member.endpoint))
         .join(t.Account, on=t.Account.name == endpoint.account)
+        .left_outer_join(t.User, on=_IS_ITS_USER)
         .where((member.account == account) & member.ring_group.in_(groups))
         .order_by(member.ring_group, member.position)
     )

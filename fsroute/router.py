@@ -13,12 +13,16 @@ from datetime import datetime
 from fsroute import callerid, country, number, rules
 from fsroute.country import NumberClass
 from fsroute.model import (
+    HANGUP,
+    TRANSFEROR,
     Account,
     AccountStatus,
     Call,
     CallerId,
     Decision,
     Direction,
+    Diversion,
+    Endpoint,
     Failed,
     Hangup,
     HostedNumber,
@@ -50,6 +54,10 @@ TRUNK_FAILURES = frozenset(
 )
 """Causes that are the trunk's and not the callee's: the next trunk may do better."""
 
+TRANSFER_RING_S = 30
+"""How long an external number rings that a call was transferred to: six rings, then the call comes back to whoever
+transferred it. The party that waits meanwhile has nobody to talk to."""
+
 OUTBOUND_RING_S = 120
 """How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
 
@@ -69,6 +77,8 @@ def route(
     `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
     """
     planner = Planner(call, routing, now, _caller_id(call, routing), hop_limit)
+    if call.transferred:
+        return _transferred(planner, failed)
     if call.direction is Direction.OUTBOUND:
         return _outbound(planner, failed)
     return _to_number(planner, failed)
@@ -76,6 +86,8 @@ def route(
 
 def _caller_id(call: Call, routing: Routing) -> CallerId:
     """What the phones of the called account see."""
+    if call.transferred:
+        return callerid.of_transferred(call, routing.country)
     received = callerid.of_caller(call, routing.country)
     return callerid.of_extension(routing.caller, received) if call.direction is Direction.OUTBOUND else received
 
@@ -167,12 +179,66 @@ def _rule(routing: Routing, failed: Failed) -> Rule | None:
     return next((rule for rule in hosted.rules if rule.key == key), None) if hosted else None
 
 
+# --- transferred ------------------------------------------------------------------------------------------
+
+
+def _transferred(planner: Planner, failed: Failed | None) -> Decision:
+    """A call that a user has transferred goes where a call of that user would go. One that gets nowhere comes back."""
+    ended: Decision | None = None
+    if failed is None or not failed.is_recall:
+        decision = _outbound(planner, failed)
+        if not _got_nowhere(planner, decision, failed):
+            return decision
+        ended, failed = decision, None
+    return _recall(planner, failed, ended)
+
+
+def _got_nowhere(planner: Planner, decision: Decision, failed: Failed | None) -> bool:
+    account, is_emergency = planner.routing.account, any(reason.code == "emergency" for reason in decision.reasons)
+    if account is None or account.status is AccountStatus.SUSPENDED or (is_emergency and failed is None):
+        return False  # nobody has a right to it, or the dialplan must send it out (flow.py)
+    return not decision.plan.stages and isinstance(decision.plan.final, Hangup)
+
+
+def _recall(planner: Planner, failed: Failed | None, ended: Decision | None) -> Decision:
+    """What becomes of a transfer that nobody took: `ended` is how it would end, `failed` how the recall ended."""
+    call, routing = planner.call, planner.routing
+    account, caller, callee = routing.account, routing.caller, routing.callee
+    if account is None or account.failed_transfer == HANGUP:
+        return ended or _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+    planner.caller_id = _caller_id(call, routing)  # phones ring again: not what an external number would have seen
+    if account.failed_transfer != TRANSFEROR:
+        planner.tell("transfer_recall", f"number {account.failed_transfer}", "gets transferred calls that nobody took")
+        planner.routing = replace(routing, dialled=account.failed_transfer)
+        return replace(_to_number(planner, failed), is_recall=True)
+    if ended is None:
+        return _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+    if caller is not None and callee == caller:
+        return ended  # the user's own phones have just rung
+    phones = caller.endpoints if caller is not None else _one_endpoint(call, account)
+    stage = planner.together(phones, PARALLEL_RING_S)
+    if not stage:
+        planner.tell("no_endpoints", f"user {call.user or '(none)'}", "has no phone for the transferred call to return to")
+        return replace(ended, reasons=tuple(planner.reasons))
+    who = f"user {caller.name}" if caller is not None else f"endpoint {call.endpoint}"
+    planner.tell("transfer_recall", who, "gets the call back, which nobody took")
+    return replace(_direct(planner, [stage], planner.caller_id, "transfer_recall", None), is_recall=True)
+
+
+def _one_endpoint(call: Call, account: Account) -> tuple[Endpoint, ...]:
+    """The phone that transferred a call, where it belongs to no user."""
+    return (Endpoint(call.endpoint, account.domain, account=account.name),) if call.endpoint else ()
+
+
 # --- outbound ---------------------------------------------------------------------------------------------
 
 
 def _outbound(planner: Planner, failed: Failed | None) -> Decision:
     call, routing = planner.call, planner.routing
     account = routing.account
+    if account is None and call.transferred and call.account is None:
+        text = "was transferred by nobody of ours"
+        return _end(planner, None, "transferor_unknown", call.destination, text, "CALL_REJECTED")
     if account is None:
         who = call.account or "(none)"
         dialled = _emergency_number(call.destination, routing.country)
@@ -236,6 +302,7 @@ def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decisio
 
 def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decision:
     """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
+    call = planner.call
     short = _service_number(planner.call.destination, account.country)
     spellings = number.candidates(planner.call.destination, account.country)
     if short is None and not spellings:
@@ -260,7 +327,10 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
     refused = _show(planner, account, trunk, to)
     if refused is not None:
         return refused
-    leg = planner.leg(trunk, short or to, planner.caller_id, OUTBOUND_RING_S)
+    leg = planner.leg(trunk, short or to, planner.caller_id, TRANSFER_RING_S if call.transferred else OUTBOUND_RING_S)
+    if call.transferred:
+        diversion = Diversion(account.network_number, "deflection", call.hops + 1)
+        leg = replace(leg, diversion=diversion)
     return replace(_direct(planner, [(leg,)], planner.caller_id, "trunk", None), trunks=tried + 1)
 
 
@@ -278,7 +348,8 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str) -> D
         planner.caller_id = callerid.of_caller(replace(planner.call, anonymous=True), account.country)
         return None
     asked = callerid.requested(planner.call, planner.routing) or ""
-    caller_id = callerid.of_outgoing(planner.call, planner.routing, account, trunk, to, planner.now)
+    of_call = callerid.of_transferred_outside if planner.call.transferred else callerid.of_outgoing
+    caller_id = of_call(planner.call, planner.routing, account, trunk, to, planner.now)
     if isinstance(caller_id, callerid.Refused):
         verdict = caller_id.verdict
         text = f"may not be shown: {verdict.why}"

@@ -37,6 +37,7 @@ from fsroute.model import (
     TargetKind,
     TimeProfile,
     TimeRange,
+    TransferredCallerId,
     Trunk,
     TrunkRoute,
     User,
@@ -134,16 +135,20 @@ class _Read:
             caller=next((user for user in found if user.name == call.user), None),
             callee=callee,
         )
-        wanted = {callerid.requested(call, routing)}
-        return self._to_numbers(routing, numbers.candidates(call.destination, account.country), wanted)
+        asked = {callerid.requested(call, routing)}
+        also = [account.failed_transfer] if call.transferred and numbers.is_e164(account.failed_transfer) else []
+        return self._to_numbers(routing, numbers.candidates(call.destination, account.country), asked, also)
 
     # --- numbers and their rules -------------------------------------------------------------------------
 
-    def _to_numbers(self, routing: Routing, spellings: Sequence[str], asked: set[str | None]) -> Routing:
-        """Adds the dialled number, every hosted number that its rules lead to, and the facts on what is to be shown."""
+    def _to_numbers(
+        self, routing: Routing, spellings: Sequence[str], asked: set[str | None], also: Sequence[str] = ()
+    ) -> Routing:
+        """Adds the dialled number and `also`, every hosted number that their rules lead to, and the facts on what is to be
+        shown."""
         found: dict[str, tuple[str, bool]] = {}
         targets: list[tuple[RuleKey, str, Target]] = []
-        wanted = set(spellings)
+        wanted = {*spellings, *also}
         while wanted and len(found) < MAX_NUMBERS:
             rows = self._rows(queries.hosted_numbers, list(wanted))
             reached = {number: (account, bool(enabled)) for number, account, enabled in rows}
@@ -154,9 +159,9 @@ class _Read:
             wanted = {target.value for _, _, target in led_to if target.kind in leads} - found.keys()
         asked |= {target.caller_id.removeprefix(callerid.VERIFIED) for _, _, target in targets}
         routing = replace(routing, facts=self._facts({number for number in asked if number and numbers.is_e164(number)}))
-        dialled = next((spelling for spelling in spellings if spelling in found), None)
-        if dialled is None:
+        if not found:
             return routing
+        dialled = next((spelling for spelling in spellings if spelling in found), None)
         accounts = self._accounts({account for account, _ in found.values()})
         ringing = self._owners(found, targets)
         rules = self._rules(found, accounts, self._with_phones(targets + ringing))
@@ -253,8 +258,8 @@ class _Read:
         by_account = _by_account(named)
         found: dict[_Named, tuple[Endpoint, ...]] = {}
         for account, names in by_account.items():
-            for _, name, domain, enabled in self._rows(queries.endpoints, account, names):
-                found[account, name] = (Endpoint(name, domain, bool(enabled)),)
+            for user, extension, name, domain, enabled in self._rows(queries.endpoints, account, names):
+                found[account, name] = (Endpoint(name, domain, bool(enabled), account, user, extension),)
         return found
 
     def _phones_of_users(self, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
@@ -266,8 +271,8 @@ class _Read:
     def _phones_by(self, query: Prepared, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
         found: dict[_Named, list[Endpoint]] = defaultdict(list)
         for account, names in _by_account(named).items():
-            for owner, name, domain, enabled in self._rows(query, account, names):
-                found[account, owner].append(Endpoint(name, domain, bool(enabled)))
+            for owner, user, extension, name, domain, enabled in self._rows(query, account, names):
+                found[account, owner].append(Endpoint(name, domain, bool(enabled), account, user, extension))
         return defaultdict(tuple, {key: tuple(endpoints) for key, endpoints in found.items()})
 
     # --- accounts, times ---------------------------------------------------------------------------------
@@ -295,10 +300,22 @@ class _Read:
                 bool(mobile),
                 bool(abroad),
                 tuple(permissions[name]),
+                TransferredCallerId(transferred_caller_id),
+                failed_transfer,
             )
-            for name, country, timezone, domain, status, refusal, presented, mobile, abroad in self._rows(
-                queries.accounts, selected
-            )
+            for (
+                name,
+                country,
+                timezone,
+                domain,
+                status,
+                refusal,
+                presented,
+                mobile,
+                abroad,
+                transferred_caller_id,
+                failed_transfer,
+            ) in self._rows(queries.accounts, selected)
         }
 
     def _time_profiles(self, named: set[_Named], accounts: dict[str, Account]) -> dict[_Named, TimeProfile]:

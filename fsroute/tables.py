@@ -22,6 +22,8 @@ class Account(Model):
     verifies_abroad = BooleanField()
     verification_days = IntegerField()
     approves_blocks = BooleanField()
+    transferred_caller_id = TextField()
+    failed_transfer = TextField()
 
     class Meta:
         table_name = "accounts"

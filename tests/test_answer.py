@@ -184,29 +184,49 @@ def test_any_text_in_these_headers_makes_a_call(hops: str, diversion: str, wish:
 # --- what became of it ------------------------------------------------------------------------------------
 
 
-def after(step: str, cause: str) -> Facts:
-    return channel({"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"})
+def after(step: str, cause: str, **headers: str) -> Facts:
+    variables = {"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"}
+    return channel(variables | {"originated_legs": "leg;name;1001"}, Channel_State_Number="4", **headers)
 
 
+def failed(
+    cause: str, outcome: Outcome, *, rule: RuleKey | None = None, trunks: int = 0, is_recall: bool = False, why: str = ""
+) -> Failed:
+    return Failed(rule, outcome, cause, trunks, is_recall, (f"1001 {why or cause}",))
+
+
+GONE, RANG = Outcome.UNREACHABLE, Outcome.NO_ANSWER
 PROGRESS: dict[str, tuple[Facts, Failed | Ended | None]] = {
     "a new call": (channel(), None),
-    "a rule": (after("+492214710100/2", "USER_BUSY"), Failed(RuleKey("+492214710100", 2), Outcome.BUSY, "USER_BUSY")),
-    "the first trunk": (
-        after("direct/1", "GATEWAY_DOWN"),
-        Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", 1),
+    "a rule": (
+        after("+492214710100/2", "USER_BUSY"),
+        failed("USER_BUSY", Outcome.BUSY, rule=RuleKey("+492214710100", 2)),
     ),
+    "the first trunk": (after("direct/1", "GATEWAY_DOWN"), failed("GATEWAY_DOWN", GONE, trunks=1)),
     "the third trunk": (
         after("direct/3", "NORMAL_TEMPORARY_FAILURE"),
-        Failed(None, Outcome.UNREACHABLE, "NORMAL_TEMPORARY_FAILURE", 3),
+        failed("NORMAL_TEMPORARY_FAILURE", GONE, trunks=3),
     ),
-    "a call that needs no trunk": (after("direct/0", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
-    "without a count": (after("direct", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
-    "a count that is none": (after("direct/x", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
-    "a count below zero": (after("direct/-1", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
-    "a count too large": (after(f"direct/{'9' * 5000}", "NO_ANSWER"), Failed(None, Outcome.NO_ANSWER, "NO_ANSWER")),
-    "a cause that is none": (after("direct/1", "x y"), Failed(None, Outcome.UNREACHABLE, "", 1)),
+    "a call that needs no trunk": (after("direct/0", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "without a count": (after("direct", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count that is none": (after("direct/x", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count below zero": (after("direct/-1", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count too large": (after(f"direct/{'9' * 5000}", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a cause that is none": (after("direct/1", "x y"), failed("", GONE, trunks=1, why="x y")),
+    "a transferred call that came back": (
+        after("recall:direct/0", "NO_ANSWER"),
+        failed("NO_ANSWER", RANG, is_recall=True),
+    ),
+    "a transferred call that went to a number": (
+        after("recall:+492214710100/2", "NO_ANSWER"),
+        failed("NO_ANSWER", RANG, rule=RuleKey("+492214710100", 2), is_recall=True),
+    ),
     "done": (after("done", "USER_BUSY"), Ended()),
-    "answered": (after("direct/1", "SUCCESS"), Ended()),
+    "answered": (after("direct/1", "SUCCESS", Answer_State="answered"), Ended(pause_ms=1000)),
+    "bridged by early media, and nobody answered": (
+        after("direct/1", "SUCCESS", Answer_State="early"),
+        failed("SUCCESS", GONE, trunks=1),
+    ),
 }
 
 
@@ -222,12 +242,13 @@ def told(decision: Decision, call: Call | None = None) -> list[Command]:
     return commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION)
 
 
-def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none") -> Execute:
+def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none", more: str = "") -> Execute:
+    after_bridge = "" if step == "done" else "|hangup_after_bridge=true"
     return Execute(
         "multiset",
         (
-            f"^^|fsroute_step={step}|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
-            f"|fsroute_caller_id={caller_id}|fsroute_contacts=read"
+            f"^^|fsroute_step={step}|fsroute_plan=1|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
+            f"|fsroute_caller_id={caller_id}{more}|fsroute_contacts=read{after_bridge}"
         ),
     )
 
@@ -257,7 +278,6 @@ ENDS: dict[str, tuple[Decision, list[Command]]] = {
             Execute("answer"),
             Execute("sleep", "500"),
             Execute("playback", "a.wav"),
-            End("NORMAL_CLEARING"),
         ],
     ),
     "a voicemail": (
@@ -267,7 +287,6 @@ ENDS: dict[str, tuple[Decision, list[Command]]] = {
             Execute("answer"),
             Execute("sleep", "500"),
             Execute("voicemail", "default acme.example 1001"),
-            End("NORMAL_CLEARING"),
         ],
     ),
 }
@@ -300,7 +319,14 @@ def test_a_rule_s_call_remembers_its_rule() -> None:
     phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
     decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), RECEIVED, "routed", ())
     assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
-        variables("+492214710100/3", "routed", "caller_received", "+492214710100", "+492214710100/3"),
+        variables(
+            "+492214710100/3",
+            "routed",
+            "caller_received",
+            "+492214710100",
+            "+492214710100/3",
+            "|fsroute_called_account=acme",
+        ),
         Execute("set_profile_var", "caller_id_name=A b"),
         Execute("set_profile_var", "caller_id_number=+49x1"),
         Execute("ring_ready"),
@@ -321,7 +347,7 @@ def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
         multiset = told(decision)[0]
         assert isinstance(multiset, Execute)
         step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")
-        assert progress_of(after(step, "GATEWAY_DOWN")) == Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", trunks)
+        assert progress_of(after(step, "GATEWAY_DOWN")) == failed("GATEWAY_DOWN", GONE, trunks=trunks)
 
 
 def test_a_plan_without_stages_and_end_is_no_decision() -> None:

@@ -185,9 +185,9 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
     caller, number = "+493023125001", "+492214710200"
     assert found.pop("bridge") == (
         "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-        "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
-        "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
-        "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
+        "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]user/1001@acme.example,"
+        "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]user/1002@acme.example|"
+        "[leg_timeout=10,leg_progress_timeout=10,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]user/1003@acme.example|"
         "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
         "sip_invite_from_uri=sip:+492214710200@carrier.example,sip_cid_type=pid,"
         "origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"

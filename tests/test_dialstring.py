@@ -108,10 +108,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
-            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11:5060,"
-            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
-            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1002@[2001:db8::2]:5060,"
-            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]sofia/internal/sip:1002@[2001:db8::2]:5060,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
             f"{forwarded_by('+492214710100', 'unconditional')},"
             r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
@@ -128,10 +128,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1001@192.0.2.11:5060,"
-            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
-            "[leg_timeout=15,leg_progress_timeout=15]sofia/internal/sip:1002@[2001:db8::2]:5060|"
-            "[leg_timeout=10,leg_progress_timeout=10]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr|"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]sofia/internal/sip:1002@[2001:db8::2]:5060|"
+            "[leg_timeout=10,leg_progress_timeout=10,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             f"{forwarded_by('+492214710200', 'unconditional')}]"
             "sofia/gateway/carrier/+491713920042"
@@ -142,10 +142,10 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.11:5060,"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1004@192.0.2.14:5060"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=office,fsroute_endpoint=1004,fsroute_shown=13]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "300, nobody answered": (
@@ -163,7 +163,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         failed("+492214710300", 1, Outcome.BUSY),
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
-            "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1004@192.0.2.14:5060"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=office,fsroute_endpoint=1004,fsroute_shown=13]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "400, in office hours, an anonymous caller": (
@@ -172,13 +172,13 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
             "[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.11:5060,"
             "[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
             "[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr,"
             "[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous]sofia/internal/sip:1004@192.0.2.14:5060"
+            "origination_caller_id_number=anonymous,origination_caller_id_name=Anonymous,fsroute_account=acme,fsroute_user=office,fsroute_endpoint=1004,fsroute_shown=13]sofia/internal/sip:1004@192.0.2.14:5060"
         ),
     ),
     "500": (
@@ -186,9 +186,9 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.11:5060,"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
-            "[leg_timeout=25,leg_progress_timeout=25]sofia/internal/sip:1002@[2001:db8::2]:5060"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.11:5060,"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]sofia/internal/sip:1001@192.0.2.12:5062;transport=tcp,"
+            "[leg_timeout=25,leg_progress_timeout=25,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]sofia/internal/sip:1002@[2001:db8::2]:5060"
         ),
     ),
     "500, an anonymous caller: nothing rings": (inbound("+492214710500", anonymous=True), None, ""),
@@ -198,7 +198,7 @@ BRIDGES: dict[str, tuple[Call, Failed | None, str]] = {
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
             "[leg_timeout=25,leg_progress_timeout=25,"
-            "origination_caller_id_number=11]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr"
+            "origination_caller_id_number=11,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]sofia/internal/sip:1003@192.0.2.13:5060;fs_path=sip%3A192.0.2.1%3Blr"
         ),
     ),
     "a mobile, called from inside": (

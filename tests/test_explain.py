@@ -123,9 +123,9 @@ def test_a_parallel_call_as_json(demo: Store) -> None:
         "stages": [[phone("1001", 20), phone("1002", 20), phone("1003", 20), mobile(20, "+492214710100", confirm=True)]],
         "bridge": (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=32}"
-            "[leg_timeout=20,leg_progress_timeout=20]user/1001@acme.example,"
-            "[leg_timeout=20,leg_progress_timeout=20]user/1002@acme.example,"
-            "[leg_timeout=20,leg_progress_timeout=20]user/1003@acme.example,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]user/1001@acme.example,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]user/1002@acme.example,"
+            "[leg_timeout=20,leg_progress_timeout=20,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]user/1003@acme.example,"
             "[leg_timeout=20,leg_progress_timeout=20,sip_h_X-FSRoute-Hops=1,"
             f"{told('+492214710100')},"
             r"group_confirm_key=1,group_confirm_file=tone_stream://%(300\,200\,880\,1320),group_confirm_timeout=10]"
@@ -163,9 +163,9 @@ def test_a_sequential_call_as_json(demo: Store) -> None:
         ],
         "bridge": (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
-            "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
-            "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]user/1001@acme.example,"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]user/1002@acme.example|"
+            "[leg_timeout=10,leg_progress_timeout=10,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             f"{told('+492214710200')}]"
             "sofia/gateway/carrier/+491713920042"
@@ -235,9 +235,9 @@ def test_a_call_for_people(demo: Store) -> None:
         "bridge",
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
-            "[leg_timeout=15,leg_progress_timeout=15]user/1001@acme.example,"
-            "[leg_timeout=15,leg_progress_timeout=15]user/1002@acme.example|"
-            "[leg_timeout=10,leg_progress_timeout=10]user/1003@acme.example|"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1001,fsroute_shown=11]user/1001@acme.example,"
+            "[leg_timeout=15,leg_progress_timeout=15,fsroute_account=acme,fsroute_user=reception,fsroute_endpoint=1002,fsroute_shown=11]user/1002@acme.example|"
+            "[leg_timeout=10,leg_progress_timeout=10,fsroute_account=acme,fsroute_user=workshop,fsroute_endpoint=1003,fsroute_shown=12]user/1003@acme.example|"
             "[leg_timeout=25,leg_progress_timeout=25,sip_h_X-FSRoute-Hops=1,"
             f"{told('+492214710200')}]"
             "sofia/gateway/carrier/+491713920042"

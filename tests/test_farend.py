@@ -75,5 +75,10 @@ def test_progress_of_recorded_calls() -> None:
     assert answer.progress_of(first.only(answer.FACTS)) is None
     after_bridges = [frame for frame in frames if frame.variable("fsroute_contacts") == "read"]
     assert [answer.progress_of(frame.only(answer.FACTS)) for frame in after_bridges] == [
-        Failed(RuleKey("+492214710608", position), Outcome.BUSY, "USER_BUSY") for position in (1, 2, 9)
+        Failed(RuleKey("+492214710608", position), Outcome.BUSY, "USER_BUSY", legs=legs)
+        for position, legs in (
+            (1, ("1001 USER_BUSY", "1003 USER_BUSY")),
+            (2, ("+491713920051 USER_BUSY",)),
+            (9, ("+491713920059 USER_BUSY",)),
+        )
     ]

@@ -191,6 +191,9 @@ MARK = re.compile(r"[0-9a-f]{16}(?=\$\{sofia_contact)")
 """Differs from call to call."""
 
 
+HUNG_UP = "Event-Name: CHANNEL_DATA\nChannel-State-Number: 10\nHangup-Cause: NORMAL_CLEARING\n\n"
+
+
 @dataclass
 class Replay:
     """The session of a recorded call: says what FreeSWITCH said then, and is over when that is over."""
@@ -205,6 +208,8 @@ class Replay:
 
     def execute(self, application: str, argument: str = "") -> None:
         self.told.append(Execute(application, argument))
+        if application == "sleep":
+            time.sleep(int(argument) / 1000)
         if argument.startswith("fsroute_contacts="):
             self.asked = MARK.findall(argument)
 
@@ -212,7 +217,7 @@ class Replay:
         self.told.append(End(cause))
 
     def setEventData(self, event: FarEvent) -> None:  # noqa: N802 - mod_python3's name
-        snapshot = self.snapshots.pop(0)
+        snapshot = self.snapshots.pop(0) if self.snapshots else HUNG_UP
         # The answer to a question has the mark with which it was asked.
         contacts = re.search("^variable_fsroute_contacts: ([0-9a-f]{16})", snapshot, re.MULTILINE)
         event.text = snapshot.replace(contacts[1], self.asked[0]) if contacts else snapshot

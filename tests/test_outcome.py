@@ -9,7 +9,7 @@ import pytest
 from fsroute.answer import FACTS
 from fsroute.frames import Facts, Frame
 from fsroute.model import Outcome
-from fsroute.outcome import of_failed, was_answered
+from fsroute.outcome import legs, of_failed, was_answered
 
 UUIDS = ("3f0c7a52-4f0e-4a7d-8a0e-0d1f5c1f3b11", "a0c1ce18-6f0b-43c5-9d52-8b8c7f0ab6a2", "77ac7a3d-1d0b-4a39-a9b1-2f")
 
@@ -19,7 +19,12 @@ def channel(disposition: str, *causes: str) -> Facts:
     entries = [f"{uuid};{cause}" for uuid, cause in zip(UUIDS, causes, strict=False)]
     array = entries[0] if len(entries) == 1 else "ARRAY::" + "|:".join(entries)
     variables = {"originate_disposition": disposition, **({"originate_causes": array} if entries else {})}
-    lines = ["Event-Name: CHANNEL_DATA", *(f"variable_{name}: {quote(text)}" for name, text in variables.items())]
+    state = "answered" if disposition.upper() == "SUCCESS" else "ringing"
+    lines = [
+        "Event-Name: CHANNEL_DATA",
+        f"Answer-State: {state}",
+        *(f"variable_{name}: {quote(text)}" for name, text in variables.items()),
+    ]
     return Frame("\n".join(lines).encode()).only(FACTS)
 
 
@@ -29,6 +34,10 @@ ANSWERED: dict[str, tuple[Facts, bool]] = {
     "in an enterprise string": (channel("success"), True),
     "nobody": (channel("USER_BUSY", "USER_BUSY"), False),
     "not even tried": (channel("failure"), False),
+    "early media made the bridge, and nobody answered": (
+        Frame(b"Event-Name: CHANNEL_DATA\nAnswer-State: early\nvariable_originate_disposition: SUCCESS").only(FACTS),
+        False,
+    ),
     "no bridge yet": (Frame(b"Event-Name: CHANNEL_DATA").only(FACTS), False),
 }
 
@@ -105,3 +114,13 @@ ARRAYS: dict[str, tuple[str, Outcome]] = {
 def test_causes_are_read_in_every_form_of_an_array(array: str, expected: Outcome) -> None:
     frame = Frame(f"variable_originate_causes: {quote(array)}\nvariable_originate_disposition: X".encode()).only(FACTS)
     assert of_failed(frame) == (expected, "X")
+
+
+def test_each_leg_says_how_it_ended() -> None:
+    lines = (
+        "Event-Name: CHANNEL_DATA",
+        "variable_originated_legs: ARRAY::u1;Outbound Call;1001|:u2;Outbound Call;+491713920042|:u3;x;1003",
+        "variable_originate_causes: ARRAY::u1;USER_BUSY|:u2;NONE|:u9;NO_ANSWER",
+    )
+    assert legs(Frame("\n".join(lines).encode()).only(FACTS)) == ("1001 USER_BUSY", "+491713920042 NONE", "? NO_ANSWER")
+    assert legs(Frame(b"Event-Name: CHANNEL_DATA").only(FACTS)) == ()

@@ -676,6 +676,10 @@ CHECKED = [
     (
         OWNED.format("'+492214710600'", "'secondary'", "'110'"),
         "user_numbers: acme, +492214710600: short code 110 is an emergency number in DE",
+    ),
+    "transfers that nobody took go to another account's number": (
+        "UPDATE accounts SET failed_transfer = '+493023125010' WHERE name = 'acme'",
+        "accounts: acme: failed_transfer +493023125010 is no number of the account",
         OWNED.format("'+492214710600'", "'secondary'", "'111'"),
     ),
     (

@@ -49,7 +49,8 @@ def test_a_call_that_nobody_takes_goes_through_its_rules_to_its_end(server: Serv
         "connect", "connect", "ring_ready", "bridge", "connect", "connect", "ring_ready", "bridge", "connect", "hangup",
     ]  # fmt: skip
     assert told[-1] == ("hangup", "USER_BUSY")
-    assert (far.variables["fsroute_step"], far.variables["fsroute_code"]) == ("done", "rules_exhausted")
+    codes = [far.variables[f"fsroute_{name}"] for name in ("step", "code", "code_2", "code_3", "last_code")]
+    assert codes == ["done", "routed", "routed", "rules_exhausted", "rules_exhausted"]
 
 
 def test_what_follows_goes_out_in_one_write(server: Server) -> None:
@@ -98,7 +99,9 @@ def test_a_call_is_picked_up_where_another_process_left_it(server: Server) -> No
 
 def test_a_call_that_was_answered_is_not_routed_again(server: Server) -> None:
     changes = {"fsroute_step": "+492214710300/1", "originate_disposition": "SUCCESS"}
-    assert applications(call(server, "+492214710300", None, **changes).told) == [
+    assert applications(call(server, "+492214710300", {"Answer-State": "answered"}, **changes).told) == [
+        ("connect", ""),
+        ("sleep", "1000"),
         ("connect", ""),
         ("hangup", "NORMAL_CLEARING"),
     ]

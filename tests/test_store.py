@@ -75,7 +75,15 @@ PROBE = Account(
     (TrunkRoute("+", 1, CARRIER),),
     Refusal.REJECT,
 )
-P1001, P1002, P1003, P1004 = (Endpoint(name, "acme.example") for name in ("1001", "1002", "1003", "1004"))
+P1001, P1002, P1003, P1004 = (
+    Endpoint(name, "acme.example", account="acme", user=user, extension=extension)
+    for name, user, extension in (
+        ("1001", "reception", "11"),
+        ("1002", "reception", "11"),
+        ("1003", "workshop", "12"),
+        ("1004", "office", "13"),
+    )
+)
 OFFICE_HOURS = TimeProfile(
     "office-hours", "Europe/Berlin", None, (TimeRange(frozenset({0, 1, 2, 3, 4}), time(9), time(17)),)
 )
@@ -170,7 +178,7 @@ N113, N8999, N4066, P020 = "+492214710113", "+498999998123", "+494066969001", "+
 OFFICE = User("office", "13", (P1004,), N113)
 RECEPTION = User("reception", "11", (P1001, P1002), N8999)
 WORKSHOP = User("workshop", "12", (P1003,), N4066)
-TESTER = User("tester", "11", (Endpoint("2001", "probe.example"),), P020)
+TESTER = User("tester", "11", (Endpoint("2001", "probe.example", account="probe", user="tester", extension="11"),), P020)
 UNTIL_2036 = datetime(2036, 1, 5, 9, tzinfo=UTC)
 
 
@@ -442,9 +450,9 @@ WIEN = Account(
     permissions=(Permission("+43900", allowed=False), Permission("+439001", allowed=True), Permission("+88", allowed=True)),
 )
 A, B, W1001 = (
-    Endpoint("a", "wien.example"),
-    Endpoint("b", "wien.example", enabled=False),
-    Endpoint("1001", "wien.example"),
+    Endpoint("a", "wien.example", account="wien", user="two"),
+    Endpoint("b", "wien.example", enabled=False, account="wien", user="two"),
+    Endpoint("1001", "wien.example", account="wien"),
 )
 WIEN_HOURS = TimeProfile(
     "office-hours",

@@ -65,3 +65,8 @@ INSERT INTO rule_targets (account, number, rule_position, position, external_num
 INSERT INTO rules (account, number, position, mode) VALUES ('acme', '+492214710612', 1, 'sequential');
 INSERT INTO rule_targets (account, number, rule_position, position, hosted_number) VALUES
     ('acme', '+492214710612', 1, 1, '+492214710601');
+
+-- 613 one phone, for two seconds.
+INSERT INTO numbers (number, account) VALUES ('+492214710613', 'acme');
+INSERT INTO rules (account, number, position, ring_s) VALUES ('acme', '+492214710613', 1, 2);
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES ('acme', '+492214710613', 1, 1, '1003');

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.sip import Behaviour, Carrier, Phone
+from tests.e2e.sip import Behaviour, Carrier, Peer, Phone
 from tests.e2e.switch import CONFIGURATION, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
@@ -315,6 +315,7 @@ def phones(switch: Switch) -> Iterator[MakePhone]:
 
     yield make
     for made in phones:
+        hang_up(made)
         made.unregister()
     switch.wait_idle()
     for made in phones:
@@ -326,10 +327,17 @@ def other_side(switch: Switch) -> Iterator[Carrier]:
     """The carrier of a switch, whose calls are ended."""
     with Carrier(switch.external, port=switch.carrier_port) as peer:
         yield peer
-        for call in peer.placed:
-            if call.end is None:
-                (call.bye if call.answered else call.cancel)()
+        hang_up(peer)
         switch.wait_idle()
+
+
+def hang_up(peer: Peer) -> None:
+    """Ends what a test has left of a peer's calls."""
+    for placed in peer.placed:
+        if placed.end is None:
+            (placed.bye if placed.answered else placed.cancel)()
+    for call in peer.calls:
+        call.bye()
 
 
 def has_python(switch: Switch) -> bool:
