@@ -664,6 +664,11 @@ def attempt(**times: str) -> str:
 
 CHECKED = [
     (
+        "UPDATE accounts SET failed_transfer = '+493023125010' WHERE name = 'acme';",
+        "accounts: acme: failed_transfer +493023125010 is no number of the account",
+        "UPDATE accounts SET failed_transfer = '+492214710200' WHERE name = 'acme';",
+    ),
+    (
         "UPDATE users SET extension = '112' WHERE name = 'office';",
         "users: acme, office: extension 112 is an emergency number in DE",
         "UPDATE users SET extension = '113' WHERE name = 'office';",
@@ -676,10 +681,6 @@ CHECKED = [
     (
         OWNED.format("'+492214710600'", "'secondary'", "'110'"),
         "user_numbers: acme, +492214710600: short code 110 is an emergency number in DE",
-    ),
-    "transfers that nobody took go to another account's number": (
-        "UPDATE accounts SET failed_transfer = '+493023125010' WHERE name = 'acme'",
-        "accounts: acme: failed_transfer +493023125010 is no number of the account",
         OWNED.format("'+492214710600'", "'secondary'", "'111'"),
     ),
     (
