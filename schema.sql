@@ -83,7 +83,8 @@ CREATE TABLE accounts (
 );
 
 -- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and
--- satellite numbers are barred, and everything else is allowed. Emergency calls are never barred.
+-- satellite numbers are barred, and everything else is allowed. Emergency numbers, and others that must get through
+-- (fsroute/short_numbers.toml), are never barred.
 CREATE TABLE call_permissions (
     account TEXT NOT NULL REFERENCES accounts (name),
     prefix TEXT NOT NULL,

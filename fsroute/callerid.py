@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fsroute import country, number
+from fsroute import country, number, short_numbers
 from fsroute.country import NumberClass
 from fsroute.model import (
     Account,
@@ -235,8 +235,11 @@ def _original(e164: str, account: Account, ours: CallerId) -> CallerId:
 
 
 def _is_never_withheld(to: str, account: Account) -> bool:
+    short = short_numbers.find(to, account.country)
+    if short is not None and short.shows_caller:
+        return True
     code = number.calling_code(account.country)
-    return any(to in (short, f"+{code}{short}") for short in country.rules_for(account.country).never_withheld_to)
+    return any(to in (listed, f"+{code}{listed}") for listed in country.rules_for(account.country).never_withheld_to)
 
 
 def of_forwarded(

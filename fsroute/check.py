@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import Case, Database, fn
 
-from fsroute import callerid, country, number, timeprofile
+from fsroute import callerid, country, number, short_numbers, timeprofile
 from fsroute import tables as t
 from fsroute.database import rows
 from fsroute.plan import MAX_LEGS
@@ -36,8 +36,8 @@ def _places(database: Database) -> Iterator[str]:
 
 
 def _codes(database: Database) -> Iterator[str]:
-    """Extensions and short codes that mean something else already: emergency numbers are never ours, and a short code
-    is looked for after the extensions."""
+    """Extensions and short codes that mean something else already: numbers that must get through are never ours, and a
+    short code is looked for after the extensions."""
     user, owned = t.User, t.UserNumber
     extensions = (
         user.select(user.account, user.name, user.extension, t.Account.country)
@@ -45,8 +45,7 @@ def _codes(database: Database) -> Iterator[str]:
         .where(user.extension.is_null(False))
     )
     for account, name, extension, code in rows(database, extensions):
-        if number.is_emergency(extension, code):
-            yield f"users: {account}, {name}: extension {extension} is an emergency number in {code}"
+        yield from _taken(f"users: {account}, {name}: extension {extension}", extension, code)
     short_codes = (
         owned.select(owned.account, owned.number, owned.short_code, t.Account.country, user.name)
         .join(t.Account, on=t.Account.name == owned.account)
@@ -54,10 +53,16 @@ def _codes(database: Database) -> Iterator[str]:
         .where(owned.short_code.is_null(False))
     )
     for account, hosted, short_code, code, extension_of in rows(database, short_codes):
-        if number.is_emergency(short_code, code):
-            yield f"user_numbers: {account}, {hosted}: short code {short_code} is an emergency number in {code}"
+        yield from _taken(f"user_numbers: {account}, {hosted}: short code {short_code}", short_code, code)
         if extension_of is not None:
             yield f"user_numbers: {account}, {hosted}: short code {short_code} is the extension of {extension_of}"
+
+
+def _taken(what: str, digits: str, code: str) -> Iterator[str]:
+    short = short_numbers.find(digits, code)
+    if short is not None:
+        kind = f"an emergency number in {code}" if short.is_emergency else f"a number in {code} that must get through"
+        yield f"{what} is {kind}: {short.cited}"
 
 
 def _shown(database: Database) -> Iterator[str]:

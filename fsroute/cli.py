@@ -219,6 +219,19 @@ def explain(
     explanation.show(data, Console())
 
 
+@main.command("emergency-numbers")
+@click.argument("country")
+def emergency_numbers(country: str) -> None:
+    """Tells which short numbers must get through in COUNTRY (ISO 3166, as AT), and who says so.
+
+    The last line is an expression for the dialplan, which sends emergency calls out while fsroute is away.
+    """
+    from fsroute import short_numbers
+
+    for line in short_numbers.told(country.upper()):
+        click.echo(line)
+
+
 def _moment(text: str | None, routing: Any) -> datetime:
     """The time that was asked for, with its time zone."""
     from zoneinfo import ZoneInfo

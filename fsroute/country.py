@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TypeVar
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
+from fsroute import short_numbers
+from fsroute.datafile import Confidence, Table, once
 from fsroute.errors import DataError
 from fsroute.number import is_country, is_e164, parsed
+from fsroute.short_numbers import ShortNumber
 
 _SHORT_CODE = re.compile(r"[0-9]{2,6}\Z")
 """What can be a short code: those of mobile networks and the European 116xxx have the most digits, six."""
@@ -40,7 +42,7 @@ class NumberClass(StrEnum):
     PREMIUM = "premium"
     MASS_TRAFFIC = "mass_traffic"
     SERVICE = "service"
-    """A social service that a short code reaches (116117)."""
+    """A social service that a short code reaches (116117), as all that must get through and are no emergency numbers."""
     FREEPHONE = "freephone"
     SHARED_COST = "shared_cost"
     GEOGRAPHIC = "geographic"
@@ -65,15 +67,6 @@ _TYPES = {
     PhoneNumberType.PERSONAL_NUMBER: NumberClass.PERSONAL,
 }
 """What phonenumbers' kinds are here. Pagers, voicemail and numbers that it does not know are OTHER."""
-
-
-class Confidence(StrEnum):
-    """How well a source is known: its text was read, a page about it, something about that, or it is our own choice."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-    CHOICE = "choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +197,15 @@ def _short_code(text: str, country: str) -> NumberClass | None:
 
 
 def _certain_short_code(text: str, country: str) -> NumberClass | None:
-    """One that the country's file lists, or an emergency number: not one of the many that some network has for itself."""
-    listed = _listed(text, _pack(country).short_codes)
-    if listed is None and is_country(country) and phonenumbers.is_emergency_number(text, country):
-        return NumberClass.EMERGENCY
-    return listed
+    """One that must get through, or that the country's file lists: not one of the many that some network has for itself."""
+    short = short_numbers.known(text, country)
+    if short is not None:
+        return _class_of(short)
+    return _listed(text, _pack(country).short_codes)
+
+
+def _class_of(short: ShortNumber) -> NumberClass:
+    return NumberClass.EMERGENCY if short.is_emergency else NumberClass.SERVICE
 
 
 def _listed(number: str, classes: Mapping[str, NumberClass]) -> NumberClass | None:
@@ -254,65 +251,27 @@ def _packs() -> Mapping[str, Pack]:
 
 @lru_cache(maxsize=1)
 def _e164_classes() -> Mapping[str, NumberClass]:
-    """The class tables of all countries, in which short codes have their calling code."""
+    """The class tables of all countries, in which short codes have their calling code; what must get through comes first."""
     classes: dict[str, NumberClass] = {}
     for country, pack in _packs().items():
         code = phonenumbers.country_code_for_region(country)
         classes |= {f"{prefix}*": number_class for prefix, number_class in pack.prefixes.items()}
         classes |= {f"+{code}{short}": number_class for short, number_class in pack.short_codes.items()}
+    for country, listed in short_numbers.countries().items():
+        code = phonenumbers.country_code_for_region(country)
+        classes |= {f"+{code}{digits}": _class_of(short) for digits, short in listed.numbers.items()}
     return MappingProxyType(classes)
 
 
 def read_pack(text: str, name: str) -> Pack:
     """The data file `text`. Raises DataError, which names the file, if it has an unknown key or something does not fit."""
     try:
-        return _read(_Table(tomllib.loads(text)))
+        return _read(Table(tomllib.loads(text)))
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
 
 
-_Value = TypeVar("_Value", str, bool, date)
-
-
-class _Table:
-    """A table of a data file: everything in it must be asked for, and have the type that is asked for."""
-
-    def __init__(self, values: Mapping[str, object], path: str = "") -> None:
-        self._values = dict(values)
-        self._path = path
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._values))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def take(self, key: str, kind: type[_Value], *, may_be_empty: bool = False) -> _Value:
-        value = self._values.pop(key, None)
-        if type(value) is not kind:
-            raise ValueError(f"{self._path}{key} must be a {kind.__name__}")
-        if value == "" and not may_be_empty:
-            raise ValueError(f"{self._path}{key} is empty")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self._values.pop(key, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-            raise ValueError(f"{self._path}{key} must be a list of texts")
-        return tuple(values)
-
-    def table(self, key: str) -> _Table:
-        values = self._values.pop(key, None)
-        if not isinstance(values, dict):
-            raise ValueError(f"{self._path}{key} must be a table")  # noqa: TRY004 - what is wrong is the file
-        return _Table(values, f"{self._path}{key}.")
-
-    def end(self) -> None:
-        if self._values:
-            raise ValueError(f"unknown key {self._path}{next(iter(self._values))}")
-
-
-def _read(file: _Table) -> Pack:
+def _read(file: Table) -> Pack:
     country = file.take("country", str, may_be_empty=True)
     if country and not is_country(country):
         raise ValueError(f"country {country!r} has no numbering plan")
@@ -328,7 +287,7 @@ def _read(file: _Table) -> Pack:
     return Pack(policy, prefixes, short_codes, home, shared_codes)
 
 
-def _rules(sources: _Table, rules: _Table) -> Mapping[str, Rule]:
+def _rules(sources: Table, rules: Table) -> Mapping[str, Rule]:
     cited: dict[str, tuple[str, date, Confidence]] = {}
     for key in sources:
         source = sources.table(key)
@@ -350,7 +309,7 @@ def _rules(sources: _Table, rules: _Table) -> Mapping[str, Rule]:
     return MappingProxyType(found)
 
 
-def _policy(policy: _Table, country: str, rules: Mapping[str, Rule]) -> CountryRules:
+def _policy(policy: Table, country: str, rules: Mapping[str, Rule]) -> CountryRules:
     def rule(rule_id: str) -> Rule:
         if rule_id not in rules:
             raise ValueError(f"policy names {rule_id!r}, which is no rule")
@@ -381,18 +340,20 @@ def _policy(policy: _Table, country: str, rules: Mapping[str, Rule]) -> CountryR
         attestation=policy.take("attestation", bool),
     )
     policy.end()
-    _once([*found.never_presented, *found.presentable, *found.needs_switch], "policy")
+    once([*found.never_presented, *found.presentable, *found.needs_switch], "policy")
     if not all(map(_SHORT_CODE.match, found.never_withheld_to)):
         raise ValueError("policy.never_withheld_to must be short codes")
     return found
 
 
-def _classes(tables: _Table, country: str) -> tuple[Mapping[str, NumberClass], Mapping[str, NumberClass]]:
+def _classes(tables: Table, country: str) -> tuple[Mapping[str, NumberClass], Mapping[str, NumberClass]]:
     prefixes: list[tuple[str, NumberClass]] = []
     short_codes: list[tuple[str, NumberClass]] = []
     code = f"+{phonenumbers.country_code_for_region(country)}" if country else "+"
     for name in tables:
         table, number_class = tables.table(name), NumberClass(name)
+        if number_class is NumberClass.EMERGENCY:
+            raise ValueError("classes: emergency numbers belong into short_numbers.toml")
         prefixes += [(prefix, number_class) for prefix in table.texts("prefixes")]
         short_codes += [(short, number_class) for short in table.texts("short_codes")]
         table.end()
@@ -402,14 +363,6 @@ def _classes(tables: _Table, country: str) -> tuple[Mapping[str, NumberClass], M
     for short, _ in short_codes:
         if not _SHORT_PATTERN.match(short) or not country:
             raise ValueError(f"classes: {short!r} is no short code of a country")
-    _once([prefix for prefix, _ in prefixes], "classes")
-    _once([short for short, _ in short_codes], "classes")
+    once([prefix for prefix, _ in prefixes], "classes")
+    once([short for short, _ in short_codes], "classes")
     return MappingProxyType(dict(prefixes)), MappingProxyType(dict(short_codes))
-
-
-def _once(values: Iterable[str], where: str) -> None:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{where}: {str(value)!r} stands there twice")
-        seen.add(value)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from structlog.typing import FilteringBoundLogger
 
 from fsroute import log as logs
-from fsroute import router
+from fsroute import router, short_numbers
 from fsroute.cache import RoutingCache, watch
 from fsroute.config import Settings
 from fsroute.database import check_version, open_database
@@ -36,7 +36,9 @@ def make_flow(
     Raises ConfigError or DataError.
     """
     decide = _make_decide(settings, log, within_deadline, turn)
-    decide(Call("+4922100"), None)  # no call has to wait for what is loaded with the first one
+    # No call has to wait for what is loaded with the first one.
+    decide(Call("+4922100"), None)
+    short_numbers.countries()
     return CallFlow(
         decide,
         registrations,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import answer, contacts, number
+from fsroute import answer, contacts, short_numbers
 from fsroute.answer import Elsewhere, Ended
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
@@ -166,10 +166,16 @@ class CallFlow:
         return ended.cause
 
     def _give_up_call(self, channel: Channel, call: Call) -> None:
-        """An emergency call is never ended by us: the dialplan's next action can still send it out."""
+        """An emergency call is never ended by us: the dialplan's next action can still send it out.
+
+        Which country its account has is perhaps what could not be read, so an emergency number of any country counts.
+        """
         outbound = call.direction is Direction.OUTBOUND
-        if not (outbound and number.is_emergency(call.destination, self.country)):
+        if not (outbound and self._is_emergency(call.destination)):
             self.give_up(channel)
+
+    def _is_emergency(self, dialled: str) -> bool:
+        return short_numbers.is_emergency(dialled, self.country) or short_numbers.is_emergency_somewhere(dialled)
 
     def _with_phones(self, channel: Channel, call: Call, decision: Decision) -> Generator[bool, None, Decision]:
         """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if they are not known."""

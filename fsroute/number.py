@@ -134,12 +134,6 @@ def calling_code(country: str) -> str:
     return str(phonenumbers.country_code_for_region(country))
 
 
-def is_emergency(text: str, country: str) -> bool:
-    """Whether dialling `text` in `country` reaches an emergency service (110 and 112 in Germany)."""
-    number = spelled(text)
-    return number is not None and phonenumbers.is_emergency_number(number, country)
-
-
 def is_country(country: str) -> bool:
     """Whether numbers can be read in this country (ISO 3166 code)."""
     return country in phonenumbers.SUPPORTED_REGIONS

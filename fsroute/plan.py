@@ -240,16 +240,21 @@ class Planner:
         leg = replace(self.leg(trunk, to, caller_id, ring_s), diversion=diversion)
         return _Drafts([[_Draft(leg, target.confirm)]])
 
-    def ways(self, number: str, account: Account) -> list[Trunk]:
-        """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way."""
+    def ways(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
+        """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way.
+
+        What must pass is not barred, and takes every other trunk too.
+        """
         name = f"external {number}"
         if self.call.hops >= self.hop_limit:
             self.tell("hop_limit", name, f"left out: the call came through trunks {self.call.hops} times, a loop")
             return []
-        if not may_call(number, account):
+        if not must_pass and not may_call(number, account):
             self.tell("destination_barred", name, f"left out: account {account.name} may not call it")
             return []
         trunks = self._trunks(number, account)
+        if must_pass:
+            trunks = list(dict.fromkeys([*trunks, *every_trunk(account)]))
         if not trunks:
             self.tell("no_trunk", name, f"left out: account {account.name} has no trunk to it")
         return trunks
@@ -342,6 +347,12 @@ _DIVERSIONS = {
     RuleType.BASE: "no-answer",
 }
 """Why a rule sends a call on, in RFC 5806's words."""
+
+
+def every_trunk(account: Account) -> list[Trunk]:
+    """All that are switched on, the account's main ones first: those of the most general routes."""
+    general = sorted(account.routes, key=lambda route: (len(route.prefix), route.position))
+    return list(dict.fromkeys(route.trunk for route in general if route.trunk.enabled))
 
 
 def may_call(number: str, account: Account) -> bool:

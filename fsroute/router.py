@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from fsroute import callerid, country, number, rules
+from fsroute import callerid, country, number, rules, short_numbers
 from fsroute.country import NumberClass
 from fsroute.model import (
     HANGUP,
@@ -33,10 +33,10 @@ from fsroute.model import (
     Stage,
     Trunk,
     TrunkDial,
-    TrunkRoute,
     User,
 )
-from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner
+from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk
+from fsroute.short_numbers import ShortNumber
 
 TRUNK_FAILURES = frozenset(
     {
@@ -241,14 +241,15 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
         return _end(planner, None, "transferor_unknown", call.destination, text, "CALL_REJECTED")
     if account is None:
         who = call.account or "(none)"
-        dialled = _emergency_number(call.destination, routing.country)
-        if dialled is not None:
-            planner.tell("emergency", dialled, "is an emergency number, and without an account there is no trunk for it")
+        short = short_numbers.find(call.destination, routing.country)
+        if short is not None and short.is_emergency:
+            text = f"is an emergency number, and without an account there is no trunk for it: {short}"
+            planner.tell("emergency", short.digits, text)
             return _end(planner, None, "account_unknown", who, "is no account here", "NO_ROUTE_DESTINATION")
         return _end(planner, None, "account_unknown", who, "is no account here", "CALL_REJECTED")
-    emergency = _emergency_number(call.destination, account.country)
-    if emergency is not None:
-        return _emergency(planner, account, emergency, failed)
+    short = short_numbers.find(call.destination, account.country)
+    if short is not None:
+        return (_emergency if short.is_emergency else _protected)(planner, account, short, failed)
     if account.status is AccountStatus.SUSPENDED:
         return _end(planner, None, "account_suspended", account.name, "is suspended", "OUTGOING_CALL_BARRED")
     if routing.callee is not None:
@@ -264,32 +265,20 @@ def _outbound(planner: Planner, failed: Failed | None) -> Decision:
     return _trunk(planner, account, failed)
 
 
-def _emergency_number(dialled: str, country_code: str) -> str | None:
-    """The emergency number that was dialled, None if it is none. Some phone systems put a + or a calling code before it."""
-    spelled = number.spelled(dialled) or ""
-    digits, code = "".join(filter(str.isdigit, spelled)), number.calling_code(country_code)
-    if number.is_emergency(dialled, country_code):
-        return digits
-    # Many of these are no possible numbers, so that candidates() does not know them.
-    numbers = [*number.candidates(dialled, country_code), *([f"+{digits}"] if spelled.startswith("+") else [])]
-    behind = [e164.removeprefix(f"+{code}") for e164 in numbers if e164.startswith(f"+{code}")]
-    meant = (short for short in (digits, *behind) if country.classify(short, country_code) is NumberClass.EMERGENCY)
-    return next(meant, None)
-
-
-def _emergency(planner: Planner, account: Account, dialled: str, failed: Failed | None) -> Decision:
+def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: Failed | None) -> Decision:
     """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
-    (TKG section 164)."""
-    planner.tell("emergency", dialled, "is an emergency number")
+    (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
+    planner.tell("emergency", short.digits, f"is an emergency number: {short}")
     caller_id = callerid.of_emergency(account)
-    trunks = dict.fromkeys(route.trunk for route in sorted(account.routes, key=_shortest_first) if route.trunk.enabled)
-    stages = [(planner.leg(trunk, dialled, caller_id, OUTBOUND_RING_S),) for trunk in trunks]
+    stages = [(planner.leg(trunk, short.digits, caller_id, OUTBOUND_RING_S),) for trunk in every_trunk(account)]
     return _direct(planner, stages, caller_id, "emergency", failed)
 
 
-def _shortest_first(route: TrunkRoute) -> tuple[int, int]:
-    """Emergency numbers have no prefix: the most general route is the account's main one."""
-    return len(route.prefix), route.position
+def _protected(planner: Planner, account: Account, short: ShortNumber, failed: Failed | None) -> Decision:
+    """As any call to the telephone network, but whatever the account's state and permissions (Directive (EU) 2018/1972,
+    Annex VI, part A (e): calls without a charge may go on)."""
+    planner.tell("protected", short.digits, f"is a number that must get through: {short}")
+    return _trunk(planner, account, failed, short)
 
 
 def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decision:
@@ -300,10 +289,10 @@ def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decisio
     return _direct(planner, [stage], planner.caller_id, "extension", failed)
 
 
-def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decision:
+def _trunk(planner: Planner, account: Account, failed: Failed | None, protected: ShortNumber | None = None) -> Decision:
     """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
     call = planner.call
-    short = _service_number(planner.call.destination, account.country)
+    short = protected.digits if protected else _service_number(planner.call.destination, account.country)
     spellings = number.candidates(planner.call.destination, account.country)
     if short is None and not spellings:
         where = planner.call.destination
@@ -315,7 +304,7 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
     to = f"+{number.calling_code(account.country)}{short}" if short else spellings[0]
     tried = failed.trunks if failed else 0
     planner.tell("trunk", short or to, "is not hosted here: to the telephone network")
-    trunks = planner.ways(to, account)
+    trunks = planner.ways(to, account, must_pass=protected is not None)
     if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
         return _direct(planner, [], planner.caller_id, "trunk", failed)
     if not trunks and planner.reasons[-1].code == "destination_barred":
@@ -324,7 +313,7 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None) -> Decisio
     if not trunks:
         return _end(planner, None, "empty_plan", to, "can not ring", "NO_ROUTE_DESTINATION")
     trunk = trunks[tried]
-    refused = _show(planner, account, trunk, to)
+    refused = _show(planner, account, trunk, to, must_pass=protected is not None)
     if refused is not None:
         return refused
     leg = planner.leg(trunk, short or to, planner.caller_id, TRANSFER_RING_S if call.transferred else OUTBOUND_RING_S)
@@ -342,7 +331,7 @@ def _service_number(dialled: str, country_code: str) -> str | None:
     return digits if known and not spelled.startswith("+") else None
 
 
-def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str) -> Decision | None:
+def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, must_pass: bool = False) -> Decision | None:
     """Sets what a user's call shows outside the account, and says why. A decision if it must end instead."""
     if account.network_number is None:
         planner.caller_id = callerid.of_caller(replace(planner.call, anonymous=True), account.country)
@@ -353,6 +342,9 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str) -> D
     if isinstance(caller_id, callerid.Refused):
         verdict = caller_id.verdict
         text = f"may not be shown: {verdict.why}"
+        if caller_id.instead is None and must_pass:
+            line = account.network_number
+            caller_id = replace(caller_id, instead=CallerId(line, line, verdict.code))
         if caller_id.instead is None:
             planner.caller_id = CallerId(None, None, verdict.code)
             return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")

@@ -23,7 +23,7 @@ from tests.postgresql import DEMO
 
 MONDAY_AT_NINE, MONDAY_AT_FIVE = "2026-11-23T09:00", "2026-11-23T17:00"
 MOBILE = "external +491713920042"
-COMMANDS = ["init", "load", "serve", "explain", "call", "verify"]
+COMMANDS = ["init", "load", "serve", "explain", "call", "verify", "emergency-numbers"]
 
 
 def environment(**given: str) -> dict[str, str]:
@@ -539,6 +539,13 @@ def test_help(fsroute: Fsroute, command: list[str]) -> None:
 def test_help_lists_every_command(fsroute: Fsroute) -> None:
     said = fsroute.said("--help").partition("Commands:\n")[2]
     assert [line.split()[0] for line in said.splitlines() if line[2:3].isalpha()] == sorted(COMMANDS)
+
+
+def test_people_are_told_the_emergency_numbers_of_a_country(fsroute: Fsroute) -> None:
+    said = fsroute.said("emergency-numbers", "at").splitlines()
+    assert "140    emergency mountain rescue (AT-rtr: RTR, KEM-V 2009, §§ 17-22, 2026-11-26)" in said
+    assert said[-1] == "^(112|122|128|133|140|141|142|144|147)$"
+    assert fsroute.refused("emergency-numbers", "xx").startswith("XX is not in short_numbers.toml")
 
 
 def test_the_installed_script_is_the_same(fsroute: Fsroute) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.country import Confidence, NumberClass, Rule, classify, is_abroad, read_pack, rules_for
+from fsroute.country import NumberClass, Rule, classify, is_abroad, read_pack, rules_for
+from fsroute.datafile import Confidence
 from fsroute.errors import DataError
 
 C = NumberClass
@@ -393,8 +394,8 @@ geographic = "AT-1"
 [policy.never_withheld_to]
 133 = "AT-1"
 
-[classes.emergency]
-short_codes = ["133", "14*"]
+[classes.directory]
+short_codes = ["118", "14*"]
 
 [classes.premium]
 prefixes = ["+43900"]
@@ -406,7 +407,7 @@ def test_another_country_is_another_file() -> None:
     assert pack.rules.country == "AT"
     assert pack.rules.never_presented == {C.PREMIUM: Rule("AT-1", "A rule.", "TKG § 1", date(2024, 1, 1), Confidence.LOW)}
     assert pack.prefixes == {"+43900": C.PREMIUM}
-    assert pack.short_codes == {"133": C.EMERGENCY, "14*": C.EMERGENCY}
+    assert pack.short_codes == {"118": C.DIRECTORY, "14*": C.DIRECTORY}
 
 
 BAD: dict[str, tuple[str, str, str]] = {
@@ -416,6 +417,11 @@ BAD: dict[str, tuple[str, str, str]] = {
     "unknown policy": ("attestation = false", 'attestation = false\nfine = "AT-1"', "unknown key policy.fine"),
     "unknown key of a class": ("prefixes =", "ranges = []\nprefixes =", "unknown key classes.premium.ranges"),
     "unknown class": ("[classes.premium]", "[classes.golden]", "'golden' is not a valid NumberClass"),
+    "emergency numbers": (
+        "[classes.directory]",
+        "[classes.emergency]",
+        "classes: emergency numbers belong into short_numbers.toml",
+    ),
     "unknown class of a policy": ('premium = "AT-1"', 'golden = "AT-1"', "'golden' is not a valid NumberClass"),
     "unknown rule": ('emergency = "AT-1"', 'emergency = "AT-2"', "policy names 'AT-2', which is no rule"),
     "unknown source": ('source = "law"', 'source = "lore"', "rule AT-1 cites 'lore', which is no source"),
@@ -444,8 +450,8 @@ BAD: dict[str, tuple[str, str, str]] = {
     "another country's numbers": ('"+43900"', '"+49900"', "'+49900' is no beginning of a number of this country"),
     "a prefix that is none": ('"+43900"', '"0900"', "'0900' is no beginning of a number of this country"),
     "a short code that is none": ('"14*"', '"1*4"', "'1*4' is no short code of a country"),
-    "short codes of nowhere": ('country = "AT"', 'country = ""', "'133' is no short code of a country"),
-    "a list with a number": ('["133", "14*"]', "[133]", "classes.emergency.short_codes must be a list of texts"),
+    "short codes of nowhere": ('country = "AT"', 'country = ""', "'118' is no short code of a country"),
+    "a list with a number": ('["118", "14*"]', "[118]", "classes.directory.short_codes must be a list of texts"),
     "text for a list": ('["+43900"]', '"+43900"', "classes.premium.prefixes must be a list of texts"),
     "nothing withheld to": ("133 =", '"+43133" =', "policy.never_withheld_to must be short codes"),
     "a home that is none": ('country = "AT"', 'country = "AT"\nhome = ["XX"]', "home must be countries"),

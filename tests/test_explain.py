@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 
-from fsroute import explain
+from fsroute import explain, short_numbers
 from fsroute.database import open_database
 from fsroute.dialstring import Confirmation
 from fsroute.model import Account, Call, Direction, Routing, Trunk, TrunkRoute
@@ -337,7 +337,7 @@ SHOWN: dict[str, tuple[tuple[str, str, str, bool], dict[str, str | None], list[s
     "an emergency call, hidden": (
         ("acme", "reception", "112", True),
         {"presented": "+492214710100", "network": "+492214710100", "reason": "emergency"},
-        ["  emergency: 112 is an emergency number"],
+        [f"  emergency: 112 is an emergency number: {short_numbers.known('112', 'DE')}"],
     ),
 }
 

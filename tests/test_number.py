@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.model import NumberFormat
-from fsroute.number import calling_code, candidates, is_country, is_e164, is_emergency, parsed, spelled, written
+from fsroute.number import calling_code, candidates, is_country, is_e164, parsed, spelled, written
 
 COLOGNE = "+492214710100"
 
@@ -136,27 +136,6 @@ def test_e164_is_a_plus_and_3_to_15_digits(text: str, expected: bool) -> None:
     assert is_e164(text) is expected
 
 
-EMERGENCIES: dict[str, tuple[str, str, bool]] = {
-    "police": ("110", "DE", True),
-    "fire and ambulance": ("112", "DE", True),
-    "as a URI": ("sip:112@acme.example", "DE", True),
-    "with blanks": ("1 1 2", "DE", True),
-    "an American number is none in Germany": ("911", "DE", False),
-    "in the US": ("911", "US", True),
-    "in Austria": ("133", "AT", True),
-    "110 is none in Austria": ("110", "AT", False),
-    "a number that begins alike": ("1120", "DE", False),
-    "a service number": ("115", "DE", False),
-    "an extension": ("11", "DE", False),
-    "text": ("112a", "DE", False),
-}
-
-
-@pytest.mark.parametrize(("text", "country", "expected"), EMERGENCIES.values(), ids=EMERGENCIES.keys())
-def test_an_emergency_number_is_one_of_its_country(text: str, country: str, expected: bool) -> None:
-    assert is_emergency(text, country) is expected
-
-
 WRITTEN: dict[str, tuple[str, str, tuple[str, str, str, str]]] = {
     # number, country of the carrier, then as e164, digits, national, international
     "at home": (COLOGNE, "DE", (COLOGNE, "492214710100", "02214710100", "00492214710100")),
@@ -212,11 +191,6 @@ def test_every_candidate_of_any_text_is_e164(text: str, country: str) -> None:
     assert all(is_e164(candidate) for candidate in found)
     assert len(found) == len(set(found)) <= 2
     assert not found or spelled(text) is not None
-
-
-@given(st.one_of(st.text(), _NUMBERISH), st.sampled_from(COUNTRIES))
-def test_any_text_is_an_emergency_number_or_not(text: str, country: str) -> None:
-    assert is_emergency(text, country) in {True, False}
 
 
 VALID = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsroute import callerid, country
+from fsroute import callerid, country, short_numbers
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -381,6 +381,14 @@ LINE = CallerId(A, A, "network_number")
 IN_EMERGENCY = CallerId(A, A, "emergency")
 
 
+def emergency(digits: str, country: str = "DE") -> Reason:
+    return Reason("emergency", digits, f"is an emergency number: {short_numbers.known(digits, country)}")
+
+
+def protected(digits: str, country: str = "DE") -> Reason:
+    return Reason("protected", digits, f"is a number that must get through: {short_numbers.known(digits, country)}")
+
+
 def dialled(destination: str) -> Call:
     return Call(destination, "1001", direction=Direction.OUTBOUND, account="acme", user="reception")
 
@@ -421,7 +429,7 @@ def test_an_emergency_call_passes_whatever_the_account_s_state(account: Account,
     assert route(dialled(spelling), outbound(account), NOW) == from_user(
         Plan(((trunk_leg(to, IN_EMERGENCY),),)),
         IN_EMERGENCY,
-        Reason("emergency", to, "is an emergency number"),
+        emergency(to),
     )
 
 
@@ -437,7 +445,7 @@ def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
     unknown_line = CallerId(None, None, "emergency", as_received=True)
     leg = replace(trunk_leg("112", unknown_line, spare), hops=10)
     assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
-        Plan(((leg,),)), unknown_line, Reason("emergency", "112", "is an emergency number")
+        Plan(((leg,),)), unknown_line, emergency("112")
     )
 
 
@@ -463,7 +471,7 @@ def test_an_emergency_call_without_any_trunk_has_no_route() -> None:
     assert route(dialled("112"), outbound(replace(ACME, routes=())), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
-        Reason("emergency", "112", "is an emergency number"),
+        emergency("112"),
         Reason("empty_plan", "112", "can not ring"),
     )
 
@@ -651,23 +659,84 @@ def test_an_emergency_call_of_nobody_is_refused_but_not_silently() -> None:
         CallerId(None, None, "caller_received", as_received=True),
         "account_unknown",
         (
-            Reason("emergency", "112", "is an emergency number, and without an account there is no trunk for it"),
+            Reason(
+                "emergency",
+                "112",
+                "is an emergency number, and without an account there is no trunk for it: fire brigade and ambulance "
+                "(DE-tkg: TKG § 164 (1), NotrufV § 1, 2022-01-28)",
+            ),
             Reason("account_unknown", "acme", "is no account here"),
         ),
     )
 
 
-@pytest.mark.parametrize("short", ["115", "116117", "116 117", "124124", "11833"])
+@pytest.mark.parametrize("short", ["115", "124124", "11833"])
 def test_a_service_number_leaves_as_it_was_dialled(short: str) -> None:
-    digits = short.replace(" ", "")
     assert route(dialled(short), outbound(), NOW) == from_user(
-        Plan(((trunk_leg(digits, LINE),),)),
+        Plan(((trunk_leg(short, LINE),),)),
         LINE,
-        Reason("trunk", digits, "is not hosted here: to the telephone network"),
+        Reason("trunk", short, "is not hosted here: to the telephone network"),
         Reason("caller_id", A, "is shown (network_number)"),
         code="trunk",
         trunks=1,
     )
+
+
+# --- numbers that must get through ------------------------------------------------------------------------
+
+AUSTRIAN = replace(ACME, country="AT", network_number="+43662123456", status=AccountStatus.SUSPENDED)
+EMERGENCIES = {
+    "AT": "140 128 122 141 142 147",
+    "ES": "061 062 080 091 092 1006",
+    "FR": "15 114 115 119 191 196 116000 116111",
+    "IT": "117 1530 1515 114",
+    "CH": "143 145 147 1414 1415",
+    "JP": "110 118 119",
+    "BR": "190 191 194 197 198 199",
+    "CA": "911 933",
+    "HR": "192 195",
+    "SK": "18300",
+}
+
+
+@pytest.mark.parametrize(("code", "dialled_"), [(code, text) for code, all_ in EMERGENCIES.items() for text in all_.split()])
+def test_a_suspended_account_of_any_country_reaches_its_emergency_services(code: str, dialled_: str) -> None:
+    """Whatever is asked for: it shows the line, and hides nothing."""
+    account = replace(AUSTRIAN, country=code, presented_number=B, refusal=Refusal.REJECT)
+    callee = replace(WORKSHOP, extension=dialled_)
+    found = route(replace(dialled(dialled_), anonymous=True), outbound(account, callee=callee), NOW)
+    shown = CallerId(account.network_number, account.network_number, "emergency")
+    leg = trunk_leg(dialled_, shown)
+    assert found == from_user(Plan(((leg,),)), shown, emergency(dialled_, code))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "shown"),
+    [("116117", False), ("116 117", False), ("+49116117", False), ("0049 116117", False), ("116117", True)],
+)
+def test_a_protected_number_passes_for_a_suspended_account(spelling: str, shown: bool) -> None:
+    """It comes before an extension, shows the line where the chosen number may not be shown, and takes every trunk."""
+    mobiles = named("mobiles")
+    routes = (TrunkRoute("+4917", 1, mobiles), TrunkRoute("+1", 2, CARRIER))
+    account = replace(SUSPENDED, routes=routes, presented_number=MOBILE if shown else None)
+    callee = replace(WORKSHOP, extension="116117")
+    caller_id = CallerId(A, A, "account_suspended" if shown else "network_number")
+    found = route(dialled(spelling), outbound(account, callee=callee), NOW)
+    assert (found.code, found.plan, found.trunks) == ("trunk", Plan(((trunk_leg("116117", caller_id, CARRIER),),)), 1)
+    assert found.reasons[0] == protected("116117")
+    failed = Failed(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", trunks=1)
+    following = route(dialled(spelling), outbound(account), NOW, failed)
+    assert following.plan == Plan(((trunk_leg("116117", caller_id, mobiles),),))
+
+
+def test_who_hides_the_number_is_shown_to_a_doctor_and_not_to_a_crisis_line() -> None:
+    for digits, shown in (("116117", CallerId(A, A, "network_number")), ("116123", CallerId(None, A, "privacy_requested"))):
+        found = route(replace(dialled(digits), anonymous=True), outbound(SUSPENDED), NOW)
+        assert [leg.caller_id for stage in found.plan.stages for leg in stage] == [shown]
+
+
+def test_an_ordinary_service_number_is_barred_for_a_suspended_account() -> None:
+    assert route(dialled("115"), outbound(SUSPENDED), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
 
 
 def test_a_service_number_is_barred_by_its_number_with_a_calling_code() -> None:
@@ -697,6 +766,9 @@ PERMISSIONS: dict[str, tuple[tuple[Permission, ...], str, bool]] = {
         True,
     ),
     "112, everything barred": ((Permission("+", allowed=False),), "112", True),
+    "116117, everything barred": ((Permission("+", allowed=False),), "116117", True),
+    "116117, barred by itself": ((Permission("+49116", allowed=False),), "116117", True),
+    "115, everything barred": ((Permission("+", allowed=False),), "115", False),
 }
 
 

@@ -662,6 +662,8 @@ def attempt(**times: str) -> str:
     )
 
 
+MUST_GET_THROUGH = "is a number in DE that must get through: doctor on call (DE-ttdsg)"
+
 CHECKED = [
     (
         "UPDATE accounts SET failed_transfer = '+493023125010' WHERE name = 'acme';",
@@ -670,18 +672,35 @@ CHECKED = [
     ),
     (
         "UPDATE users SET extension = '112' WHERE name = 'office';",
-        "users: acme, office: extension 112 is an emergency number in DE",
+        "users: acme, office: extension 112 is an emergency number in DE: fire brigade and ambulance (DE-tkg)",
         "UPDATE users SET extension = '113' WHERE name = 'office';",
     ),
     (
         "UPDATE users SET extension = '911' WHERE name = 'office'; UPDATE accounts SET country = 'US' WHERE name = 'acme';",
-        "users: acme, office: extension 911 is an emergency number in US",
+        "users: acme, office: extension 911 is an emergency number in US: police, fire brigade, ambulance (US-practice)",
         "UPDATE users SET extension = '911' WHERE name = 'office';",
     ),
     (
         OWNED.format("'+492214710600'", "'secondary'", "'110'"),
-        "user_numbers: acme, +492214710600: short code 110 is an emergency number in DE",
+        "user_numbers: acme, +492214710600: short code 110 is an emergency number in DE: police (DE-tkg)",
         OWNED.format("'+492214710600'", "'secondary'", "'111'"),
+    ),
+    (
+        # Mountain rescue, which phonenumbers does not know.
+        "UPDATE users SET extension = '140' WHERE name = 'office'; UPDATE accounts SET country = 'AT' WHERE name = 'acme';",
+        "users: acme, office: extension 140 is an emergency number in AT: mountain rescue (AT-rtr)",
+        "UPDATE users SET extension = '140' WHERE name = 'office';",
+    ),
+    (
+        "UPDATE users SET extension = '988' WHERE name = 'office'; UPDATE accounts SET country = 'US' WHERE name = 'acme';",
+        "users: acme, office: extension 988 is a number in US that must get through: prevention of suicide (US-fcc)",
+        # Ordinary services are no reason to refuse an extension.
+        "UPDATE users SET extension = '311' WHERE name = 'office'; UPDATE accounts SET country = 'US' WHERE name = 'acme';",
+    ),
+    (
+        OWNED.format("'+492214710600'", "'secondary'", "'116117'"),
+        f"user_numbers: acme, +492214710600: short code 116117 {MUST_GET_THROUGH}",
+        OWNED.format("'+492214710600'", "'secondary'", "'115'"),
     ),
     (
         OWNED.format("'+492214710600'", "'secondary'", "'12'"),

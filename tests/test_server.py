@@ -312,16 +312,27 @@ def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory
         assert len(server.lines("routed from memory")) == told
 
 
-@pytest.mark.parametrize("account", ["nobody", "acme"], ids=["of an unknown account", "while the database is away"])
-def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(tmp_path: Path, account: str) -> None:
+@pytest.mark.parametrize(
+    ("account", "dialled"),
+    [("nobody", "112"), ("acme", "112"), ("acme", "140"), ("acme", "+43140")],
+    ids=["of an unknown account", "while the database is away", "of a country that is not known", "behind its code"],
+)
+def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(
+    tmp_path: Path, account: str, dialled: str
+) -> None:
     url = demo_database(tmp_path / "demo.db")
     with serving(url, tmp_path, "--on-failure", "hangup") as server:
         if account == "acme":
             with sqlite3.connect(tmp_path / "demo.db") as breaker:
                 breaker.execute("DROP TABLE numbers")
-        far = call(server, "112", fsroute_direction="outbound", fsroute_account=account)
+        far = call(server, dialled, fsroute_direction="outbound", fsroute_account=account)
         assert (applications(far.told), far.hangup_cause) == ([("connect", "")], None)
         assert server.wait_for("call not routed")
+        if account == "acme":
+            assert (
+                call(server, "115", fsroute_direction="outbound", fsroute_account=account).hangup_cause is None
+            )  # in FR, IT
+            assert call(server, "13", fsroute_direction="outbound", fsroute_account=account).hangup_cause
 
 
 # --- the end ----------------------------------------------------------------------------------------------
