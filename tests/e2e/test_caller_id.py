@@ -165,7 +165,7 @@ def assert_nothing_leaks(invite: Message) -> None:
 # --- the running database, dialplan and gateways ----------------------------------------------------------
 
 TABLES = (
-    *("accounts", "call_permissions", "numbers", "user_numbers", "rules", "rule_targets"),
+    *("accounts", "call_permissions", "users", "numbers", "user_numbers", "rules", "rule_targets"),
     *("trunks", "trunk_routes", "verified_numbers"),
 )
 
@@ -608,6 +608,47 @@ def test_an_emergency_call_is_not_refused(fsroute: Fsroute, carrier: Carrier, ca
     invite = carrier.wait_invite().invite
     assert invite.number == "112"
     assert invite.get("From").startswith(f"<sip:{TRIAL_LINE}@carrier.example>;tag=")
+
+
+@pytest.mark.parametrize("dialled", ["140", "128", "+43140", "0043142"])
+def test_an_austrian_account_that_is_suspended_reaches_its_emergency_services(
+    fsroute: Fsroute, carrier: Carrier, caller: MakePhone, change: Change, dialled: str
+) -> None:
+    """Hidden or not, whatever is asked for, and before an extension of that name, which no load would let in."""
+    change("UPDATE accounts SET status = 'suspended', country = 'AT', refused_caller_id = 'reject' WHERE name = 'acme'")
+    change("UPDATE users SET extension = '140' WHERE account = 'acme' AND name = 'workshop'")
+    for statement in asks_for(UNVERIFIED):
+        change(*statement)
+    place(caller(), dialled, hides="From")
+    invite = carrier.wait_invite().invite
+    assert invite.number == dialled[-3:]
+    assert invite.get("From").startswith(f"<sip:{LINE}@carrier.example>;tag=")
+    assert invite.get("Privacy") in {None, "none"}
+    routed = fsroute.routed()[-1]
+    assert (routed["code"], routed["caller_id"], routed["stages"]) == ("emergency", "emergency", [1])
+
+
+@pytest.mark.parametrize(
+    ("dialled", "hides", "shown"), [("116117", True, True), ("+49116117", False, True), ("116123", True, False)]
+)
+def test_a_number_that_must_get_through_is_called_by_a_suspended_account(
+    fsroute: Fsroute, carrier: Carrier, caller: MakePhone, change: Change, dialled: str, hides: bool, shown: bool
+) -> None:
+    change("UPDATE accounts SET status = 'suspended' WHERE name = 'acme'")
+    change("INSERT INTO call_permissions (account, prefix, allowed) VALUES ('acme', '+', FALSE)")
+    place(caller(), dialled, hides="From" if hides else "")
+    invite = carrier.wait_invite().invite
+    assert invite.number == dialled[-6:]
+    assert (LINE in invite.get("From")) is shown
+    assert fsroute.routed()[-1]["reasons"][0] == f"protected: {dialled[-6:]}"
+
+
+def test_an_ordinary_service_is_not_called_by_a_suspended_account(
+    carrier: Carrier, caller: MakePhone, change: Change
+) -> None:
+    change("UPDATE accounts SET status = 'suspended' WHERE name = 'acme'")
+    assert caller().call("115").wait_final() == 403
+    assert carrier.calls == []
 
 
 def test_a_forwarded_leg_that_may_not_show_its_number_is_left_out(
