@@ -136,20 +136,28 @@ def told(country: str) -> list[str]:
 
 def _behind_calling_code(spelled: str, digits: str, country: str) -> Iterator[str]:
     """What stands behind the calling code of the country, if that was dialled."""
-    code = f"+{number.calling_code(country)}"
+    code = number.calling_code(country)
     if spelled.startswith("+"):
-        international = f"+{digits}"
-    elif _has_international_prefix(digits, country):
-        # What phonenumbers reads has no such prefix any more; most short numbers are no possible numbers behind a code.
-        found = number.parsed(digits, country)
-        international = f"+{found.country_code}{phonenumbers.national_significant_number(found)}" if found else ""
+        readings = [digits]
     else:
-        international = ""
-    readings = [international, *number.candidates(spelled, country)]
+        readings = [digits[end:] for end in _PREFIX_ENDS if _is_short_behind(digits[end:], code, country)]
+        if readings and not _is_international(digits, country):
+            readings = []
+    # Most are no possible numbers behind a calling code; the few that are, carriers also send without any prefix.
+    readings += [e164[1:] for e164 in number.candidates(spelled, country)]
     yield from (reading.removeprefix(code) for reading in readings if reading.startswith(code))
 
 
-def _has_international_prefix(digits: str, country: str) -> bool:
+_PREFIX_ENDS = range(2, 6)
+"""How long international prefixes are: 00, 011, 0011, 00700 (with the choice of a carrier)."""
+
+
+def _is_short_behind(digits: str, code: str, country: str) -> bool:
+    return digits.startswith(code) and known(digits.removeprefix(code), country) is not None
+
+
+def _is_international(digits: str, country: str) -> bool:
+    """Whether phonenumbers finds the country's international prefix in front."""
     try:
         found = phonenumbers.parse(digits, country, keep_raw_input=True)
     except phonenumbers.NumberParseException:

@@ -129,6 +129,26 @@ def test_any_text_is_a_short_number_of_its_country_or_none(text: str, country: s
     assert found is None or (found == known(found.digits, country) and text.replace(" ", "").count(found.digits[0]))
 
 
+REPORTS: dict[str, tuple[str, dict[str, bool]]] = {
+    # What others reported: country, and which numbers are emergency numbers there.
+    "irontec/ivozprovider#286: short numbers in France": ("FR", {"15": True, "17": True, "18": True, "12": False}),
+    "GlomarGadaffi/pocket-dial#163: 911 and 933 as a user's number": ("US", {"911": True, "933": True, "411": False}),
+    "GlomarGadaffi/pocket-dial#240: 911 behind a 9 for outside": ("US", {"911": True, "9911": False, "11": False}),
+    "google/libphonenumber#1744: 112 in Brazil": ("BR", {"112": True, "190": True, "911": True}),
+    "fusionpbx/fusionpbx#6996: phones that take 911 and 999 for one everywhere": (
+        "DE",
+        {"110": True, "112": True, "911": False, "999": False},
+    ),
+    "floere/phony#149: 112 and 110, also behind 0049": ("DE", {"112": True, "110": True, "0049112": True, "911": False}),
+    "inextrix/ASTPP#253: 999 and 112 in the UK": ("GB", {"999": True, "112": True, "18000": True, "101": False}),
+}
+
+
+@pytest.mark.parametrize(("country", "numbers"), REPORTS.values(), ids=REPORTS.keys())
+def test_what_others_reported(country: str, numbers: dict[str, bool]) -> None:
+    assert {text: is_emergency(text, country) for text in numbers} == numbers
+
+
 # --- the data ---------------------------------------------------------------------------------------------
 
 
@@ -172,7 +192,7 @@ NOT_OURS = {
     "CZ": ({"151", "152", "153", "154", "157", "159"}, "the range 15x is reserved; the sources name what is in use"),
     "DK": ({"114"}, "the police's number for what is not urgent: protected"),
     "EE": ({"110"}, "switched off on 2020-03-01"),
-    "HR": ({"93", "94"}, "switched off: they are 193 and 194 now"),
+    "HR": ({"94"}, "switched off in January 2014: it is 194 now"),
     "LT": (
         {"01", "02", "03", "011", "022", "033", "101", "102", "103"},
         "switched off on 2022-04-01: 112 is the only one",

@@ -614,7 +614,8 @@ def test_an_emergency_call_is_not_refused(fsroute: Fsroute, carrier: Carrier, ca
 def test_an_austrian_account_that_is_suspended_reaches_its_emergency_services(
     fsroute: Fsroute, carrier: Carrier, caller: MakePhone, change: Change, dialled: str
 ) -> None:
-    """Hidden or not, whatever is asked for, and before an extension of that name, which no load would let in."""
+    """Hidden or not, whatever is asked for and barred, and before an extension of that name, which no load would let in."""
+    change("INSERT INTO call_permissions (account, prefix, allowed) VALUES ('acme', '+', FALSE)")
     change("UPDATE accounts SET status = 'suspended', country = 'AT', refused_caller_id = 'reject' WHERE name = 'acme'")
     change("UPDATE users SET extension = '140' WHERE account = 'acme' AND name = 'workshop'")
     for statement in asks_for(UNVERIFIED):
