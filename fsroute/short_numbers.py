@@ -110,7 +110,22 @@ def is_emergency(dialled: str, country: str) -> bool:
 
 def is_emergency_somewhere(dialled: str) -> bool:
     """Whether it is an emergency number in any country of our data: for a call of which the country is not known."""
-    return any(is_emergency(dialled, country) for country in countries())
+    spelled = number.spelled(dialled) or ""
+    digits = _NO_DIGITS.sub("", spelled)
+    return digits in _everywhere() or (spelled.startswith("+") and f"+{digits}" in _everywhere())
+
+
+@lru_cache(maxsize=1)
+def _everywhere() -> frozenset[str]:
+    """All emergency numbers, as they stand and behind their calling code: for calls that come in a heap when nothing can be
+    decided, it must not take a reading in forty countries."""
+    found = [short for listed in _data().values() for short in listed.numbers.values() if short.is_emergency]
+    codes = {short.country: number.calling_code(short.country) for short in found}
+    return frozenset(
+        f"{prefix}{short.digits}"
+        for short in found
+        for prefix in ("", f"+{codes[short.country]}", f"00{codes[short.country]}")
+    )
 
 
 def countries() -> Mapping[str, Listed]:

@@ -108,8 +108,9 @@ def test_the_number_of_a_country_comes_before_what_all_have() -> None:
 
 
 def test_without_a_country_any_emergency_number_is_one() -> None:
-    numbers = ("140", "112", "911", "000", "1414", "116117", "988", "115", "12", "+492214710100", "x", "")
-    assert {text for text in numbers if is_emergency_somewhere(text)} == {
+    texts = ("140", "112", "911", "000", "1414", "116117", "988", "115", "12", "+492214710100", "x", "")
+    behind = ("+43140", "0043 140", "sip:+43140@acme.example", "+112", "43140", "+49140", "1911")
+    assert {text for text in (*texts, *behind) if is_emergency_somewhere(text)} == {
         "140",
         "112",
         "911",
@@ -117,6 +118,10 @@ def test_without_a_country_any_emergency_number_is_one() -> None:
         "1414",
         "116117",  # in France
         "115",  # in France and Italy
+        "+43140",
+        "0043 140",
+        "sip:+43140@acme.example",
+        "+112",
     }
 
 
