@@ -97,8 +97,9 @@ CREATE TABLE call_permissions (
     CONSTRAINT call_permission_allowed_is_boolean CHECK (allowed IN (TRUE, FALSE))
 );
 
--- A number that is hosted here: a call to it is routed by its rules. is_network_number marks the one number
--- that identifies the account's line towards a carrier (P-Asserted-Identity).
+-- A number that is hosted here: a call to it is routed by its rules. A row counts also for a number that phonenumbers calls
+-- impossible (+5215555123456). is_network_number marks the one number that identifies the account's line towards a carrier
+-- (P-Asserted-Identity); an account with trunk_routes must have one.
 CREATE TABLE numbers (
     number TEXT NOT NULL PRIMARY KEY,
     account TEXT NOT NULL REFERENCES accounts (name),
@@ -146,7 +147,8 @@ CREATE INDEX endpoints_by_user ON endpoints (account, user_name);
 -- The numbers of a user, hosted here or verified outside.
 --   primary     receives calls, and is shown on the user's outgoing calls if it may be shown; one per user.
 --   secondary   receives only. Inside the account it is called by its short code.
--- A call to a hosted number that has no rules rings its user.
+-- A call to a hosted number that has no rules rings its user. Inside the account a short code follows the rules of its number,
+-- an extension those of its user's primary number; if there are none for the call, the user's phones ring.
 CREATE TABLE user_numbers (
     account TEXT NOT NULL,
     number TEXT NOT NULL,
@@ -262,8 +264,8 @@ CREATE TABLE time_profile_ranges (
 --   busy, no_answer, unreachable
 --                 used after a rule's targets failed in this way, again the first whose filter matches;
 --   base          the last resort: when no general rule matches, and after everything else failed. One per number.
--- Filter: anonymous (TRUE: only callers who hide their number, FALSE: only others), time_profile, and the
--- callers in rule_callers. Everything given must hold.
+-- Filter: anonymous (TRUE: only callers who hide their number or have none, FALSE: only others; docs/operation.md says who
+-- is anonymous), time_profile, and the callers in rule_callers. Everything given must hold.
 --   mode          parallel: all targets ring together. sequential: one after another, by position.
 --   ring_s        how long the rule rings in all. Without it, a parallel rule rings 25 s and a sequential one
 --                 as long as its targets do.
@@ -291,7 +293,9 @@ CREATE TABLE rules (
 );
 CREATE UNIQUE INDEX one_base_rule_per_number ON rules (number) WHERE type = 'base';
 
--- The callers a rule is for: a number (+492214710199), or all that begin alike (+49171*).
+-- The callers a rule is for: a number (+492214710199), or all that begin alike (+49171*), also such that phonenumbers calls
+-- impossible. A number without + that can mean two is compared in both readings with a whole number, in the likelier one with
+-- a beginning. Anonymous callers are in no such list.
 CREATE TABLE rule_callers (
     number TEXT NOT NULL,
     rule_position INTEGER NOT NULL,

@@ -50,6 +50,7 @@ FACTS = frames.lines_of(
         *(f"fsroute_transferor_{part}" for part in ("account", "user", "endpoint")),
         *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
         *("originate_causes", "originate_disposition", "originated_legs", "bridge_hangup_cause"),
+        *("sip_from_host", "sip_Remote-Party-ID"),
         *contacts.FILTERS,
     ],
     [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
@@ -107,6 +108,13 @@ _WISHES = frozenset({"id", "user", "header", "full"})
 """What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
 FreeSWITCH itself knows `id` only."""
 
+_HIDING = re.compile(r";\s*privacy\s*=\s*\"?(?:uri|full)\b", re.IGNORECASE)
+"""What in Remote-Party-ID hides the number (draft-ietf-sip-privacy-04, 5). FreeSWITCH does not know `uri` (sofia.c)."""
+
+_NO_HOST = ".invalid"
+"""The end of the host in From of a caller who is anonymous, whatever the user part says (RFC 3323, 4.1.1.3:
+anonymous.invalid). No host has such a name (RFC 2606)."""
+
 _BETWEEN_WISHES = re.compile("[;, ]+")
 _COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
 _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
@@ -116,20 +124,23 @@ _PLAYBACK_PAUSE_MS = 500
 
 def call_of(channel: Facts) -> Call:
     """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
-    caller = channel.get("Caller-Caller-ID-Number")
+    caller, name = channel.get("Caller-Caller-ID-Number"), channel.get("Caller-Caller-ID-Name")
     from_user = channel.variable("sip_from_user")
     transferred = channel.variable("fsroute_transferred") == "true"
-    outbound = transferred or channel.variable("fsroute_direction") == Direction.OUTBOUND
+    is_phone = channel.variable("fsroute_direction") == Direction.OUTBOUND
+    # What a trunk sent is read as such also when the leg comes back: a phone may have names that say something else there.
+    sender = Direction.OUTBOUND if is_phone else Direction.INBOUND
     account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
     return Call(
         destination=channel.get("Caller-Destination-Number"),
         caller=caller,
-        caller_name=channel.get("Caller-Caller-ID-Name"),
-        direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
+        caller_name=name,
+        direction=Direction.OUTBOUND if transferred or is_phone else Direction.INBOUND,
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
-        or _wishes_privacy(channel.variable("sip_Privacy"))
-        or callerid.is_hidden(caller)
-        or callerid.is_hidden(from_user),
+        or _wishes_privacy(channel)
+        or callerid.is_hidden(caller, sender)
+        or callerid.is_hidden(from_user, sender)
+        or callerid.is_unnamed(sender, name, caller, from_user),
         trunk=channel.variable("fsroute_trunk") or None,
         account=account,
         user=user,
@@ -180,8 +191,14 @@ def _shown(channel: Facts, transferor: str | None) -> str | None:
     return shown if shown == callerid.ANONYMOUS or _SHOWN.match(shown) else None
 
 
-def _wishes_privacy(header: str) -> bool:
-    return bool(header) and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(header.lower()))
+def _wishes_privacy(channel: Facts) -> bool:
+    """Whether a header asks to hide the number. Nearly every call has neither of the first two."""
+    asked, remote = channel.variable("sip_Privacy"), channel.variable("sip_Remote-Party-ID")
+    if asked and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(asked.lower())):
+        return True
+    if remote and _HIDING.search(remote):
+        return True
+    return channel.variable("sip_from_host").lower().endswith(_NO_HOST)
 
 
 def _hops(channel: Facts) -> int:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fsroute import country, number, short_numbers
+from fsroute import country, number, short_numbers, standins
 from fsroute.country import NumberClass
 from fsroute.model import (
     Account,
@@ -30,9 +30,6 @@ from fsroute.model import (
     Verification,
     VerificationState,
 )
-
-_HIDDEN_USERS = frozenset({"", "anonymous", "unavailable", "unknown", "restricted", "private", "withheld", "asserted-id"})
-"""From users that carriers and phones send instead of a number (RFC 3323, 4.1.1.3 and what is seen beside it)."""
 
 _NO_DIGITS = re.compile("[^0-9+]")
 
@@ -93,9 +90,15 @@ def _refused(code: str, text: str, rule: str = "") -> Verdict:
     return Verdict(granted=False, code=code, text=text, rule=rule)
 
 
-def is_hidden(user: str) -> bool:
-    """Whether the user part of a From address stands for a caller who hides their number."""
-    return user.strip().lower() in _HIDDEN_USERS
+def is_hidden(user: str, direction: Direction = Direction.INBOUND) -> bool:
+    """Whether the user part of an address stands for a caller who hides their number, or has none (anonymous.toml)."""
+    return standins.hides_phone(user) if direction is Direction.OUTBOUND else standins.stands_for_nobody(user)
+
+
+def is_unnamed(direction: Direction, name: str, *users: str) -> bool:
+    """Whether a caller from the telephone network has no number by their display name alone: "Private Number" with an
+    address of the carrier's own. A number beside the name is one, whatever the name says."""
+    return direction is Direction.INBOUND and not any(map(number.spelled, users)) and standins.names_nobody(name)
 
 
 # --- what phones see --------------------------------------------------------------------------------------
@@ -149,7 +152,9 @@ def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict |
 
 def _inbound_verdict(received: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
     spellings = number.candidates(received, routing.country)
-    rules, e164 = country.rules_for(account.country), spellings[0] if spellings else ""
+    # A number that phonenumbers calls impossible can be forged as well: then its text is looked at.
+    e164 = spellings[0] if spellings else number.as_sent(received, routing.country) or ""
+    rules = country.rules_for(account.country)
     banned = rules.never_presented.get(_class_of_caller(received, e164, account.country))
     if banned is not None and rules.refused_inbound is not None:
         return _refused("caller_class_banned", banned.text, rules.refused_inbound.id)
@@ -178,7 +183,10 @@ def _class_of_caller(received: str, e164: str, country_code: str) -> NumberClass
 def of_emergency(account: Account) -> CallerId:
     """An emergency call shows the line's number, whatever was asked for, and never hides it (DE-13, DE-14)."""
     line = account.network_number
-    return CallerId(presented=line, network=line, reason="emergency", as_received=line is None)
+    if line is None:
+        # Nothing that a load accepts: a database that was edited by hand.
+        return CallerId(presented=None, network=None, reason="emergency_line_unknown", as_received=True)
+    return CallerId(presented=line, network=line, reason="emergency")
 
 
 def requested(call: Call, routing: Routing) -> str | None:

@@ -16,7 +16,7 @@ from fsroute.plan import MAX_LEGS
 
 def problems(database: Database) -> list[str]:
     """One line for each row that can not work; empty if all can."""
-    found = [_places, _codes, _transfers, _shown, _verified, _holidays, _base_rules, _targets, _stages]
+    found = [_places, _codes, _reached, _lines, _transfers, _shown, _verified, _holidays, _base_rules, _targets, _stages]
     return [problem for problems_of in found for problem in problems_of(database)]
 
 
@@ -63,6 +63,39 @@ def _taken(what: str, digits: str, code: str) -> Iterator[str]:
     if short is not None:
         kind = f"an emergency number in {code}" if short.is_emergency else f"a number in {code} that must get through"
         yield f"{what} is {kind}: {short.cited}"
+
+
+def _reached(database: Database) -> Iterator[str]:
+    """Numbers at which no call arrives, filters that no caller fits. What phonenumbers calls impossible can be dialled."""
+    hosted = t.Number.select(t.Number.number, t.Account.country).join(t.Account, on=t.Account.name == t.Number.account)
+    for text, code in rows(database, hosted):
+        meant = number.candidates(text, code)
+        if meant and text not in meant:
+            yield f"numbers: {text}: every call to it is one to {meant[0]}, which is probably meant"
+    caller = t.RuleCaller
+    for dialled, position, text in rows(database, caller.select(caller.number, caller.rule_position, caller.caller)):
+        if callerid.is_hidden(text):
+            yield (
+                f"rule_callers: {dialled}, {position}, {text}: stands for callers who hide their number; "
+                "rules.anonymous = TRUE is for them"
+            )
+
+
+def _lines(database: Database) -> Iterator[str]:
+    """Accounts whose calls could leave, but for that no carrier can be told whose they are."""
+    account, route, line = t.Account, t.TrunkRoute, t.Number
+    network = line.select(line.number).where((line.account == account.name) & line.is_network_number)
+    routed = route.select(route.account).where(route.account == account.name)
+    without = account.select(account.name).where(fn.EXISTS(routed) & ~fn.EXISTS(network)).order_by(account.name)
+    for (name,) in rows(database, without):
+        own = line.select(line.number).where(line.account == name).order_by(line.number).limit(1)
+        repair = f"INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', '{name}', TRUE)"  # noqa: S608 - told
+        for (first,) in rows(database, own):
+            repair = f"UPDATE numbers SET is_network_number = TRUE WHERE number = '{first}'"  # noqa: S608 - told, not run
+        yield (
+            f"accounts: {name}: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            f"for example: {repair}"
+        )
 
 
 def _shown(database: Database) -> Iterator[str]:

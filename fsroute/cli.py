@@ -202,7 +202,7 @@ def explain(
     from fsroute.store import Store
 
     settings = read_settings(flags, config)
-    hidden = anonymous or (bool(caller) and callerid.is_hidden(caller))
+    hidden = anonymous or (bool(caller) and callerid.is_hidden(caller, Direction(direction)))
     call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user, presented=presented)
     opened = database.open_database(settings.db)
     database.check_version(opened, settings.db)

@@ -105,8 +105,10 @@ def _leg(leg: Leg, of_call: CallerId) -> dict[str, Any]:
 
 def _headers(leg: Leg) -> dict[str, str]:
     """What the INVITE to a carrier says of the caller; nothing for phones."""
-    if not isinstance(leg.dial, TrunkDial) or leg.caller_id.network is None:
+    if not isinstance(leg.dial, TrunkDial):
         return {}
+    if leg.caller_id.network is None:
+        return {"From": f"<{identity.ANONYMOUS_URI}>"}  # identity.UNKNOWN_LINE
     told = identity.headers(leg.caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
     name = f'"{told.from_name}" ' if told.from_name else ""
     shown = {

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from fsroute import answer, contacts, short_numbers
+from fsroute import answer, contacts, router, short_numbers
 from fsroute.answer import Elsewhere, Ended
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
@@ -194,7 +194,8 @@ class CallFlow:
 
     def _log(self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, began: float) -> None:
         plan = decision.plan
-        log.info(
+        unknown = any(reason.code in router.UNKNOWN for reason in decision.reasons)
+        (log.warning if unknown else log.info)(
             "call routed",
             code=decision.code,
             direction=call.direction.value,

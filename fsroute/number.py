@@ -61,6 +61,37 @@ def candidates(text: str, country: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
+def texts(text: str, country: str) -> tuple[str, ...]:
+    """What of a call's number is compared with rows: `candidates`, and behind them the digits themselves as an E.164 text,
+    also when phonenumbers calls that impossible.
+
+    Which lengths a country has is a guess that ages: +521... of Mexican mobiles and eight digits of Ivory Coast are still
+    sent. A row that somebody entered says that the number exists.
+    """
+    number = spelled(text)
+    if number is None:
+        return ()
+    digits = re.sub("[^0-9]", "", number)
+    plus = f"+{digits}" if is_e164(f"+{digits}") else None
+    return _distinct(*candidates(text, country), as_sent(text, country), plus)
+
+
+def as_sent(text: str, country: str) -> str | None:
+    """The E.164 text of a number that was sent with its calling code, behind + or the country's international prefix. It may
+    be impossible. None for any other."""
+    number = spelled(text)
+    if number is None:
+        return None
+    digits = re.sub("[^0-9]", "", number)
+    if not number.startswith("+"):
+        prefix = _international_prefix(country)
+        if not digits.startswith(prefix):
+            return None
+        digits = digits.removeprefix(prefix)
+    return f"+{digits}" if is_e164(f"+{digits}") else None
+
+
+@lru_cache(maxsize=4096)
 def parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | None:
     """What phonenumbers makes of a number, None if nothing. Several questions to a number need it, and it takes longest."""
     try:
@@ -132,6 +163,13 @@ def _international_prefix(country: str) -> str:
 def calling_code(country: str) -> str:
     """49 for DE."""
     return str(phonenumbers.country_code_for_region(country))
+
+
+@lru_cache(maxsize=4096)
+def is_valid(e164: str) -> bool:
+    """Whether an E.164 number is one that its country has given out, as far as phonenumbers knows."""
+    found = parsed(e164)
+    return found is not None and phonenumbers.is_valid_number(found)
 
 
 def is_country(country: str) -> bool:

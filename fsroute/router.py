@@ -77,11 +77,26 @@ def route(
     `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
     """
     planner = Planner(call, routing, now, _caller_id(call, routing), hop_limit)
+    _tell_unknown(planner)
     if call.transferred:
         return _transferred(planner, failed)
     if call.direction is Direction.OUTBOUND:
         return _outbound(planner, failed)
     return _to_number(planner, failed)
+
+
+UNKNOWN = frozenset({"account_unknown", "trunk_unknown", "user_unknown"})
+"""Names that the dialplan or the directory gave and the tables do not have: an operator's mistake, told as a warning."""
+
+
+def _tell_unknown(planner: Planner) -> None:
+    call, routing = planner.call, planner.routing
+    if call.direction is Direction.INBOUND and call.trunk is not None and routing.trunk is None:
+        text = f"is no trunk here: numbers without + are read as in {routing.country}, and no rule of a trunk applies"
+        planner.tell("trunk_unknown", call.trunk, text)
+    if call.direction is Direction.OUTBOUND and call.user is not None and routing.account and routing.caller is None:
+        text = f"is no user of account {routing.account.name}: the call shows what the account's calls show"
+        planner.tell("user_unknown", call.user, text)
 
 
 def _caller_id(call: Call, routing: Routing) -> CallerId:
@@ -270,6 +285,9 @@ def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: F
     (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
     planner.tell("emergency", short.digits, f"is an emergency number: {short}")
     caller_id = callerid.of_emergency(account)
+    if caller_id.network is None:
+        text = "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call"
+        planner.tell("emergency_line_unknown", account.name, text)
     stages = [(planner.leg(trunk, short.digits, caller_id, OUTBOUND_RING_S),) for trunk in every_trunk(account)]
     return _direct(planner, stages, caller_id, "emergency", failed)
 
@@ -285,8 +303,29 @@ def _extension(planner: Planner, callee: User, failed: Failed | None) -> Decisio
     dialled = planner.call.destination
     kind = "extension" if callee.extension == dialled else "short code"
     planner.tell("extension", f"user {callee.name}", f"has {kind} {dialled}")
+    hosted = planner.routing.numbers.get(planner.routing.dialled or "")
+    if hosted is not None and _has_rules_inside(planner, hosted) and (failed is None or failed.rule is not None):
+        if not planner.call.transferred:
+            # Inside they see each other's extensions, hidden or not: no colleague is an anonymous caller.
+            planner.call = replace(planner.call, anonymous=False)
+        decision = _to_number(planner, failed)
+        if decision.code != "no_rule":
+            return decision
     stage = planner.together(callee.endpoints, PARALLEL_RING_S)
     return _direct(planner, [stage], planner.caller_id, "extension", failed)
+
+
+def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
+    """Whether an extension or short code follows the rules of this number: the one with the short code, or the primary
+    number of the user with the extension. Without rules, switched off, or without a rule for this call, phones just ring."""
+    if hosted.account != planner.routing.account or not any(rule.position for rule in hosted.rules):
+        return False
+    name = f"number {hosted.number}"
+    if not hosted.enabled:
+        planner.tell("number_disabled", name, "is switched off: its rules do not count")
+        return False
+    planner.tell("extension_rules", name, "is called inside: its rules count")
+    return True
 
 
 def _trunk(planner: Planner, account: Account, failed: Failed | None, protected: ShortNumber | None = None) -> Decision:

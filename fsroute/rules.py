@@ -77,8 +77,27 @@ def _is_caller(rule: Rule, call: Call, country: str) -> bool:
     # of ours sends is an extension, if it is anything: 1001 is not +491001.
     if call.anonymous or call.direction is Direction.OUTBOUND:
         return False
-    spellings = number.candidates(call.caller, country)
+    return _is_listed(call.caller, rule, country)
+
+
+def _is_listed(text: str, rule: Rule, country: str) -> bool:
+    whole, begun = number.texts(text, country), _begun(text, country)
     return any(
-        any(e164.startswith(caller[:-1]) for e164 in spellings[:1]) if caller.endswith("*") else caller in spellings
+        any(e164.startswith(caller[:-1]) for e164 in begun) if caller.endswith("*") else caller in whole
         for caller in rule.callers
     )
+
+
+def _begun(text: str, country: str) -> tuple[str, ...]:
+    """What beginnings (+49171*) are compared with: one reading of the number, and its E.164 text if it was sent as one.
+
+    A number without + can have two readings: 4922147... is +4922147... or, dialled in Germany, +494922147... An exact row
+    names one number, and it is next to impossible that somebody else's other reading is just that. A beginning names a
+    country or a network, and many numbers of other people begin so in their other reading: +39* would fit every caller of
+    the German area 039 whose carrier sends no zero. So only one reading counts: the valid one, if the others are not; else
+    the first. The text is no reading: nobody else sends it.
+    """
+    readings, sent = number.candidates(text, country), number.as_sent(text, country)
+    valid = [reading for reading in readings if number.is_valid(reading)] if len(readings) > 1 else []
+    likeliest = valid[:1] if len(valid) == 1 else readings[:1]
+    return (*likeliest, *([sent] if sent else []))

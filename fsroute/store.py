@@ -111,7 +111,7 @@ class _Read:
             return self._outbound(call, default_country)
         trunk = self._trunk(call.trunk) if call.trunk else None
         country = trunk.country if trunk else default_country
-        return self._to_numbers(Routing(country, trunk=trunk), numbers.candidates(call.destination, country), set())
+        return self._to_numbers(Routing(country, trunk=trunk), numbers.texts(call.destination, country), set())
 
     def _trunk(self, name: str) -> Trunk | None:
         found = self._rows(queries.trunk, name)
@@ -137,7 +137,12 @@ class _Read:
         )
         asked = {callerid.requested(call, routing)}
         also = [account.failed_transfer] if call.transferred and numbers.is_e164(account.failed_transfer) else []
-        return self._to_numbers(routing, numbers.candidates(call.destination, account.country), asked, also)
+        spellings = numbers.texts(call.destination, account.country)
+        if callee is not None:
+            by_code = short is not None and callee.extension != call.destination
+            called = short[0] if short is not None and by_code else callee.primary_number
+            spellings = (called,) if called else ()
+        return self._to_numbers(routing, spellings, asked, also)
 
     # --- numbers and their rules -------------------------------------------------------------------------
 

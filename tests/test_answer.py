@@ -100,6 +100,21 @@ PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
     "full": ({"sip_Privacy": "full"}, True),
     "session only": ({"sip_Privacy": "session"}, False),
     "From says so": ({"sip_from_user": "anonymous"}, True),
+    "Remote-Party-ID hides the URI": (
+        {"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;party=calling;privacy=uri"},
+        True,
+    ),
+    "Remote-Party-ID, in quotes": ({"sip_Remote-Party-ID": '<sip:+493023125001@x.example> ; Privacy = "URI"'}, True),
+    "Remote-Party-ID hides the name": ({"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;privacy=name"}, False),
+    "Remote-Party-ID hides nothing": ({"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;privacy=off"}, False),
+    "From says so by its host": ({"sip_from_host": "anonymous.invalid"}, True),
+    "From says so by its host, in capitals": ({"sip_from_host": "Anonymous.Invalid"}, True),
+    "From has a host": ({"sip_from_host": "carrier.example"}, False),
+    "From says so in German": ({"sip_from_user": "unbekannt"}, True),
+    "From has a number for it": ({"sip_from_user": "+266696687"}, True),
+    "a phone has no number for it": ({"sip_from_user": "0000", "fsroute_direction": "outbound"}, False),
+    "a phone has few words for it": ({"sip_from_user": "privat", "fsroute_direction": "outbound"}, False),
+    "a phone says so": ({"sip_from_user": "anonymous", "fsroute_direction": "outbound"}, True),
 }
 
 
@@ -109,6 +124,25 @@ def test_a_caller_hides_however_they_say_so(more: dict[str, str], expected: bool
     assert call_of(snapshot).anonymous is expected
     hidden = channel({"sip_from_user": "1001"}, Caller_Caller_ID_Number="1001", Caller_Privacy_Hide_Number="true")
     assert call_of(hidden).anonymous
+
+
+@pytest.mark.parametrize(
+    ("name", "caller", "from_user", "expected"),
+    [
+        ("Private Number", "trunk77", "trunk77", True),
+        ("Numéro masqué", "trunk77", "trunk77", True),
+        ("Private Number", "+493023125001", "+493023125001", False),
+        ("Private Number", "+493023125001", "trunk77", False),
+        ("Private Number", "trunk77", "+493023125001", False),
+        ("Anna Privat", "trunk77", "trunk77", False),
+        ("", "trunk77", "trunk77", False),
+    ],
+)
+def test_a_name_counts_where_no_number_stands_beside_it(name: str, caller: str, from_user: str, expected: bool) -> None:
+    snapshot = {"Caller_Caller_ID_Name": name, "Caller_Caller_ID_Number": caller}
+    assert call_of(channel({"sip_from_user": from_user}, **snapshot)).anonymous is expected
+    from_phone = channel({"sip_from_user": from_user, "fsroute_direction": "outbound"}, **snapshot)
+    assert call_of(from_phone).anonymous is False
 
 
 WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "+49\n1", "ä" * 1000]

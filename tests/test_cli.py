@@ -261,6 +261,8 @@ CLOSED = {"kind": "announcement", "file": "fsroute/closed.wav"}
         (["--to", "+492214710400", "--at", MONDAY_AT_NINE], 1, SALES, None),
         (["--to", "+492214710400", "--at", MONDAY_AT_FIVE], 9, [], CLOSED),
         (["--to", "+492214710500", "--from", "anonymous"], 1, [], REJECTED),
+        (["--to", "+492214710500", "--from", "+266696687"], 1, [], REJECTED),
+        (["--to", "+492214710500", "--from", "Unbekannt"], 1, [], REJECTED),
         (["--to", "+492214710500", "--from", "03023125001"], 2, RECEPTION, None),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,32 @@ def test_which_number_is_shown_and_why(
     lines = printed(data)
     assert data["caller_id"] == caller_id
     assert lines[lines.index("why") + 1 : lines.index("bridge") if "bridge" in lines else None] == why
+
+
+def test_why_an_emergency_call_is_anonymous(demo: Store) -> None:
+    """Of a database that somebody edited by hand: no load takes an account like this."""
+    call = Call("112", "1001", "", Direction.OUTBOUND, False, None, "acme", "office")
+    routing = demo.routing(call)
+    assert routing.account is not None
+    routing = replace(routing, account=replace(routing.account, network_number=None))
+    data = explain.as_data(call, routing, MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    assert data["caller_id"] == {"presented": None, "network": None, "reason": "emergency_line_unknown"}
+    lines = printed(data)
+    assert "  external 112  From: <sip:anonymous@anonymous.invalid>" in lines
+    unknown = (
+        "  emergency_line_unknown: acme has no network number: the carrier knows the line by its trunk only, the called "
+        "side sees an anonymous call"
+    )
+    why = lines[lines.index("why") + 1 : lines.index("bridge")]
+    assert (why[0].startswith("  emergency: 112 is an emergency number"), why[1:]) == (True, [unknown])
+    assert "sip_invite_from_uri=sip:anonymous@anonymous.invalid" in data["bridge"]
+
+
+def test_a_name_that_nobody_has_is_explained(demo: Store) -> None:
+    call = Call("02214710500", CALLER, trunk="gone")
+    data = explain.as_data(call, demo.routing(call), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    assert data["reasons"][0]["code"] == "trunk_unknown"
+    assert called_by(demo, "gone", "0171 3920042")["reasons"][0]["code"] == "user_unknown"
 
 
 def test_who_is_shown_when_a_call_is_refused_for_it(demo: Store) -> None:

@@ -48,7 +48,7 @@ from fsroute.model import (
     VerificationState,
     Voicemail,
 )
-from fsroute.router import END_CAUSES, TRUNK_FAILURES, route
+from fsroute.router import END_CAUSES, TRUNK_FAILURES, UNKNOWN, route
 
 A, B, C = "+492214710100", "+492214710200", "+492214710300"
 CALLER, MOBILE = "+493023125001", "+491713920042"
@@ -442,10 +442,18 @@ def test_an_emergency_number_comes_before_an_extension_and_a_hosted_number() -> 
 def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
     off_, spare = replace(named("main"), enabled=False), named("spare")
     account = replace(ACME, network_number=None, routes=(TrunkRoute("+4917", 1, spare), TrunkRoute("+", 1, off_)))
-    unknown_line = CallerId(None, None, "emergency", as_received=True)
+    unknown_line = CallerId(None, None, "emergency_line_unknown", as_received=True)
     leg = replace(trunk_leg("112", unknown_line, spare), hops=10)
     assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
-        Plan(((leg,),)), unknown_line, emergency("112")
+        Plan(((leg,),)),
+        unknown_line,
+        emergency("112"),
+        Reason(
+            "emergency_line_unknown",
+            "acme",
+            "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call",
+        ),
+        code="emergency",
     )
 
 
@@ -486,7 +494,7 @@ def test_a_suspended_account_makes_no_other_call() -> None:
 
 def test_an_extension_rings_all_phones_of_its_user() -> None:
     workshop = Reason("extension", "user workshop", "has extension 12")
-    assert route(dialled("12"), outbound(callee=WORKSHOP, numbers=(ALL,)), NOW) == from_user(
+    assert route(dialled("12"), outbound(callee=WORKSHOP), NOW) == from_user(
         Plan(((phone("1003", 25, INSIDE),),)), INSIDE, workshop, off(), code="extension"
     )
 
@@ -495,6 +503,111 @@ def test_a_short_code_rings_the_phones_of_its_user_and_is_named() -> None:
     found = route(dialled("77"), outbound(callee=replace(WORKSHOP, extension=None)), NOW)
     assert found.plan == Plan(((phone("1003", 25, INSIDE),),))
     assert found.reasons[0] == Reason("extension", "user workshop", "has short code 77")
+
+
+HAS_12 = Reason("extension", "user workshop", "has extension 12")
+FOLLOWS = Reason("extension_rules", f"number {A}", "is called inside: its rules count")
+DESK = rule(1, GENERAL, phones("1003"))
+MAILBOX = rule(9, BASE, VOICEMAIL)
+
+
+def inside(of: Rule, plan: Plan, *reasons: Reason, code: str = "routed") -> Decision:
+    """By a rule of the number of the user whose extension a colleague called."""
+    return Decision(A, "acme", of, plan, INSIDE, code, (HAS_12, FOLLOWS, *reasons))
+
+
+def test_an_extension_follows_the_rules_of_its_user_s_number_to_the_mailbox() -> None:
+    tables = outbound(callee=WORKSHOP, numbers=(hosted(DESK, MAILBOX),))
+    assert route(dialled("12"), tables, NOW) == inside(DESK, Plan(((phone("1003", caller_id=INSIDE),),)), matched(DESK))
+    assert route(dialled("12"), tables, NOW, Failed(DESK.key, Outcome.NO_ANSWER)) == inside(
+        MAILBOX, Plan(final=Voicemail("1001", "acme.example")), last_resort(MAILBOX)
+    )
+
+
+def test_an_extension_is_forwarded_as_its_user_s_number_is_and_no_further() -> None:
+    away = rule(1, GENERAL, target(TargetKind.EXTERNAL, MOBILE))
+    tables = outbound(callee=WORKSHOP, numbers=(hosted(away),))
+    leg = replace(trunk_leg(MOBILE, FORWARDED), ring_s=20, diversion=DIVERSION)
+    assert route(dialled("12"), tables, NOW) == inside(away, Plan(((leg,),)), matched(away))
+    assert route(replace(dialled("12"), hops=5), tables, NOW).reasons[3:] == (
+        Reason("hop_limit", f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
+        empty(away),
+        Reason("rules_exhausted", A, "unreachable, and no rule follows"),
+    )
+
+
+def test_two_extensions_that_forward_to_each_other_s_number_are_a_loop() -> None:
+    there, back = rule(1, GENERAL, target(TargetKind.HOSTED, B)), rule(1, GENERAL, target(TargetKind.HOSTED, A), number=B)
+    found = route(dialled("12"), outbound(callee=WORKSHOP, numbers=(hosted(there), hosted(back, number=B))), NOW)
+    assert Reason("loop", f"number {A}", "left out: the call has already been there") in found.reasons
+    assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
+
+
+def test_a_colleague_who_hides_their_number_outside_is_no_anonymous_caller_inside() -> None:
+    no_strangers = replace(rule(1, GENERAL, target(TargetKind.HANGUP, "CALL_REJECTED")), anonymous=True)
+    desk = replace(DESK, position=2)
+    tables = outbound(callee=WORKSHOP, numbers=(hosted(no_strangers, desk),))
+    assert route(replace(dialled("12"), anonymous=True), tables, NOW).rule == desk
+
+
+RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
+    "its number has no rules": (hosted(replace(DESK, position=0)), (HAS_12,)),
+    "its number has no rule for colleagues": (
+        hosted(replace(DESK, callers=("+4930*",))),
+        (
+            HAS_12,
+            FOLLOWS,
+            Reason("caller_not_listed", str(DESK), "is for other callers"),
+            Reason("no_rule", A, "has no rule for this call"),
+        ),
+    ),
+    "its number is switched off": (
+        hosted(DESK, enabled=False),
+        (HAS_12, Reason("number_disabled", f"number {A}", "is switched off: its rules do not count")),
+    ),
+    "its number is hosted here for another account": (hosted(DESK, account=replace(ACME, name="other")), (HAS_12,)),
+}
+
+
+@pytest.mark.parametrize(("number", "reasons"), RINGS_AS_EVER.values(), ids=RINGS_AS_EVER.keys())
+def test_an_extension_without_rules_that_apply_rings_its_phones(number: HostedNumber, reasons: tuple[Reason, ...]) -> None:
+    tables = outbound(callee=WORKSHOP, numbers=(number,))
+    ringing = from_user(Plan(((phone("1003", 25, INSIDE),),)), INSIDE, *reasons, off(), code="extension")
+    assert route(dialled("12"), tables, NOW) == ringing
+    nobody = route(dialled("12"), tables, NOW, Failed(None, Outcome.NO_ANSWER, "NO_ANSWER"))
+    assert (nobody.code, nobody.plan) == ("call_failed", Plan(final=Hangup("NO_ANSWER")))
+
+
+def test_an_emergency_number_is_no_extension_whatever_rules_it_has() -> None:
+    tables = outbound(callee=replace(WORKSHOP, extension="112"), numbers=(hosted(DESK),))
+    assert route(dialled("112"), tables, NOW) == route(dialled("112"), outbound(), NOW)
+
+
+# --- names that nobody has --------------------------------------------------------------------------------
+
+
+def test_a_trunk_that_is_none_here_is_told_and_the_call_is_routed_without_one() -> None:
+    unknown = Reason(
+        "trunk_unknown", "gone", "is no trunk here: numbers without + are read as in DE, and no rule of a trunk applies"
+    )
+    expected = route(Call(A, CALLER), inbound(ALL), NOW)
+    found = route(Call(A, CALLER, trunk="gone"), inbound(ALL), NOW)
+    assert found == replace(expected, reasons=(unknown, *expected.reasons))
+    assert not {reason.code for reason in expected.reasons} & UNKNOWN
+
+
+def test_a_user_who_is_none_of_the_account_is_told_and_the_call_is_the_account_s() -> None:
+    unknown = Reason("user_unknown", "gone", "is no user of account acme: the call shows what the account's calls show")
+    tables = replace(outbound(), caller=None)
+    expected = route(replace(dialled(MOBILE), user=None), tables, NOW)
+    found = route(replace(dialled(MOBILE), user="gone"), tables, NOW)
+    assert found == replace(expected, reasons=(unknown, *expected.reasons))
+    assert found.caller_id == LINE
+
+
+def test_an_account_that_is_none_is_one_warning_and_not_two() -> None:
+    found = route(dialled(MOBILE), replace(outbound(None), caller=None), NOW)
+    assert [reason.code for reason in found.reasons] == ["account_unknown"]
 
 
 def test_an_extension_of_130_phones_rings_128() -> None:
@@ -846,6 +959,14 @@ def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:
     )
 
 
+@pytest.mark.parametrize("caller", ["+49221", "0049221", "+49 22"])
+def test_a_german_number_from_a_foreign_trunk_is_hidden_also_when_it_is_impossible(caller: str) -> None:
+    abroad = replace(CARRIER, name="abroad", is_foreign=True)
+    found = route(Call(A, caller, trunk="abroad", from_user=caller), replace(inbound(ALL), trunk=abroad), NOW)
+    assert found.caller_id == CallerId(None, None, "caller_anonymous")
+    assert found.reasons[0].code == "caller_from_foreign_trunk"
+
+
 def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mobiles() -> None:
     """Rules see an anonymous caller, phones too, and whoever the call is sent on to."""
     hidden = rule(1, GENERAL, phones("1001"), replace(target(TargetKind.EXTERNAL, MOBILE), caller_id="original"))
@@ -1117,6 +1238,30 @@ def test_any_call_comes_to_an_end_in_any_tables(
         decision = route(call, routing, NOW, Failed(decision.rule.key if decision.rule else None, outcome))
         _check(decision)
     assert not decision.plan.stages
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables(), st.integers(0, 6), st.lists(st.sampled_from(Outcome), min_size=6, max_size=6))
+def test_an_extension_leads_where_its_number_leads_a_colleague_to_the_end(
+    numbers: dict[str, HostedNumber], hops: int, outcomes: list[Outcome]
+) -> None:
+    hosted = numbers[NUMBERS[0]]
+    by_number = replace(dialled(NUMBERS[0]), hops=hops)
+    routing = Routing("DE", NUMBERS[0], numbers, hosted.account, RECEPTION)
+    tables, by_extension = replace(routing, callee=WORKSHOP), replace(by_number, destination="12")
+    expected, found = route(by_number, routing, NOW), route(by_extension, tables, NOW)
+    if hosted.account.status is AccountStatus.SUSPENDED:
+        assert found == expected
+        return
+    if not hosted.rules or not hosted.enabled or expected.code == "no_rule":
+        assert (found.code, found.rule) == ("extension", None)
+        return
+    for outcome in outcomes:
+        assert replace(found, reasons=()) == replace(expected, reasons=())
+        if not found.plan.stages or found.rule is None:
+            break
+        failed = Failed(found.rule.key, outcome)
+        expected, found = route(by_number, routing, NOW, failed), route(by_extension, tables, NOW, failed)
 
 
 @settings(deadline=None)

@@ -644,7 +644,8 @@ NO_HOLIDAYS = PROFILE.format("NULL", "NULL")
 OWNED = "INSERT INTO user_numbers (account, user_name, number, kind, short_code) VALUES ('acme', 'office', {}, {}, {});"
 FORWARDED = "UPDATE rule_targets SET caller_id = 'verified:{}' WHERE number = '+492214710200' AND position = 3;"
 DE_5, DE_3 = (f"{rule.id}: {rule.text}" for rule in map(rules_for("DE").rules.__getitem__, ("DE-5", "DE-3")))
-LINE = "UPDATE numbers SET is_network_number = FALSE; INSERT INTO numbers VALUES ('{}', '{}', TRUE, TRUE);"
+NO_LINE = "UPDATE numbers SET is_network_number = FALSE WHERE account = 'acme';"
+LINE = NO_LINE + "INSERT INTO numbers VALUES ('{}', '{}', TRUE, TRUE);"
 REVOKED = (
     "INSERT INTO verified_numbers (account, first_number, last_number, method, state, verified_at, expires_at, revoked_at)"
     " VALUES ('acme', '+493023125000', '+493023125000', 'call', 'revoked', {}, {}, {});"
@@ -750,6 +751,36 @@ CHECKED = [
         LINE.format("+442079460018", "acme"),
         f"numbers: +442079460018: a network number is no number of DE ({DE_3})",
         LINE.format("+442079460018", "acme") + "UPDATE accounts SET country = 'GB' WHERE name = 'acme';",
+    ),
+    (
+        "INSERT INTO numbers (number, account) VALUES ('+4902214710600', 'acme');",
+        "numbers: +4902214710600: every call to it is one to +492214710600, which is probably meant",
+        # Impossible numbers are called by their text.
+        "INSERT INTO numbers (number, account) VALUES ('+5215555123456', 'acme'), ('+999123456', 'acme');",
+    ),
+    (
+        "INSERT INTO rule_callers (number, rule_position, caller) VALUES ('+492214710500', 2, '+266696687');",
+        (
+            "rule_callers: +492214710500, 2, +266696687: stands for callers who hide their number; rules.anonymous = TRUE "
+            "is for them"
+        ),
+        "INSERT INTO rule_callers (number, rule_position, caller) VALUES ('+492214710500', 2, '+266*');",
+    ),
+    (
+        NO_LINE,
+        (
+            "accounts: acme: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            "for example: UPDATE numbers SET is_network_number = TRUE WHERE number = '+492214710100'"
+        ),
+        NO_LINE + "DELETE FROM trunk_routes WHERE account = 'acme';",
+    ),
+    (
+        "DELETE FROM numbers WHERE account = 'probe';",
+        (
+            "accounts: probe: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            "for example: INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', 'probe', TRUE)"
+        ),
+        "DELETE FROM numbers WHERE account = 'probe'; DELETE FROM trunk_routes WHERE account = 'probe';",
     ),
     (
         REVOKED.format(T, T, "'xxxx-xx-xxTxx:xx:xxZ'"),

@@ -123,6 +123,27 @@ def test_a_destination_that_is_no_number_is_unallocated(server: Server, headers:
     assert applications(call(server, "", headers).told) == UNALLOCATED
 
 
+PHONE = {"fsroute_direction": "outbound", "fsroute_account": "acme"}
+NAMES: dict[str, tuple[dict[str, str], str, str]] = {
+    "a trunk": ({"fsroute_trunk": "carrier"}, "info", ""),
+    "no trunk of ours": ({"fsroute_trunk": "gone"}, "warning", "trunk_unknown: gone"),
+    "a user": (PHONE | {"fsroute_user": "office"}, "info", ""),
+    "no user of the account": (PHONE | {"fsroute_user": "gone"}, "warning", "user_unknown: gone"),
+    "no account of ours": (PHONE | {"fsroute_account": "gone"}, "warning", "account_unknown: gone"),
+}
+
+
+@pytest.mark.parametrize(("variables", "level", "reason"), NAMES.values(), ids=NAMES.keys())
+def test_a_name_that_the_tables_do_not_have_is_a_warning(
+    server: Server, variables: dict[str, str], level: str, reason: str
+) -> None:
+    before = len(server.lines("call routed"))
+    call(server, "02214710200", None, **variables)
+    told = server.wait_for("call routed", before + 1)[before]
+    assert told["level"] == level
+    assert [text for text in told["reasons"] if "_unknown:" in text] == ([reason] if reason else [])
+
+
 def test_what_a_caller_writes_does_not_reach_a_command(server: Server) -> None:
     hostile = "'\",|[]{}<>\\ ${system(touch x)} %0Avariable_x: y :_: \n\r"
     headers = {"Caller-Caller-ID-Name": hostile, "Caller-Caller-ID-Number": hostile}

@@ -167,6 +167,23 @@ def test_every_spelling_finds_its_number(demo: Store, spelling: str) -> None:
     assert demo.routing(Call(spelling)) == Routing("DE", N100, {N100: hosted(N100)})
 
 
+IMPOSSIBLE = ["+5215555123456", "+1202555012", "+999123456", "+22507123456", "+8001234567"]
+
+
+@pytest.mark.parametrize("number", IMPOSSIBLE)
+def test_a_row_says_that_a_number_exists_whatever_phonenumbers_says(
+    changeable_demo: Store, tmp_path: Path, number: str
+) -> None:
+    added = tmp_path / "added.sql"
+    added.write_text(f"INSERT INTO numbers (number, account) VALUES ('{number}', 'acme');")  # noqa: S608 - a constant
+    script.load(changeable_demo.database, changeable_demo.url, [added], *LOADED)
+    spellings = [number, number[1:], f"00{number[1:]}", f"{number[:4]} {number[4:]}", f"sip:{number}@carrier;user=phone"]
+    found = [changeable_demo.routing(Call(spelling)).dialled for spelling in spellings]
+    assert found == [number] * len(spellings)
+    assert changeable_demo.routing(outbound(number)).dialled == number
+    assert changeable_demo.routing(Call(f"{number}0")).dialled is None
+
+
 @pytest.mark.parametrize(
     "spelling", ["+492214710199", "", "office", "+", "1'; DROP TABLE numbers; --", "1" * 500, "\0", "%"]
 )
@@ -176,6 +193,7 @@ def test_what_is_no_number_here_finds_nothing(demo: Store, spelling: str) -> Non
 
 N113, N8999, N4066, P020 = "+492214710113", "+498999998123", "+494066969001", "+493023125020"
 OFFICE = User("office", "13", (P1004,), N113)
+OFFICE_S = HostedNumber(N113, ACME, (Rule(N113, 0, targets=(Target(1, TargetKind.USER, "office", (P1004,)),)),))
 RECEPTION = User("reception", "11", (P1001, P1002), N8999)
 WORKSHOP = User("workshop", "12", (P1003,), N4066)
 TESTER = User("tester", "11", (Endpoint("2001", "probe.example", account="probe", user="tester", extension="11"),), P020)
@@ -195,7 +213,7 @@ BLOCK = verified("acme", "+493023125300", "+493023125349")
     ("call", "expected"),
     [
         (outbound("11"), Routing("DE", account=ACME, caller=OFFICE, callee=RECEPTION, facts=OWN)),
-        (outbound("13"), Routing("DE", account=ACME, caller=OFFICE, callee=OFFICE, facts=OWN)),
+        (outbound("13"), Routing("DE", N113, {N113: OFFICE_S}, ACME, OFFICE, OFFICE, facts=OWN)),
         (outbound("11", user=None), Routing("DE", account=ACME, callee=RECEPTION)),
         (outbound("14", user="nobody"), Routing("DE", account=ACME)),
         (outbound("02214710100"), Routing("DE", N100, {N100: hosted(N100)}, ACME, OFFICE, facts=OWN)),
@@ -591,17 +609,23 @@ TWO, EMPTY = User("two", None, (A, B), W4), User("empty", None)
 
 
 @pytest.mark.parametrize(
-    ("destination", "user", "expected"),
+    ("destination", "user", "expected", "number"),
     [
-        ("71", "empty", Routing("AT", account=WIEN, caller=EMPTY, callee=TWO, facts={W50: WIEN_FACTS[W50]})),
-        ("72", "two", Routing("AT", account=WIEN, caller=TWO, callee=EMPTY, facts={W4: WIEN_FACTS[W4]})),
-        ("74", "two", Routing("AT", account=WIEN, caller=TWO, callee=TWO, facts={W4: WIEN_FACTS[W4]})),
-        ("73", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]})),
-        ("11", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]})),
+        ("71", "empty", Routing("AT", account=WIEN, caller=EMPTY, callee=TWO, facts={W50: WIEN_FACTS[W50]}), W5),
+        ("72", "two", Routing("AT", account=WIEN, caller=TWO, callee=EMPTY, facts={W4: WIEN_FACTS[W4]}), None),
+        ("74", "two", Routing("AT", account=WIEN, caller=TWO, callee=TWO, facts={W4: WIEN_FACTS[W4]}), W1),
+        ("73", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]}), None),
+        ("11", None, Routing("AT", account=WIEN, facts={W50: WIEN_FACTS[W50]}), None),
     ],
 )
-def test_a_short_code_leads_to_its_user(everything: Store, destination: str, user: str | None, expected: Routing) -> None:
+def test_a_short_code_leads_to_its_user_and_its_number(
+    everything: Store, destination: str, user: str | None, expected: Routing, number: str | None
+) -> None:
     """And what a user without a primary number shows, or nobody in particular, is the account's number."""
+    if number is not None:
+        from_outside = everything.routing(Call(number, trunk="a1"))
+        facts = {**expected.facts, **from_outside.facts}
+        expected = replace(expected, dialled=number, numbers=from_outside.numbers, facts=facts)
     assert everything.routing(outbound(destination, user, "wien")) == expected
 
 

@@ -70,3 +70,26 @@ INSERT INTO rule_targets (account, number, rule_position, position, hosted_numbe
 INSERT INTO numbers (number, account) VALUES ('+492214710613', 'acme');
 INSERT INTO rules (account, number, position, ring_s) VALUES ('acme', '+492214710613', 1, 2);
 INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES ('acme', '+492214710613', 1, 1, '1003');
+
+-- 615 the number of a user with an extension: a phone, then a mailbox. 614 another one with a short code: a phone, then a mobile.
+-- A number that phonenumbers calls impossible. 616 rings but for a list of callers.
+INSERT INTO numbers (number, account) VALUES
+    ('+492214710615', 'acme'), ('+492214710614', 'acme'), ('+5215555123456', 'acme'), ('+492214710616', 'acme');
+INSERT INTO users (account, name, extension) VALUES ('acme', 'stores', '20');
+INSERT INTO user_numbers (account, user_name, number, kind, short_code) VALUES
+    ('acme', 'stores', '+492214710615', 'primary', NULL), ('acme', 'stores', '+492214710614', 'secondary', '77');
+INSERT INTO rules (account, number, position, type, mode, ring_s) VALUES
+    ('acme', '+492214710615', 1, 'general', 'parallel', 2), ('acme', '+492214710615', 9, 'base', 'parallel', NULL),
+    ('acme', '+492214710614', 1, 'general', 'parallel', 2), ('acme', '+492214710614', 2, 'no_answer', 'parallel', 4),
+    ('acme', '+5215555123456', 1, 'general', 'parallel', 4),
+    ('acme', '+492214710616', 1, 'general', 'parallel', NULL), ('acme', '+492214710616', 2, 'general', 'parallel', 4);
+INSERT INTO rule_callers (number, rule_position, caller) VALUES
+    ('+492214710616', 1, '+521*'), ('+492214710616', 1, '+1202555012');
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES
+    ('acme', '+492214710615', 1, 1, '1003'), ('acme', '+492214710614', 1, 1, '1003'),
+    ('acme', '+5215555123456', 1, 1, '1003'), ('acme', '+492214710616', 2, 1, '1003');
+INSERT INTO rule_targets (account, number, rule_position, position, voicemail) VALUES ('acme', '+492214710615', 9, 1, '1001');
+INSERT INTO rule_targets (account, number, rule_position, position, external_number) VALUES
+    ('acme', '+492214710614', 2, 1, '+491713920064');
+INSERT INTO rule_targets (account, number, rule_position, position, hangup_cause) VALUES
+    ('acme', '+492214710616', 1, 1, 'CALL_REJECTED');

@@ -956,9 +956,16 @@ def test_a_diversion_without_a_counter_is_one(carrier: Carrier) -> None:
     assert carrier.wait_invite().header("Diversion").endswith(";counter=2")
 
 
-def test_an_emergency_call_without_a_network_number_shows_nothing_that_a_phone_made_up(
-    carrier: Carrier, caller: MakePhone, change: Change
+def test_an_emergency_call_without_a_network_number_shows_nothing_that_a_phone_made_up_and_says_why(
+    fsroute: Fsroute, carrier: Carrier, caller: MakePhone, change: Change
 ) -> None:
     change("UPDATE numbers SET is_network_number = FALSE")
     place(caller(), "112", headers=SECRETS)
-    assert_nothing_leaks(carrier.wait_invite().invite)
+    call = carrier.wait_invite()
+    assert_nothing_leaks(call.invite)
+    assert "<sip:anonymous@anonymous.invalid>" in call.header("From")
+    (told,) = fsroute.routed()[-1:]
+    assert (told["caller_id"], told["reasons"]) == (
+        "emergency_line_unknown",
+        ["emergency: 112", "emergency_line_unknown: acme"],
+    )
