@@ -36,6 +36,8 @@ INSERT INTO schema_version (version) VALUES (3);
 --                       hides it).
 --   failed_transfer     where a transferred call goes that nobody takes: 'transferor', back to the phones of the user who
 --                       transferred it; 'hangup', it ends; or a number of the account (+49...), whose rules then apply.
+--   area_code           what its users may leave out when they dial a number of their own place: '221' in Cologne, '212' in New
+--                       York, without the national prefix. Without it such a call ends with the reason local_number.
 CREATE TABLE accounts (
     name TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
@@ -51,6 +53,7 @@ CREATE TABLE accounts (
     approves_blocks BOOLEAN NOT NULL DEFAULT FALSE,
     transferred_caller_id TEXT NOT NULL DEFAULT 'own',
     failed_transfer TEXT NOT NULL DEFAULT 'transferor',
+    area_code TEXT,
     CONSTRAINT account_name_is_plain CHECK (
         length(name) BETWEEN 1 AND 64
         AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
@@ -79,7 +82,9 @@ CREATE TABLE accounts (
         failed_transfer IN ('transferor', 'hangup')
         OR (length(failed_transfer) BETWEEN 4 AND 16
             AND substr(failed_transfer, 1, 1) = '+' AND substr(failed_transfer, 2, 1) <> '0'
-            AND ltrim(substr(failed_transfer, 2), '0123456789') = ''))
+            AND ltrim(substr(failed_transfer, 2), '0123456789') = '')),
+    CONSTRAINT account_area_code_is_digits CHECK (
+        length(area_code) BETWEEN 1 AND 7 AND ltrim(area_code, '0123456789') = '')
 );
 
 -- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and
@@ -383,8 +388,9 @@ CREATE TABLE rule_targets (
     CONSTRAINT rule_target_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 
--- How a carrier wants to be told who calls: the presented number is what the called side sees, the network number
--- belongs to the account's line.
+-- How a carrier wants to be told who calls, and tells it: the presented number is what the called side sees, the network
+-- number belongs to the line. What fsroute sends by a profile it also shows, when it comes in through a trunk with that
+-- profile. Rules (rule_callers) are for callers of whom any number in the INVITE fits.
 --   from_number       which of the two stands in From.
 --   identity_header   where the other facts go: P-Asserted-Identity (pai), P-Preferred-Identity (ppi), Remote-Party-ID
 --                     (rpid), or nowhere (none).
@@ -423,8 +429,12 @@ INSERT INTO identity_profiles (name, from_number, identity_header, identity_numb
 -- A way to the telephone network: a gateway of FreeSWITCH. Its country gives the meaning of a number that it
 -- delivers without +.
 --   domain            what the carrier wants to read behind the @ of our numbers.
---   number_format     how it wants numbers: e164 (+49221...), digits (49221...), national (0221..., others 0049...),
---                     international (0049221...).
+--   number_format     how it wants numbers, and writes them: e164 (+49221...), digits (49221...), national (0221..., others
+--                     0049...; in North America 1 and ten digits), international (0049221...). A number that arrives with
+--                     + or with a prefix (00) is read as what it says; without, 12025550123 of a carrier that writes digits
+--                     is +12025550123, and the digits of one that writes national are national.
+--   called_number_in  where the number that was called stands in calls from this carrier: in the Request-URI (request), or
+--                     in To (to), for carriers that call the name under which a gateway has registered.
 --   is_foreign        it delivers calls from networks of other countries. A number of this country that comes from there
 --                     may be forged, and is hidden.
 CREATE TABLE trunks (
@@ -434,6 +444,7 @@ CREATE TABLE trunks (
     domain TEXT NOT NULL,
     identity_profile TEXT NOT NULL DEFAULT 'presented-in-from' REFERENCES identity_profiles (name),
     number_format TEXT NOT NULL DEFAULT 'e164',
+    called_number_in TEXT NOT NULL DEFAULT 'request',
     is_foreign BOOLEAN NOT NULL DEFAULT FALSE,
     enabled BOOLEAN NOT NULL DEFAULT TRUE,
     CONSTRAINT trunk_name_is_plain CHECK (
@@ -447,6 +458,7 @@ CREATE TABLE trunks (
     CONSTRAINT trunk_domain_is_plain CHECK (
         length(domain) BETWEEN 1 AND 253 AND ltrim(domain, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''),
     CONSTRAINT trunk_number_format_is_known CHECK (number_format IN ('e164', 'digits', 'national', 'international')),
+    CONSTRAINT trunk_called_number_in_is_known CHECK (called_number_in IN ('request', 'to')),
     CONSTRAINT trunk_is_foreign_is_boolean CHECK (is_foreign IN (TRUE, FALSE)),
     CONSTRAINT trunk_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );

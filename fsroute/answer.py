@@ -14,12 +14,15 @@ from fsroute.frames import Command, End, Execute, Facts
 from fsroute.model import (
     Announcement,
     Call,
+    CallerId,
     Decision,
     Direction,
     EndpointDial,
     Failed,
     Final,
     Hangup,
+    Identity,
+    IdentityHeader,
     RuleKey,
     Voicemail,
 )
@@ -50,7 +53,8 @@ FACTS = frames.lines_of(
         *(f"fsroute_transferor_{part}" for part in ("account", "user", "endpoint")),
         *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
         *("originate_causes", "originate_disposition", "originated_legs", "bridge_hangup_cause"),
-        *("sip_from_host", "sip_Remote-Party-ID"),
+        *("sip_from_host", "sip_to_user", "sip_req_user", "sip_req_params", "sip_to_params", "sip_from_params"),
+        *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
         *contacts.FILTERS,
     ],
     [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
@@ -115,6 +119,12 @@ _NO_HOST = ".invalid"
 """The end of the host in From of a caller who is anonymous, whatever the user part says (RFC 3323, 4.1.1.3:
 anonymous.invalid). No host has such a name (RFC 2606)."""
 
+_MAX_IDENTITIES = 4
+"""RFC 3325 allows two in one header, one of each scheme."""
+
+_PHONE_CONTEXT = re.compile(r"(?:^|(?<=;))phone-context=[^;]*", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\\\]|\\\\.)*"')
+_ADDRESS = re.compile("<([^<>]*)>")
 _BETWEEN_WISHES = re.compile("[;, ]+")
 _COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
 _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
@@ -131,8 +141,12 @@ def call_of(channel: Facts) -> Call:
     # What a trunk sent is read as such also when the leg comes back: a phone may have names that say something else there.
     sender = Direction.OUTBOUND if is_phone else Direction.INBOUND
     account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
+    outbound = transferred or is_phone
+    destination = channel.get("Caller-Destination-Number")
+    if channel.variable("sip_req_user") == destination:  # a transferred call has another one
+        destination = _with_context(destination, channel.variable("sip_req_params"))
     return Call(
-        destination=channel.get("Caller-Destination-Number"),
+        destination=destination,
         caller=caller,
         caller_name=name,
         direction=Direction.OUTBOUND if transferred or is_phone else Direction.INBOUND,
@@ -148,7 +162,9 @@ def call_of(channel: Facts) -> Call:
         uuid=channel.get("Unique-ID"),
         presented=channel.variable("fsroute_presented") or None,
         is_roaming=channel.variable("fsroute_roaming") == "true",
-        from_user=from_user,
+        from_user=_with_context(from_user, channel.variable("sip_from_params")),
+        to_user="" if outbound else _with_context(channel.variable("sip_to_user"), channel.variable("sip_to_params")),
+        identities=() if outbound else _identities(channel),
         switch="" if any(map(channel.variable, contacts.FILTERS)) else channel.get("Core-UUID"),
         endpoint=endpoint,
         transferred=transferred,
@@ -199,6 +215,30 @@ def _wishes_privacy(channel: Facts) -> bool:
     if remote and _HIDING.search(remote):
         return True
     return channel.variable("sip_from_host").lower().endswith(_NO_HOST)
+
+
+def _with_context(user: str, params: str) -> str:
+    """A number with what it is relative to (RFC 3966), which stands behind it or, in a tel: URI, in the URI's parameters."""
+    found = _PHONE_CONTEXT.search(params) if params else None
+    return f"{user};{found[0]}" if found else user
+
+
+def _identities(channel: Facts) -> tuple[Identity, ...]:
+    """What the identity headers say. FreeSWITCH tells of a second P-Asserted-Identity, and of parameters in it, only with
+    the profile's parse-all-invite-headers."""
+    asserted = channel.variable("sip_i_p_asserted_identity") or channel.variable("sip_P-Asserted-Identity")
+    preferred = channel.variable("sip_P-Preferred-Identity")
+    remote = channel.variable("sip_Remote-Party-ID")
+    if not (asserted or preferred or remote):
+        return ()
+    headers = ((IdentityHeader.PAI, asserted), (IdentityHeader.PPI, preferred), (IdentityHeader.RPID, remote))
+    found = [Identity(header, address) for header, text in headers if text for address in _addresses(text)]
+    return tuple(found[:_MAX_IDENTITIES])
+
+
+def _addresses(text: str) -> list[str]:
+    """The addresses in a header, which FreeSWITCH gives whole, or as the user part alone."""
+    return _ADDRESS.findall(_QUOTED.sub("", text)) if "<" in text else [text]
 
 
 def _hops(channel: Facts) -> int:
@@ -312,9 +352,9 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation, count: 
     step = f"{_RECALL * decision.is_recall}{rule or f'{_DIRECT}/{decision.trunks}'}" if plan.stages else _DONE
     evidence = decision.code, decision.number or "none", rule or "none", decision.caller_id.reason
     told: list[Command] = [_variables(step, evidence, count, _identity_of(call, decision))]
+    if plan.stages or isinstance(plan.final, Voicemail):
+        told += _caller(call, decision.caller_id)
     if plan.stages:
-        told += _cleaned("caller_id_name", call.caller_name, _UNSAFE_IN_NAMES, " ")
-        told += _cleaned("caller_id_number", call.caller, _UNSAFE_IN_NUMBERS, "")
         # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
         told.append(Execute("ring_ready"))
         told.append(Execute("bridge", dialstring.bridge(plan, confirmation)))
@@ -365,6 +405,24 @@ def _identity_of(call: Call, decision: Decision) -> tuple[tuple[str, str], ...]:
     if call.direction is Direction.INBOUND or caller_id.as_received or not decision.plan.stages:
         return account
     return (*account, ("fsroute_shown", caller_id.presented or callerid.ANONYMOUS))
+
+
+def _caller(call: Call, caller_id: CallerId) -> list[Command]:
+    """Makes the caller's channel say who calls, where it says something else or harmful: legs to phones copy it.
+
+    What phones see is the E.164 number that was read from what a carrier wrote: it can be called back from any country. A
+    name that is one of the call's numbers is no name; FreeSWITCH puts From's there.
+    """
+    is_read = caller_id.as_received and caller_id.presented is not None and call.direction is Direction.INBOUND
+    shown = (caller_id.presented if is_read else None) or call.caller
+    name = call.caller_name
+    if name and name != shown and is_read and name in (call.caller, call.from_user, *(text for _, text in call.identities)):
+        told: list[Command] = [Execute("set_profile_var", f"caller_id_name={shown}")]
+    else:
+        told = _cleaned("caller_id_name", name, _UNSAFE_IN_NAMES, " ")
+    if shown != call.caller:
+        return [*told, Execute("set_profile_var", f"caller_id_number={shown}")]
+    return told + _cleaned("caller_id_number", shown, _UNSAFE_IN_NUMBERS, "")
 
 
 def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> list[Command]:

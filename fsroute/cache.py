@@ -109,7 +109,8 @@ class RoutingCache:
 
 def _key(call: Call) -> tuple[Any, ...]:
     """All that Store.routing looks at."""
-    return call.direction, call.destination, call.trunk, call.account, call.user, call.presented, call.transferred
+    who = call.account, call.user, call.presented, call.transferred
+    return call.direction, call.destination, call.to_user, call.trunk, *who
 
 
 # --- has something changed? -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fsroute import country, number, short_numbers, standins
+from fsroute import country, number, received, short_numbers, standins
 from fsroute.country import NumberClass
 from fsroute.model import (
     Account,
@@ -113,8 +113,14 @@ def of_caller(call: Call, country_code: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:
         return CallerId(presented=None, network=None, reason="caller_anonymous")
+    shown = _received(call, country_code)
+    return CallerId(presented=shown, network=None, reason="caller_received", as_received=True)
+
+
+def _received(call: Call, country_code: str) -> str | None:
+    """The number of an incoming call's caller, None if it can not be read. What phones of ours send is none."""
     spellings = number.candidates(call.caller, country_code) if call.direction is Direction.INBOUND else ()
-    return CallerId(presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True)
+    return spellings[0] if received.is_certain(call.caller, spellings) else None
 
 
 def of_extension(caller: User | None, received: CallerId) -> CallerId:
@@ -139,23 +145,23 @@ def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict |
     """What the account's country says of an incoming call's number, if that is not simply to show it.
 
     Not granted: the call must be ended (numbers that may never be caller IDs). Granted: it must be shown as anonymous (a
-    number of the country that arrives from abroad). A call can bring two numbers, and FreeSWITCH shows the one in From as
-    the caller's name when a better one stands in P-Asserted-Identity: each of them counts.
+    number of the country that arrives from abroad). A call can bring several numbers, of which one is shown: each counts.
     """
     if call.anonymous:
         return None
     verdicts = [
-        _inbound_verdict(received, call, routing, account) for received in dict.fromkeys((call.caller, call.from_user))
+        _inbound_verdict(text, call, routing, account)
+        for text in dict.fromkeys((call.caller, call.from_user, *(identity.text for identity in call.identities)))
     ]
     return min((verdict for verdict in verdicts if verdict), key=lambda verdict: verdict.granted, default=None)
 
 
-def _inbound_verdict(received: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
-    spellings = number.candidates(received, routing.country)
+def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
+    spellings = number.candidates(text, routing.country)
     # A number that phonenumbers calls impossible can be forged as well: then its text is looked at.
-    e164 = spellings[0] if spellings else number.as_sent(received, routing.country) or ""
+    e164 = spellings[0] if spellings else number.as_sent(text, routing.country) or ""
     rules = country.rules_for(account.country)
-    banned = rules.never_presented.get(_class_of_caller(received, e164, account.country))
+    banned = rules.never_presented.get(_class_of_caller(text, e164, account.country))
     if banned is not None and rules.refused_inbound is not None:
         return _refused("caller_class_banned", banned.text, rules.refused_inbound.id)
     foreign = routing.trunk is not None and routing.trunk.is_foreign
@@ -167,9 +173,9 @@ def _inbound_verdict(received: str, call: Call, routing: Routing, account: Accou
     return None
 
 
-def _class_of_caller(received: str, e164: str, country_code: str) -> NumberClass:
+def _class_of_caller(text: str, e164: str, country_code: str) -> NumberClass:
     """Short codes are no E.164 numbers, and many of them mean none: what was received is looked at as well."""
-    spelled = _NO_DIGITS.sub("", number.spelled(received) or "")
+    spelled = _NO_DIGITS.sub("", number.spelled(text) or "")
     if not spelled.startswith("0"):
         as_received = country.classify(spelled, country_code)
         if as_received in country.rules_for(country_code).never_presented:
@@ -267,8 +273,7 @@ def of_forwarded(
     if mode == ORIGINAL and country.rules_for(account.country).diversion is not None:
         if call.anonymous:
             return CallerId(presented=None, network=line, reason="original_caller_anonymous")
-        spellings = number.candidates(call.caller, routing.country) if call.direction is Direction.INBOUND else ()
-        return _original(spellings[0] if spellings else "", account, replace(ours, network=line))
+        return _original(_received(call, routing.country) or "", account, replace(ours, network=line))
     if mode.startswith(VERIFIED):
         return _granted_or_not(mode.removeprefix(VERIFIED), routing, account, trunk, to, now, line)
     return ours

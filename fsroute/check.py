@@ -21,9 +21,13 @@ def problems(database: Database) -> list[str]:
 
 
 def _places(database: Database) -> Iterator[str]:
-    for name, code, timezone in rows(database, t.Account.select(t.Account.name, t.Account.country, t.Account.timezone)):
+    account = t.Account
+    columns = account.select(account.name, account.country, account.timezone, account.area_code)
+    for name, code, timezone, area_code in rows(database, columns):
         if not number.is_country(code):
             yield f"accounts: {name}: country {code} has no numbering plan"
+        elif area_code is not None:
+            yield from _not_an_area(name, area_code, code)
         if not timeprofile.is_timezone(timezone):
             yield f"accounts: {name}: {timezone} is no time zone"
     for name, code in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
@@ -33,6 +37,20 @@ def _places(database: Database) -> Iterator[str]:
     for account, name, timezone in rows(database, profile.select(profile.account, profile.name, profile.timezone)):
         if timezone is not None and not timeprofile.is_timezone(timezone):
             yield f"time_profiles: {account}, {name}: {timezone} is no time zone"
+
+
+def _not_an_area(account: str, area_code: str, code: str) -> Iterator[str]:
+    if number.is_area_code(area_code, code):
+        return
+    prefix = number.national_prefix(code)
+    without = area_code.removeprefix(prefix)
+    if prefix and number.is_area_code(without, code):
+        why = f"is meant without the national prefix: {without}"
+    elif number.has_area_codes(code):
+        why = f"begins no number of a place in {code}"
+    else:
+        why = f"means nothing in {code}: numbers there are dialled whole"
+    yield f"accounts: {account}: area_code {area_code} {why}"
 
 
 def _codes(database: Database) -> Iterator[str]:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,6 +181,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_trunk
 @_anonymous
 @click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
+@click.option(
+    "--asserted", metavar="N", help="Inbound: the number in the identity header (P-Asserted-Identity), beside From."
+)
 @_json
 def explain(
     flags: dict[str, str | None],
@@ -193,12 +197,13 @@ def explain(
     trunk: str | None,
     anonymous: bool,
     presented: str | None,
+    asserted: str | None,
     as_json: bool,
 ) -> None:
     """Show what a call would do: who rings when, why, and what happens after."""
     from fsroute import callerid, database
     from fsroute import explain as explanation
-    from fsroute.model import Call, Direction
+    from fsroute.model import Call, Direction, Identity, IdentityHeader
     from fsroute.store import Store
 
     settings = read_settings(flags, config)
@@ -209,6 +214,9 @@ def explain(
     store = Store(opened, settings.db, settings.country)
     routing = store.routing(call)
     store.close()
+    if asserted is not None:
+        header = routing.trunk.profile.header if routing.trunk else IdentityHeader.PAI
+        call = replace(call, identities=(Identity(header, asserted),))
     now = _moment(at, routing)
     data = explanation.as_data(call, routing, now, settings.confirmation, settings.hop_limit)
     if as_json:

@@ -18,6 +18,22 @@ class Direction(StrEnum):
     OUTBOUND = "outbound"
 
 
+class IdentityHeader(StrEnum):
+    """The header that carries the number which does not stand in From. NONE is no header: FreeSWITCH's own word."""
+
+    PAI = "pai"
+    PPI = "ppi"
+    RPID = "rpid"
+    NONE = "none"
+
+
+class Identity(NamedTuple):
+    """Who calls, by one of the identity headers: the header, and the number or address in it."""
+
+    header: IdentityHeader
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call, as FreeSWITCH reported it. `presented` is the number that it asks to show, `is_roaming` what the carrier
@@ -26,6 +42,7 @@ class Call:
 
     `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
     this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
+    `caller` is whom FreeSWITCH takes for the caller; `from_user`, `to_user` and `identities` are what SIP's headers say.
 
     A `transferred` call is an outbound one. Its `account`, `user` and `endpoint` are those of the phone that transferred it.
     The party that was connected to that phone goes on: `caller` and `anonymous` are that party's, and `shown` is the number
@@ -49,6 +66,8 @@ class Call:
     endpoint: str | None = None
     transferred: bool = False
     shown: str | None = None
+    to_user: str = ""
+    identities: tuple[Identity, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -75,18 +94,9 @@ class Which(StrEnum):
     NETWORK = "network"
 
 
-class IdentityHeader(StrEnum):
-    """The header that carries the number which does not stand in From."""
-
-    PAI = "pai"
-    PPI = "ppi"
-    RPID = "rpid"
-    NONE = "none"
-
-
 @dataclass(frozen=True, slots=True)
 class IdentityProfile:
-    """How a carrier wants to be told who calls."""
+    """How a carrier wants to be told who calls, and tells it."""
 
     name: str = "presented-in-from"
     from_number: Which = Which.PRESENTED
@@ -97,12 +107,19 @@ class IdentityProfile:
 
 
 class NumberFormat(StrEnum):
-    """How a carrier wants numbers written."""
+    """How a carrier writes numbers, and wants them written."""
 
     E164 = "e164"
     DIGITS = "digits"
     NATIONAL = "national"
     INTERNATIONAL = "international"
+
+
+class CalledNumberIn(StrEnum):
+    """Where a carrier puts the number that was called: into the Request-URI, or only into To."""
+
+    REQUEST = "request"
+    TO = "to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,7 @@ class Trunk:
     number_format: NumberFormat = NumberFormat.E164
     is_foreign: bool = False
     enabled: bool = True
+    called_number_in: CalledNumberIn = CalledNumberIn.REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +193,7 @@ class Account:
     permissions: tuple[Permission, ...] = ()
     transferred_caller_id: TransferredCallerId = TransferredCallerId.OWN
     failed_transfer: str = TRANSFEROR
+    area_code: str | None = None
 
 
 class VerificationState(StrEnum):

@@ -27,6 +27,7 @@ def _trunk_columns(*more: Any) -> Any:
         trunk.number_format,
         trunk.is_foreign,
         trunk.enabled,
+        trunk.called_number_in,
         profile.name,
         profile.from_number,
         profile.identity_header,
@@ -74,6 +75,7 @@ def accounts(names: Sequence[str]) -> Any:
         row.presents_abroad,
         row.transferred_caller_id,
         row.failed_transfer,
+        row.area_code,
     ).where(row.name.in_(names))
 
 

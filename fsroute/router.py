@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from fsroute import callerid, country, number, rules, short_numbers
+from fsroute import callerid, country, number, received, rules, short_numbers
 from fsroute.country import NumberClass
 from fsroute.model import (
     HANGUP,
@@ -76,7 +76,10 @@ def route(
 
     `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
     """
-    planner = Planner(call, routing, now, _caller_id(call, routing), hop_limit)
+    read = received.as_read(call, routing)
+    planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
+    if read.caller != call.caller:
+        planner.tell("caller_read", "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}")
     _tell_unknown(planner)
     if call.transferred:
         return _transferred(planner, failed)
@@ -107,12 +110,21 @@ def _caller_id(call: Call, routing: Routing) -> CallerId:
     return callerid.of_extension(routing.caller, received) if call.direction is Direction.OUTBOUND else received
 
 
+def _writes(trunk: Trunk | None) -> str:
+    """How an incoming call says who calls."""
+    if trunk is None:
+        return "the call came through no trunk that is known"
+    return f"trunk {trunk.name} writes {trunk.number_format.value}, with identity profile {trunk.profile.name}"
+
+
 # --- inbound ----------------------------------------------------------------------------------------------
 
 
 def _to_number(planner: Planner, failed: Failed | None) -> Decision:
     call, routing = planner.call, planner.routing
     hosted = routing.numbers.get(routing.dialled) if routing.dialled else None
+    if hosted is None and number.is_context_malformed(call.destination):
+        return _malformed(planner)
     if hosted is None:
         return _end(planner, None, "number_unknown", call.destination, "is no number here", "UNALLOCATED_NUMBER")
     refused = _guard(planner, hosted)
@@ -332,10 +344,11 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None, protected:
     """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
     call = planner.call
     short = protected.digits if protected else _service_number(planner.call.destination, account.country)
-    spellings = number.candidates(planner.call.destination, account.country)
+    spellings = number.dialled(planner.call.destination, account.country, account.area_code)
     if short is None and not spellings:
-        where = planner.call.destination
-        return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+        return _unreadable(planner, account)
+    if short is None and number.is_local(planner.call.destination, account.country):
+        planner.tell("area_code", planner.call.destination, f"is {spellings[0]}, by the account's area code")
     if account.network_number is None:
         text = "has no network number, which a carrier must be given"
         return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
@@ -360,6 +373,24 @@ def _trunk(planner: Planner, account: Account, failed: Failed | None, protected:
         diversion = Diversion(account.network_number, "deflection", call.hops + 1)
         leg = replace(leg, diversion=diversion)
     return replace(_direct(planner, [(leg,)], planner.caller_id, "trunk", None), trunks=tried + 1)
+
+
+def _unreadable(planner: Planner, account: Account) -> Decision:
+    """The end of a user's call to what is no number."""
+    where = planner.call.destination
+    if number.is_context_malformed(where):
+        return _malformed(planner)
+    if number.is_local(where, account.country):
+        text = "can only be a local number, and the account has no area code"
+        if account.area_code is not None:
+            text = f"can only be a local number, and is none of the area {account.area_code}"
+        return _end(planner, None, "local_number", where, text, "INVALID_NUMBER_FORMAT")
+    return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+
+
+def _malformed(planner: Planner) -> Decision:
+    text = "has a phone-context that is neither the beginning of a number nor a domain name"
+    return _end(planner, None, "phone_context_malformed", planner.call.destination, text, "INVALID_NUMBER_FORMAT")
 
 
 def _service_number(dialled: str, country_code: str) -> str | None:

@@ -77,7 +77,7 @@ def _is_caller(rule: Rule, call: Call, country: str) -> bool:
     # of ours sends is an extension, if it is anything: 1001 is not +491001.
     if call.anonymous or call.direction is Direction.OUTBOUND:
         return False
-    return _is_listed(call.caller, rule, country)
+    return any(_is_listed(text, rule, country) for text in {call.caller, call.from_user, *(i.text for i in call.identities)})
 
 
 def _is_listed(text: str, rule: Rule, country: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from peewee import Database, DatabaseError, InterfaceError
 
-from fsroute import callerid, queries
+from fsroute import callerid, queries, received
 from fsroute import number as numbers
 from fsroute.database import Prepared, explain_failure, is_sqlite, snapshot
 from fsroute.errors import DataError
@@ -18,6 +18,7 @@ from fsroute.model import (
     Account,
     AccountStatus,
     Call,
+    CalledNumberIn,
     Direction,
     Endpoint,
     Holidays,
@@ -111,7 +112,7 @@ class _Read:
             return self._outbound(call, default_country)
         trunk = self._trunk(call.trunk) if call.trunk else None
         country = trunk.country if trunk else default_country
-        return self._to_numbers(Routing(country, trunk=trunk), numbers.texts(call.destination, country), set())
+        return self._to_numbers(Routing(country, trunk=trunk), received.destinations(call, trunk, country), set())
 
     def _trunk(self, name: str) -> Trunk | None:
         found = self._rows(queries.trunk, name)
@@ -137,7 +138,7 @@ class _Read:
         )
         asked = {callerid.requested(call, routing)}
         also = [account.failed_transfer] if call.transferred and numbers.is_e164(account.failed_transfer) else []
-        spellings = numbers.texts(call.destination, account.country)
+        spellings = numbers.dialled_texts(call.destination, account.country, account.area_code)
         if callee is not None:
             by_code = short is not None and callee.extension != call.destination
             called = short[0] if short is not None and by_code else callee.primary_number
@@ -307,6 +308,7 @@ class _Read:
                 tuple(permissions[name]),
                 TransferredCallerId(transferred_caller_id),
                 failed_transfer,
+                area_code,
             )
             for (
                 name,
@@ -320,6 +322,7 @@ class _Read:
                 abroad,
                 transferred_caller_id,
                 failed_transfer,
+                area_code,
             ) in self._rows(queries.accounts, selected)
         }
 
@@ -336,7 +339,7 @@ class _Read:
 
 
 def _trunk(*columns: Any) -> Trunk:
-    name, gateway, country, domain, form, is_foreign, enabled, *profile = columns
+    name, gateway, country, domain, form, is_foreign, enabled, called_number_in, *profile = columns
     profile_name, from_number, header, header_number, diversion, history_info = profile
     return Trunk(
         name,
@@ -354,6 +357,7 @@ def _trunk(*columns: Any) -> Trunk:
         NumberFormat(form),
         bool(is_foreign),
         bool(enabled),
+        CalledNumberIn(called_number_in),
     )
 
 

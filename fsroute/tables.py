@@ -24,6 +24,7 @@ class Account(Model):
     approves_blocks = BooleanField()
     transferred_caller_id = TextField()
     failed_transfer = TextField()
+    area_code = TextField(null=True)
 
     class Meta:
         table_name = "accounts"
@@ -199,6 +200,7 @@ class Trunk(Model):
     domain = TextField()
     identity_profile = TextField()
     number_format = TextField()
+    called_number_in = TextField()
     is_foreign = BooleanField()
     enabled = BooleanField()
 

@@ -24,6 +24,8 @@ from fsroute.model import (
     EndpointDial,
     Failed,
     Hangup,
+    Identity,
+    IdentityHeader,
     Leg,
     Outcome,
     Plan,
@@ -37,6 +39,10 @@ from fsroute.model import (
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 LINE = CallerId("+492214710100", "+492214710100", "network_number")
 RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
+LINE_NUMBER = "+492214710100"
+PAI = IdentityHeader.PAI
+UNREAD = replace(RECEIVED, presented=None)
+"""Of a caller whose number can not be read."""
 CONFIRMATION = Confirmation()
 
 
@@ -84,6 +90,53 @@ def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> No
         Caller_Destination_Number="+492214710100",
     )
     assert call_of(snapshot) == Call("+492214710100", "+491713920042", trunk="carrier", is_roaming=True, from_user="x")
+
+
+HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
+    "none": ({}, ()),
+    "P-Asserted-Identity": ({"sip_P-Asserted-Identity": LINE_NUMBER}, (Identity(PAI, LINE_NUMBER),)),
+    "of which more is known": (
+        {
+            "sip_P-Asserted-Identity": "alice",
+            "sip_i_p_asserted_identity": f'ARRAY::"A, <B>" <sip:alice@x.example>|:<tel:{LINE_NUMBER};phone-context=+49>',
+        },
+        (Identity(PAI, "sip:alice@x.example"), Identity(PAI, f"tel:{LINE_NUMBER};phone-context=+49")),
+    ),
+    "all three": (
+        {
+            "sip_P-Asserted-Identity": LINE_NUMBER,
+            "sip_P-Preferred-Identity": "<sip:+493023125001@x>",
+            "sip_Remote-Party-ID": '"R" <sip:+493023125002@x>;party=calling;privacy=off',
+        },
+        (
+            Identity(PAI, LINE_NUMBER),
+            Identity(IdentityHeader.PPI, "sip:+493023125001@x"),
+            Identity(IdentityHeader.RPID, "sip:+493023125002@x"),
+        ),
+    ),
+    "too many": ({"sip_i_p_asserted_identity": "<sip:1@x>|:" * 50}, (Identity(PAI, "sip:1@x"),) * 4),
+    "no header": ({"sip_Remote-Party-ID": '"<sip:1@x>" <'}, ()),
+}
+
+
+@pytest.mark.parametrize(("variables", "expected"), HEADERS.values(), ids=HEADERS.keys())
+def test_an_inbound_call_has_all_its_identities(variables: dict[str, str], expected: tuple[Identity, ...]) -> None:
+    named = {"fsroute_direction": "inbound", "sip_from_user": "x"} | variables
+    assert call_of(channel(named, Caller_Caller_ID_Number="x")).identities == expected
+    assert call_of(channel(named | {"fsroute_direction": "outbound"})).identities == ()
+
+
+def test_numbers_keep_what_they_are_relative_to() -> None:
+    params = {f"sip_{header}_params": "phone-context=+49221;user=phone" for header in ("req", "from", "to")}
+    users = {"sip_req_user": "4710602", "sip_from_user": "4710603", "sip_to_user": "4710604"}
+    call = call_of(channel(params | users, Caller_Destination_Number="4710602"))
+    assert (call.destination, call.from_user, call.to_user) == tuple(
+        f"{text};phone-context=+49221" for text in ("4710602", "4710603", "4710604")
+    )
+    transferred = call_of(channel(params | users, Caller_Destination_Number="12"))
+    assert transferred.destination == "12"
+    whole = {"sip_req_user": "1;phone-context=+49", "sip_req_params": "user=phone;x-phone-context=+1"}
+    assert call_of(channel(whole, Caller_Destination_Number="1;phone-context=+49")).destination == "1;phone-context=+49"
 
 
 def test_a_call_of_which_nothing_is_known_is_inbound_and_anonymous() -> None:
@@ -315,7 +368,7 @@ ENDS: dict[str, tuple[Decision, list[Command]]] = {
         ],
     ),
     "a voicemail": (
-        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), RECEIVED, "routed", ()),
+        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, "routed", ()),
         [
             variables("done", "routed", "caller_received"),
             Execute("answer"),
@@ -349,9 +402,47 @@ def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
     ]
 
 
+NAME, NUMBER = "caller_id_name", "caller_id_number"
+AMERICAN = replace(RECEIVED, presented="+12025550123")
+SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
+    "as FreeSWITCH has it": (Call("1", "+12025550123", "+12025550123"), AMERICAN, {}),
+    "with a name": (Call("1", "+12025550123", "Ann"), AMERICAN, {}),
+    "read from digits": (Call("1", "12025550123", "Ann"), AMERICAN, {NUMBER: "+12025550123"}),
+    "without a name": (
+        Call("1", "12025550123", "12025550123"),
+        AMERICAN,
+        {NAME: "+12025550123", NUMBER: "+12025550123"},
+    ),
+    "whose name is From's number": (
+        Call("1", "+12025550123", LINE_NUMBER, from_user=LINE_NUMBER),
+        AMERICAN,
+        {NAME: "+12025550123"},
+    ),
+    "whose name is a line's number": (
+        Call("1", LINE_NUMBER, LINE_NUMBER, from_user="+12025550123", identities=(Identity(PAI, LINE_NUMBER),)),
+        AMERICAN,
+        {NAME: "+12025550123", NUMBER: "+12025550123"},
+    ),
+    "with a harmful name": (Call("1", "12025550123", 'A"b'), AMERICAN, {NAME: "A b", NUMBER: "+12025550123"}),
+    "hidden": (Call("1", "12025550123", "12025550123"), CallerId(None, None, "caller_anonymous"), {}),
+    "a user": (Call("1", "11", "11", Direction.OUTBOUND), RECEIVED, {}),
+}
+
+
+@pytest.mark.parametrize(("call", "caller_id", "expected"), SEEN.values(), ids=SEEN.keys())
+def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, expected: dict[str, str]) -> None:
+    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), caller_id)
+    for plan in (Plan(((phone,),)), Plan(final=Voicemail("1001", "acme.example"))):
+        given = told(Decision(None, "acme", None, plan, caller_id, "routed", ()), call)
+        profile = [
+            command.argument for command in given if isinstance(command, Execute) if command.application == "set_profile_var"
+        ]
+        assert profile == [f"{name}={text}" for name, text in expected.items()]
+
+
 def test_a_rule_s_call_remembers_its_rule() -> None:
     phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), RECEIVED, "routed", ())
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, "routed", ())
     assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
         variables(
             "+492214710100/3",

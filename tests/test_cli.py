@@ -238,7 +238,14 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
             "no_answer": ended("NO_ANSWER"),
             "unreachable": ended("SUBSCRIBER_ABSENT"),
         },
-        "reasons": [{"code": "rule_matched", "subject": f"rule {number}/1 (general)", "text": "applies"}],
+        "reasons": [
+            {
+                "code": "caller_read",
+                "subject": "caller",
+                "text": "03023125001 is +493023125001: the call came through no trunk that is known",
+            },
+            {"code": "rule_matched", "subject": f"rule {number}/1 (general)", "text": "applies"},
+        ],
     }
 
 
@@ -417,7 +424,11 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
         f"{MOBILE} Diversion: <sip:+492214710100@carrier.example>;reason=unconditional;counter=1",
         "if nobody takes it: rule 9 (base): voicemail 1001@acme.example",
     ]
-    assert said[13:15] == ["why", "  rule_matched: rule +492214710100/1 (general) applies"]
+    assert said[13:16] == [
+        "why",
+        "  caller_read: caller 03023125001 is +493023125001: the call came through no trunk that is known",
+        "  rule_matched: rule +492214710100/1 (general) applies",
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -8,7 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.model import NumberFormat
-from fsroute.number import calling_code, candidates, is_country, is_e164, parsed, spelled, written
+from fsroute.number import (
+    calling_code,
+    candidates,
+    dialled,
+    has_area_codes,
+    is_area_code,
+    is_context_malformed,
+    is_country,
+    is_e164,
+    is_local,
+    is_valid,
+    parsed,
+    spelled,
+    written,
+)
 
 COLOGNE = "+492214710100"
 
@@ -55,6 +69,190 @@ AMBIGUOUS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 @pytest.mark.parametrize(("text", "country", "expected"), AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
 def test_digits_without_a_prefix_may_mean_two_numbers(text: str, country: str, expected: tuple[str, ...]) -> None:
     assert candidates(text, country) == expected
+
+
+DIGITS, NATIONAL = NumberFormat.DIGITS, NumberFormat.NATIONAL
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12025550123",
+        "442079460123",
+        "33199001234",
+        "43662123456",
+        "41445512345",
+        "390612345678",
+        "493023125001",
+    ],
+)
+def test_a_trunk_that_writes_digits_means_what_stands_behind_a_plus(text: str) -> None:
+    assert candidates(text, "DE", DIGITS) == (f"+{text}",)
+
+
+@pytest.mark.parametrize("text", ["02214710100", "00492214710100", "(0221) 4710100", "tel:02214710100"])
+def test_a_trunk_that_writes_digits_means_something_else_by_a_zero(text: str) -> None:
+    assert candidates(text, "DE", DIGITS) == (COLOGNE,)
+
+
+VALID_FIRST: dict[str, tuple[str, str]] = {
+    "9123456789": ("IN", "+919123456789"),
+    "5532221234": ("BR", "+555532221234"),
+    "3931234567": ("IT", "+393931234567"),
+    "484812345": ("PL", "+48484812345"),
+    "318123456": ("NL", "+31318123456"),
+    "36123456": ("HU", "+3636123456"),
+    "46123456": ("SE", "+4646123456"),
+    "380123456": ("UA", "+380380123456"),
+    "841234567": ("VN", "+84841234567"),
+    "201234567": ("EG", "+20201234567"),
+    "62212345": ("ID", "+6262212345"),
+    "4931123456": ("DE", "+494931123456"),
+}
+"""National numbers that begin as an international one of the country does."""
+
+
+@pytest.mark.parametrize(("digits", "country", "expected"), [(digits, *row) for digits, row in VALID_FIRST.items()])
+@pytest.mark.parametrize("form", [NumberFormat.E164, NumberFormat.INTERNATIONAL, NATIONAL])
+@pytest.mark.parametrize(
+    "spelling", ["{}", "tel:{}", "sip:{}@carrier.example;user=phone", "{};phone-context=carrier.example"]
+)
+def test_no_invalid_reading_stands_before_a_valid_one(
+    digits: str, country: str, expected: str, form: NumberFormat, spelling: str
+) -> None:
+    assert candidates(spelling.format(digits), country, form)[0] == expected
+
+
+@given(st.text("0123456789", min_size=3, max_size=14), st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)))
+def test_once_a_reading_is_invalid_so_are_those_behind_it(digits: str, country: str) -> None:
+    for form in NumberFormat:
+        valid = [is_valid(e164) for e164 in candidates(digits, country, form)]
+        assert valid == sorted(valid, reverse=True)
+
+
+CONTEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "of an area": ("4710602;phone-context=+49221", "DE", ("+492214710602", "+494710602")),
+    "of an area, in a country elsewhere": ("4710602;phone-context=+49221", "US", ("+492214710602", "+494710602")),
+    "of an area, with separators": ("471-0602;phone-context=+49-221", "DE", ("+492214710602", "+494710602")),
+    "of an area, to another area": ("03023125001;phone-context=+49221", "DE", ("+493023125001",)),
+    "of an area, abroad": ("0012025550123;phone-context=+49221", "FR", ("+12025550123",)),
+    "of a country": ("2025550123;phone-context=+1", "DE", ("+12025550123",)),
+    "of a country, with its prefix": ("12025550123;phone-context=+1", "DE", ("+12025550123",)),
+    "of a country that has no prefix": ("0612345678;phone-context=+39", "DE", ("+390612345678",)),
+    "of another country": ("445512345;phone-context=+49", "CH", ("+49445512345",)),
+    "of the own country": ("022147102000;phone-context=+49", "DE", ("+4922147102000",)),
+    "of a calling code that is no country's": ("123456;phone-context=+800", "DE", ()),
+    "of no calling code": ("4710602;phone-context=+999", "DE", ()),
+    "of a domain: the trunk knows": ("02214710602;phone-context=acme.example", "DE", ("+492214710602",)),
+    "of a word": ("02214710602;phone-context=private", "DE", ("+492214710602",)),
+    "of an address": ("02214710602;phone-context=192.0.2.1", "DE", ("+492214710602",)),
+    "in a sip: URI's user part": ("sip:4710602;phone-context=+49221@x.example", "DE", ("+492214710602", "+494710602")),
+    "in capitals": ("4710602;ext=1;PHONE-CONTEXT=+49221;user=phone", "DE", ("+492214710602", "+494710602")),
+    "beside a whole number it means nothing": ("+492214710602;phone-context=+1", "DE", ("+492214710602",)),
+    "beside a whole number nonsense does no harm": ("+492214710602;phone-context=%", "DE", ("+492214710602",)),
+}
+
+
+@pytest.mark.parametrize(("text", "country", "expected"), CONTEXTS.values(), ids=CONTEXTS.keys())
+def test_a_number_is_relative_to_its_phone_context(text: str, country: str, expected: tuple[str, ...]) -> None:
+    assert candidates(text, country) == expected
+    assert candidates(text, country, DIGITS) == expected
+
+
+@pytest.mark.parametrize(
+    "context", ["", "49", "+", "++49", "+0221", "+49a", "+1234567890123456", "%2B49", "a b", "-", "+49221!"]
+)
+def test_a_phone_context_that_is_neither_number_nor_name_makes_the_number_unknown(context: str) -> None:
+    text = f"4710602;phone-context={context}"
+    assert (candidates(text, "DE"), is_context_malformed(text)) == ((), True)
+    assert not is_context_malformed("4710602;phone-context=+49221")
+    assert not is_context_malformed("4710602;phone-context=acme.example")
+
+
+# --- what users dial --------------------------------------------------------------------------------------
+
+LOCAL: dict[str, tuple[str, str, str, str]] = {
+    "Cologne": ("DE", "221", "4710200", "+492214710200"),
+    "Cologne, as people write it": ("DE", "221", "471-0200", "+492214710200"),
+    "a local number that begins like the country": ("DE", "221", "4930123", "+492214930123"),
+    "Berlin": ("DE", "30", "23125001", "+493023125001"),
+    "Vienna": ("AT", "1", "5331234", "+4315331234"),
+    "New York": ("US", "212", "5550123", "+12125550123"),
+    "London": ("GB", "20", "79460123", "+442079460123"),
+    "Dublin": ("IE", "1", "6761234", "+35316761234"),
+    "Stockholm": ("SE", "8", "50012345", "+46850012345"),
+    "Sydney": ("AU", "2", "99991234", "+61299991234"),
+    "Tokyo": ("JP", "3", "32123456", "+81332123456"),
+    "a mobile in São Paulo": ("BR", "11", "961234567", "+5511961234567"),
+    "Delhi": ("IN", "11", "23456789", "+911123456789"),
+}
+
+
+@pytest.mark.parametrize(("country", "area_code", "text", "expected"), LOCAL.values(), ids=LOCAL.keys())
+def test_a_local_number_is_one_of_the_account_s_area_or_none(country: str, area_code: str, text: str, expected: str) -> None:
+    assert is_local(text, country)
+    assert dialled(text, country, area_code) == (expected,)
+    assert dialled(text, country) == ()
+
+
+@pytest.mark.parametrize(
+    ("country", "area_code", "text"), [("DE", "221", "12"), ("US", "212", "1555"), ("GB", "20", "12345")]
+)
+def test_what_is_no_number_of_the_area_is_not_one_of_another_area_instead(country: str, area_code: str, text: str) -> None:
+    assert dialled(text, country, area_code) == ()
+
+
+WHOLE: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "with the prefix": ("DE", "02214710200", ("+492214710200",)),
+    "international": ("DE", "0012025550123", ("+12025550123",)),
+    "international without prefix, of the own country": ("DE", "492214710100", (COLOGNE, "+49492214710100")),
+    "international without prefix": ("DE", "12025550123", ("+12025550123", "+4912025550123")),
+    "international without prefix, British": ("DE", "442079460123", ("+442079460123", "+49442079460123")),
+    "too long for a local number": ("DE", "2214710300", ("+492214710300",)),
+    "ten digits": ("US", "2125550123", ("+12125550123",)),
+    "eleven digits": ("US", "12125550123", ("+12125550123",)),
+    "Spain dials all digits": ("ES", "912345678", ("+34912345678",)),
+    "Italy": ("IT", "0612345678", ("+390612345678",)),
+    "Denmark": ("DK", "32123456", ("+4532123456",)),
+    "Switzerland, without the zero": ("CH", "446681800", ("+41446681800",)),
+    "France, without the zero": ("FR", "142681234", ("+33142681234",)),
+    "a mobile without the zero": ("IE", "871234567", ("+353871234567",)),
+    "a service that nobody dials a prefix for": ("AU", "131234", ("+61131234",)),
+    "one in Brazil": ("BR", "40041234", ("+5540041234",)),
+    "with a context": ("DE", "4710602;phone-context=+49221", ("+492214710602", "+494710602")),
+    "seven digits are none of Norway": ("FR", "4712345", ()),
+}
+
+
+@pytest.mark.parametrize(("country", "text", "expected"), WHOLE.values(), ids=WHOLE.keys())
+def test_what_is_no_local_number_does_not_need_an_area(country: str, text: str, expected: tuple[str, ...]) -> None:
+    assert not is_local(text, country)
+    assert dialled(text, country) == dialled(text, country, "221") == expected
+
+
+@given(st.text("0123456789", max_size=14), st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)))
+def test_a_local_number_leads_to_no_other_area(digits: str, country: str) -> None:
+    if is_local(digits, country):
+        assert dialled(digits, country) == ()
+        assert all(e164 == f"+{calling_code(country)}221{digits}" for e164 in dialled(digits, country, "221"))
+
+
+AREAS: dict[str, tuple[str, bool, bool]] = {
+    "221": ("DE", True, True),
+    "0221": ("DE", False, True),
+    "171": ("DE", False, True),
+    "212": ("US", True, True),
+    "555": ("US", False, True),
+    "1": ("AT", True, True),
+    "20": ("GB", True, True),
+    "91": ("ES", False, False),
+    "06": ("IT", False, False),
+}
+
+
+@pytest.mark.parametrize(("text", "country", "expected", "has"), [(text, *row) for text, row in AREAS.items()])
+def test_an_area_code_begins_numbers_of_places(text: str, country: str, expected: bool, has: bool) -> None:
+    assert (is_area_code(text, country), has_area_codes(country)) == (expected, has)
 
 
 ABROAD: dict[str, tuple[str, list[str], str]] = {
@@ -161,6 +359,56 @@ def test_a_number_is_written_as_a_carrier_of_a_country_wants_it(
     number: str, country: str, expected: tuple[str, str, str, str]
 ) -> None:
     assert tuple(written(number, form, country) for form in NumberFormat) == expected
+
+
+FORMATTED: dict[str, tuple[str, str]] = {
+    "+5491155559876": ("AR", "0111555559876"),
+    "+573211234567": ("CO", "3211234567"),
+    "+51912345678": ("PE", "912345678"),
+    "+8613123456789": ("CN", "13123456789"),
+    "+5511961234567": ("BR", "11961234567"),
+    "+59171234567": ("BO", "71234567"),
+    "+74951234567": ("RU", "84951234567"),
+    "+3612345678": ("HU", "0612345678"),
+    "+523311234567": ("MX", "3311234567"),
+    "+12125550123": ("CA", "12125550123"),
+}
+
+
+@pytest.mark.parametrize(("number", "country", "expected"), [(number, *row) for number, row in FORMATTED.items()])
+def test_a_national_number_is_written_as_its_country_dials_it(number: str, country: str, expected: str) -> None:
+    assert written(number, NATIONAL, country) == expected
+
+
+def _examples() -> list[tuple[str, str]]:
+    """A number of each kind in each country."""
+    kinds = sorted(phonenumbers.PhoneNumberType.values())
+    found = ((phonenumbers.example_number_for_type(region, kind), region) for region in REGIONS for kind in kinds)
+    formats = phonenumbers.PhoneNumberFormat
+    return [(phonenumbers.format_number(example, formats.E164), region) for example, region in found if example is not None]
+
+
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+
+
+@pytest.mark.parametrize("form", NumberFormat)
+def test_what_is_written_for_a_trunk_is_read_from_it_in_every_country(form: NumberFormat) -> None:
+    examples = _examples()
+    assert len(examples) > 1000
+    read = {(e164, region): candidates(written(e164, form, region), region, form)[:1] for e164, region in examples}
+    assert read == {(e164, region): (e164,) for e164, region in examples}
+
+
+@pytest.mark.parametrize("form", NumberFormat)
+def test_and_so_is_a_number_of_another_country(form: NumberFormat) -> None:
+    numbers = [COLOGNE, "+12125550123", "+33142681234", "+81312345678"]
+    wrong = [
+        (e164, region, text)
+        for e164 in numbers
+        for region in REGIONS
+        if candidates(text := written(e164, form, region), region, form)[:1] != (e164,)
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(("country", "code"), [("DE", "49"), ("US", "1"), ("IT", "39")])

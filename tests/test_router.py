@@ -24,9 +24,12 @@ from fsroute.model import (
     Failed,
     Hangup,
     HostedNumber,
+    Identity,
+    IdentityHeader,
     Leg,
     Mode,
     NumberFacts,
+    NumberFormat,
     Outcome,
     Permission,
     Plan,
@@ -134,6 +137,51 @@ def asked(*numbers: HostedNumber, failed: Failed | None = None, call: Call | Non
 
 
 # --- inbound ----------------------------------------------------------------------------------------------
+
+
+def test_a_caller_is_read_as_the_trunk_writes_and_shown() -> None:
+    american = replace(rule(1, GENERAL, phones("1001")), callers=("+1*",))
+    digits = replace(CARRIER, number_format=NumberFormat.DIGITS)
+    routing = replace(inbound(hosted(american)), trunk=digits)
+    assert route(Call(A, "12025550123", from_user="12025550123"), routing, NOW) == Decision(
+        A,
+        "acme",
+        american,
+        ring("1001"),
+        CallerId("+12025550123", None, "caller_received", as_received=True),
+        "routed",
+        (
+            Reason(
+                "caller_read",
+                "caller",
+                "12025550123 is +12025550123: trunk carrier writes digits, with identity profile presented-in-from",
+            ),
+            matched(american),
+        ),
+    )
+
+
+@pytest.mark.parametrize("listed", ["+498999998123", "+4989*", "+492214710999", "+49221*"])
+def test_a_rule_is_for_callers_of_whom_any_number_fits(listed: str) -> None:
+    blocked = replace(rule(1, GENERAL, target(TargetKind.HANGUP, "CALL_REJECTED")), callers=(listed,))
+    identities = (Identity(IdentityHeader.PAI, "+492214710999"),)
+    call = Call(A, "+492214710999", from_user="+498999998123", identities=identities)
+    found = asked(hosted(blocked, RING), call=call)
+    assert (found.rule, found.caller_id.presented) == (blocked, "+498999998123")
+
+
+@pytest.mark.parametrize("where", ["caller", "from_user", "identities"])
+def test_a_number_that_may_be_no_caller_id_ends_the_call_wherever_it_stands(where: str) -> None:
+    banned = "0900123456"
+    more: dict[str, object] = {where: (Identity(IdentityHeader.PPI, banned),) if where == "identities" else banned}
+    call = replace(Call(A, CALLER, from_user=CALLER), **more)  # type: ignore[arg-type]
+    assert asked(hosted(RING), call=call).code == "caller_class_banned"
+
+
+def test_the_called_number_may_be_relative_to_nonsense() -> None:
+    found = route(Call("4710602;phone-context=49221", CALLER, from_user=CALLER), Routing("DE"), NOW)
+    assert (found.code, found.plan) == ("phone_context_malformed", Plan(final=Hangup("INVALID_NUMBER_FORMAT")))
+
 
 RING = rule(1, GENERAL, phones("1001", "1002"))
 ON_BUSY = rule(2, BUSY, phones("1003"))
@@ -684,6 +732,28 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         "INVALID_NUMBER_FORMAT",
         Reason("not_a_number", "alice", "is neither extension nor number"),
     ),
+    "a local number without an area": (
+        "4710200",
+        ACME,
+        "INVALID_NUMBER_FORMAT",
+        Reason("local_number", "4710200", "can only be a local number, and the account has no area code"),
+    ),
+    "no number of the area": (
+        "12",
+        replace(ACME, area_code="221"),
+        "INVALID_NUMBER_FORMAT",
+        Reason("local_number", "12", "can only be a local number, and is none of the area 221"),
+    ),
+    "relative to nonsense": (
+        "4710602;phone-context=49221",
+        ACME,
+        "INVALID_NUMBER_FORMAT",
+        Reason(
+            "phone_context_malformed",
+            "4710602;phone-context=49221",
+            "has a phone-context that is neither the beginning of a number nor a domain name",
+        ),
+    ),
     "no network number": (
         MOBILE,
         replace(ACME, network_number=None),
@@ -696,6 +766,36 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
 @pytest.mark.parametrize(("to", "account", "cause", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_user_s_call_that_can_not_leave_says_why(to: str, account: Account, cause: str, reason: Reason) -> None:
     assert route(dialled(to), outbound(account), NOW) == from_user(Plan(final=Hangup(cause)), INSIDE, reason)
+
+
+COLOGNE = replace(ACME, area_code="221")
+
+
+@pytest.mark.parametrize(
+    ("dialled_as", "account", "to"),
+    [
+        ("4710200", COLOGNE, "+492214710200"),
+        ("471 02 00", COLOGNE, "+492214710200"),
+        ("03023125001", COLOGNE, CALLER),
+        ("115", COLOGNE, "115"),
+        ("116117", COLOGNE, "116117"),
+        ("4710602;phone-context=+4930", ACME, "+49304710602"),
+        ("5550123", replace(ACME, country="US", area_code="212"), "+12125550123"),
+    ],
+)
+def test_a_local_number_is_called_in_the_account_s_area_and_others_are_not(
+    dialled_as: str, account: Account, to: str
+) -> None:
+    found = route(dialled(dialled_as), outbound(account), NOW)
+    assert (found.code, [leg.dial for stage in found.plan.stages for leg in stage]) == ("trunk", [TrunkDial(CARRIER, to)])
+    told = [reason for reason in found.reasons if reason.code == "area_code"]
+    local = dialled_as in {"4710200", "471 02 00", "5550123"}
+    assert told == [Reason("area_code", dialled_as, f"is {to}, by the account's area code")] * local
+
+
+def test_an_emergency_call_is_no_local_number() -> None:
+    for short in ("110", "112"):
+        assert route(dialled(short), outbound(COLOGNE), NOW).code == "emergency"
 
 
 def test_an_unknown_account_makes_no_call() -> None:

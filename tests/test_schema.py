@@ -251,6 +251,8 @@ CASES: list[Case] = [
     ),
     *column("accounts", "refused_caller_id", NotNull("accounts", "refused_caller_id"), (None, "reject")),
     *column("accounts", "presented_number", "account_presented_number_is_e164", *E164, ("acme", None)),
+    *column("accounts", "area_code", "account_area_code_is_digits", ("", None), ("+49221", "221"), ("0221 ", "0221")),
+    *column("accounts", "area_code", "account_area_code_is_digits", ("12345678", "1234567"), ("x", "1")),
     *column("accounts", "verification_days", "account_verification_days_is_1_to_3650", (0, 1), (-1, 365), (3651, 3650)),
     *column(
         "accounts",
@@ -668,6 +670,8 @@ CASES: list[Case] = [
         "trunk_number_format_is_known",
         *(("", "e164"), ("E164", "digits"), ("0049", "international"), ("local", "national")),
     ),
+    *column("trunks", "called_number_in", "trunk_called_number_in_is_known", ("", "request"), ("To", "to"), ("from", "to")),
+    *column("trunks", "called_number_in", NotNull("trunks", "called_number_in"), (None, "request")),
     *column("trunks", "name", "trunk_name_is_plain", *PLAIN),
     *column("trunks", "gateway", "trunk_gateway_is_plain", *PLAIN),
     *column("trunks", "country", "trunk_country_is_iso_3166", *ISO_3166),

@@ -818,6 +818,21 @@ CHECKED = [
         "UPDATE accounts SET country = 'CH';",
     ),
     (
+        "UPDATE accounts SET area_code = '0221' WHERE name = 'acme';",
+        "accounts: acme: area_code 0221 is meant without the national prefix: 221",
+        "UPDATE accounts SET area_code = '221' WHERE name = 'acme';",
+    ),
+    (
+        "UPDATE accounts SET area_code = '171' WHERE name = 'acme';",
+        "accounts: acme: area_code 171 begins no number of a place in DE",
+        "UPDATE accounts SET area_code = '30' WHERE name = 'acme';",
+    ),
+    (
+        "UPDATE accounts SET area_code = '91', country = 'ES' WHERE name = 'acme';",
+        "accounts: acme: area_code 91 means nothing in ES: numbers there are dialled whole",
+        "UPDATE accounts SET country = 'FR' WHERE name = 'acme';",
+    ),
+    (
         "UPDATE trunks SET country = 'UK';",
         "trunks: carrier: country UK has no numbering plan",
         "UPDATE trunks SET country = 'GB';",

@@ -21,6 +21,7 @@ from fsroute.model import (
     Account,
     AccountStatus,
     Call,
+    CalledNumberIn,
     Direction,
     Endpoint,
     Holidays,
@@ -387,9 +388,12 @@ INSERT INTO user_numbers (account, user_name, number, kind, short_code) VALUES
     ('acme', 'office', '+4312345606', 'secondary', '71');
 INSERT INTO identity_profiles (name, from_number, identity_header, identity_number, diversion, history_info) VALUES
     ('all-in-rpid', 'network', 'rpid', 'presented', FALSE, TRUE);
-INSERT INTO trunks (name, gateway, country, domain, identity_profile, number_format, is_foreign, enabled) VALUES
-    ('a1', 'gw-a1', 'AT', 'a1.example', 'all-in-rpid', 'national', TRUE, TRUE),
-    ('old', 'gw-old', 'CH', 'old.example', 'from-only', 'international', FALSE, FALSE);
+INSERT INTO trunks (name, gateway, country, domain, identity_profile, number_format, is_foreign, enabled,
+    called_number_in)
+VALUES
+    ('a1', 'gw-a1', 'AT', 'a1.example', 'all-in-rpid', 'national', TRUE, TRUE, 'to'),
+    ('old', 'gw-old', 'CH', 'old.example', 'from-only', 'international', FALSE, FALSE, 'request');
+UPDATE accounts SET area_code = '1' WHERE name = 'wien';
 INSERT INTO verified_numbers (account, first_number, last_number, method, state, verified_at, expires_at, revoked_at)
 VALUES
     ('wien', '+4312345650', '+4312345699', 'manual', 'expired', '2020-01-01T00:00:00Z', '2021-01-01T00:00:00Z', NULL),
@@ -438,6 +442,7 @@ A1 = Trunk(
     IdentityProfile("all-in-rpid", Which.NETWORK, IdentityHeader.RPID, Which.PRESENTED, diversion=False, history_info=True),
     NumberFormat.NATIONAL,
     is_foreign=True,
+    called_number_in=CalledNumberIn.TO,
 )
 OLD = Trunk(
     "old",
@@ -466,6 +471,7 @@ WIEN = Account(
     presents_mobile=True,
     presents_abroad=False,
     permissions=(Permission("+43900", allowed=False), Permission("+439001", allowed=True), Permission("+88", allowed=True)),
+    area_code="1",
 )
 A, B, W1001 = (
     Endpoint("a", "wien.example", account="wien", user="two"),
@@ -836,3 +842,13 @@ def test_no_password_is_shown(url: str) -> None:
     pytest.importorskip("psycopg", reason=WITHOUT_PSYCOPG)
     told = refused(lambda: check_version(open_database(url), url))
     assert ("hunter2" in told, "***" in told, len(told.splitlines())) == (False, True, 1)
+
+
+def test_a_call_whose_called_number_stands_in_to_is_found(everything: Store) -> None:
+    assert everything.routing(Call("gw-7", trunk="a1", to_user="012345601")).dialled == W1
+    assert everything.routing(Call("gw-7", trunk="old", to_user="012345601")).dialled is None
+
+
+def test_a_user_s_local_number_is_one_of_the_account_s_area(everything: Store) -> None:
+    assert everything.routing(Call("2345601", direction=Direction.OUTBOUND, account="wien")).dialled == W1
+    assert everything.routing(Call("2345601", direction=Direction.OUTBOUND, account="acme")).dialled is None

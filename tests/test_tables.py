@@ -132,6 +132,7 @@ def trunk(table: str = "trunks", **changed: Field | None) -> type[Model]:
         "domain": TextField(),
         "identity_profile": TextField(),
         "number_format": TextField(),
+        "called_number_in": TextField(),
         "is_foreign": BooleanField(),
         "enabled": BooleanField(),
         **changed,
