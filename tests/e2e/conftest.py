@@ -12,12 +12,13 @@ import re
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.e2e.switch import CONFIGURATION, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
 MakePhone = Callable[..., Phone]
+Change = Callable[..., None]
 START_S = 10.0
 
 
@@ -292,6 +294,51 @@ def carrier(fsroute: Fsroute, switch: Switch, phone: MakePhone) -> Iterator[Carr
     """The other side of the trunk. After the phones, so that it is the first to go and ends its calls to them."""
     with other_side(switch) as peer:
         yield peer
+
+
+@pytest.fixture
+def caller(switch: Switch) -> Iterator[MakePhone]:
+    """Makes phones that call, and hangs up their calls: `caller("1004")`. To call they need not register."""
+    phones: list[Phone] = []
+
+    def make(user: str = "1004", domain: str = "acme.example") -> Phone:
+        phones.append(Phone(user, demo_password(switch), domain, switch.internal))
+        return phones[-1]
+
+    yield make
+    for call in (call for made in phones for call in made.placed):
+        if call.end is None:
+            (call.bye if call.answered else call.cancel)()
+            call.wait_end()
+    for made in phones:
+        made.close()
+
+
+TABLES = (
+    *("accounts", "call_permissions", "users", "numbers", "user_numbers", "rules", "rule_callers", "rule_targets"),
+    *("trunks", "trunk_routes", "verified_numbers"),
+)
+
+
+@pytest.fixture
+def change(fsroute: Fsroute, database: str) -> Iterator[Change]:
+    """Changes rows of the running database: `change("UPDATE trunks SET is_foreign = TRUE")`. Put back afterwards."""
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as connection:
+        before = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}  # noqa: S608
+
+        def run(sql: str, *values: object) -> None:
+            with connection:
+                connection.execute("PRAGMA foreign_keys = ON")
+                assert connection.execute(sql, values).rowcount, sql
+
+        yield run
+        connection.execute("PRAGMA foreign_keys = OFF")
+        with connection:
+            for table, rows in before.items():
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
+                if rows:
+                    marks = ",".join("?" * len(rows[0]))
+                    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608
 
 
 @contextmanager

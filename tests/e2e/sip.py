@@ -400,9 +400,9 @@ class IncomingCall(Call):
 class OutgoingCall(Call):
     """`responses` has (time, status, with SDP) of each response but 100, `final` the last one, which says why."""
 
-    def __init__(self, peer: Peer, uri: str, from_: str, headers: tuple[str, ...]) -> None:
+    def __init__(self, peer: Peer, uri: str, from_: str, headers: tuple[str, ...], to: str = "") -> None:
         super().__init__(peer, f"{secrets.token_hex(8)}@{peer.address[0]}", uri)
-        self.local, self.remote = f"{from_};tag={self.tag}", f"<{uri}>"
+        self.local, self.remote = f"{from_};tag={self.tag}", to or f"<{uri}>"
         self.responses: list[tuple[float, int, bool]] = []
         self.final: Message | None = None
         self._uri = uri
@@ -562,10 +562,10 @@ class Peer:
             lines = (f"{m.at - start:8.3f} {'->' if m.sent else '<-'} {m.start}   {m.method}" for m in self.messages)
             return "\n".join((f"{self.user} on {self.address[0]}:{self.address[1]}", *lines))
 
-    def place(self, uri: str, from_: str, headers: Iterable[str] = ()) -> OutgoingCall:
-        """Sends an INVITE; From and further headers go out as they are."""
+    def place(self, uri: str, from_: str, headers: Iterable[str] = (), to: str = "") -> OutgoingCall:
+        """Sends an INVITE; From, further headers and a To that is not the URI go out as they are."""
         with self.changed:
-            self.placed.append(OutgoingCall(self, uri, from_, tuple(headers)))
+            self.placed.append(OutgoingCall(self, uri, from_, tuple(headers), to))
             return self.placed[-1]
 
     # What follows runs with `changed` held, in the thread or in a test's call.
