@@ -275,6 +275,8 @@ def texts(text: str, country: str) -> tuple[str, ...]:
     if number is None:
         return ()
     digits = re.sub("[^0-9]", "", number)
+    if _CONTEXT.search(text):
+        return candidates(text, country)  # digits that are relative to something are no whole number
     plus = f"+{digits}" if is_e164(f"+{digits}") else None
     return _distinct(*candidates(text, country), as_sent(text, country), plus)
 

@@ -1064,7 +1064,7 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_also_when_it_is_impossib
     abroad = replace(CARRIER, name="abroad", is_foreign=True)
     found = route(Call(A, caller, trunk="abroad", from_user=caller), replace(inbound(ALL), trunk=abroad), NOW)
     assert found.caller_id == CallerId(None, None, "caller_anonymous")
-    assert found.reasons[0].code == "caller_from_foreign_trunk"
+    assert "caller_from_foreign_trunk" in {reason.code for reason in found.reasons}
 
 
 def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mobiles() -> None:
