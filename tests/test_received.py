@@ -133,7 +133,7 @@ def test_a_call_without_to_is_for_whom_it_asks() -> None:
 
 DESTINATIONS: dict[str, tuple[NumberFormat, str, tuple[str, ...]]] = {
     "digits": (NumberFormat.DIGITS, "492214710100", (DID, "+49492214710100")),
-    "digits without their code": (NumberFormat.DIGITS, "2214710100", ("+2214710100", DID)),
+    "digits without their code": (NumberFormat.DIGITS, "2214710100", (DID, "+2214710100")),
     "national": (NumberFormat.NATIONAL, "492214710100", ("+49492214710100", DID)),
     "with a context": (NumberFormat.E164, "4710100;phone-context=+49221", (DID, "+494710100")),
     "nothing": (NumberFormat.E164, "", ()),
