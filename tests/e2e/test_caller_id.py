@@ -844,7 +844,7 @@ def test_diversion_says_why(
 def test_a_short_code_reaches_its_user(carrier: Carrier, phone: MakePhone, caller: MakePhone, change: Change) -> None:
     change(
         "INSERT INTO user_numbers (account, user_name, number, kind, short_code)"
-        " VALUES ('acme', 'workshop', '+492214710200', 'secondary', '7712'),"
+        " VALUES ('acme', 'workshop', '+492214710288', 'secondary', '7712'),"
         " ('probe', 'tester', '+493023125021', 'secondary', '7713')"
     )
     workshop, reception = phone("1003", Ring()), phone("1002", Ring())
