@@ -342,6 +342,24 @@ def change(fsroute: Fsroute, database: str) -> Iterator[Change]:
 
 
 @contextmanager
+def written(switch: Switch, name: str, edit: Callable[[str], str], *commands: str) -> Iterator[None]:
+    """A file of the switch's own copy of the configuration, changed for a while."""
+    path = switch.path / "conf" / name
+    before = path.read_text() if path.exists() else ""
+    path.write_text(edit(before))
+    try:
+        for command in ("reloadxml", *commands):
+            assert "-ERR" not in switch.api(command)
+        yield
+    finally:
+        if before:
+            path.write_text(before)
+        else:
+            path.unlink()
+        switch.api("reloadxml")
+
+
+@contextmanager
 def idle(switch: Switch) -> Iterator[None]:
     """No calls before, and none after."""
     switch.wait_idle()

@@ -250,6 +250,8 @@ class Call:
         self.audio = Audio(peer.address[0])
         self.status = 0
         """The last response, theirs to our INVITE or ours to theirs."""
+        self.held = 0
+        """The final response to the last `hold`."""
         self.end: str | None = None
         self.at: dict[str, float] = {"invite": time.monotonic()}
         self.local = self.remote = ""
@@ -308,6 +310,22 @@ class Call:
             send()
         return self.peer.wait(final, timeout, f"an answer to REFER of {self!r}")
 
+    def hold(self, direction: str = "sendonly") -> None:
+        """Offers the other side this direction of audio, by a re-INVITE (RFC 3264, 8.4). Does not wait for the answer."""
+
+        def on_response(response: Message) -> None:
+            if response.status >= HTTPStatus.OK and response.method == "INVITE":
+                uri = _uri(response.get("Contact")) or self.target
+                head = (f"From: {self.local}", f"To: {self.remote}", f"Call-ID: {self.call_id}")
+                number = response.get("CSeq").partition(" ")[0]
+                self.peer.request("ACK", uri, (*head, f"CSeq: {number} ACK"))
+                self.held = response.status
+
+        with self.peer.changed:
+            self.cseq += 1
+            body = self.audio.sdp().replace(" 1 IN IP4", f" {self.cseq} IN IP4", 1) + f"a={direction}\r\n"
+            self.request("INVITE", self.target, on_response=on_response, body=body)
+
     @property
     def replaces(self) -> str:
         """The value of a Replaces header that names this dialog to the switch (RFC 3891): to-tag is the switch's own tag."""
@@ -323,9 +341,11 @@ class Call:
         branch: str = "",
         to: str = "",
         on_response: Callable[[Message], None] = lambda _: None,
+        body: str = "",
     ) -> None:
         lines = (f"From: {self.local}", f"To: {to or self.remote}", f"Call-ID: {self.call_id}")
-        self.peer.request(method, uri, (*lines, f"CSeq: {self.cseq} {method}", *more), on_response, branch=branch)
+        whole = (*lines, f"CSeq: {self.cseq} {method}", *more)
+        self.peer.request(method, uri, whole, on_response, branch=branch, body=body)
 
     def note(self, event: str) -> None:
         self.at.setdefault(event, time.monotonic())
@@ -443,7 +463,7 @@ class OutgoingCall(Call):
     def _send_cancel(self) -> None:
         if self.final is None and not self._cancel_sent:
             self._cancel_sent = True
-            self.request("CANCEL", self._uri, branch=self._branch)
+            self.request("CANCEL", self._uri, branch=self._branch, to=f"<{self._uri}>")
 
     def _on_response(self, response: Message) -> None:
         status = response.status
@@ -458,6 +478,8 @@ class OutgoingCall(Call):
             self.cseq += 1
             self._invite(self.peer.credentials(response, "INVITE", self._uri))
             return
+        if HTTPStatus.CONTINUE < status < HTTPStatus.OK and _param(response.get("To"), "tag"):
+            self.remote, self.target = response.get("To"), _uri(response.get("Contact")) or self.target  # an early dialog
         if response.body and status <= HTTPStatus.OK:
             self.audio.learn(response.body)
             self.peer.open_audio(self.audio)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import Fsroute
+from tests.e2e.conftest import Fsroute, written
 from tests.e2e.sip import Address, Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
 from tests.e2e.switch import IP, Switch
 
@@ -163,24 +163,6 @@ def assert_nothing_leaks(invite: Message) -> None:
 
 
 # --- the running database, dialplan and gateways ----------------------------------------------------------
-
-
-@contextmanager
-def written(switch: Switch, name: str, edit: Callable[[str], str], *commands: str) -> Iterator[None]:
-    """A file of the switch's own copy of the configuration, changed for a while."""
-    path = switch.path / "conf" / name
-    before = path.read_text() if path.exists() else ""
-    path.write_text(edit(before))
-    try:
-        for command in ("reloadxml", *commands):
-            assert "-ERR" not in switch.api(command)
-        yield
-    finally:
-        if before:
-            path.write_text(before)
-        else:
-            path.unlink()
-        switch.api("reloadxml")
 
 
 @contextmanager
