@@ -413,6 +413,8 @@ def _caller(call: Call, caller_id: CallerId) -> list[Command]:
     What phones see is the E.164 number that was read from what a carrier wrote: it can be called back from any country. A
     name that is one of the call's numbers is no name; FreeSWITCH puts From's there.
     """
+    if call.direction is Direction.INBOUND and caller_id.presented is None and not caller_id.as_received:
+        return _forgotten(call)
     is_read = caller_id.as_received and caller_id.presented is not None and call.direction is Direction.INBOUND
     shown = (caller_id.presented if is_read else None) or call.caller
     name = call.caller_name
@@ -423,6 +425,23 @@ def _caller(call: Call, caller_id: CallerId) -> list[Command]:
     if shown != call.caller:
         return [*told, Execute("set_profile_var", f"caller_id_number={shown}")]
     return told + _cleaned("caller_id_number", shown, _UNSAFE_IN_NUMBERS, "")
+
+
+def _forgotten(call: Call) -> list[Command]:
+    """Takes from the channel the number and the name of a party who hides them, or whom the law hides.
+
+    FreeSWITCH hides them in the INVITE to a phone. Later it shows what the channel has: by UPDATE or INFO to a phone that
+    another one connects with the party (attended transfer), and in a mailbox (switch_ivr_bridge.c, send_display;
+    mod_voicemail.c).
+    """
+    known = (text for text in (call.caller, call.caller_name) if text)
+    return [] if all(callerid.is_hidden(text, call.direction) for text in known) else list(_NOBODY)
+
+
+_NOBODY = (
+    Execute("set_profile_var", f"caller_id_name={callerid.ANONYMOUS}"),
+    Execute("set_profile_var", f"caller_id_number={callerid.ANONYMOUS}"),
+)
 
 
 def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> list[Command]:

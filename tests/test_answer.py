@@ -424,7 +424,11 @@ SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
         {NAME: "+12025550123", NUMBER: "+12025550123"},
     ),
     "with a harmful name": (Call("1", "12025550123", 'A"b'), AMERICAN, {NAME: "A b", NUMBER: "+12025550123"}),
-    "hidden": (Call("1", "12025550123", "12025550123"), CallerId(None, None, "caller_anonymous"), {}),
+    "hidden": (
+        Call("1", "12025550123", "12025550123"),
+        CallerId(None, None, "caller_anonymous"),
+        {NAME: "anonymous", NUMBER: "anonymous"},
+    ),
     "a user": (Call("1", "11", "11", Direction.OUTBOUND), RECEIVED, {}),
 }
 
@@ -463,6 +467,34 @@ def test_a_rule_s_call_remembers_its_rule() -> None:
             ),
         ),
     ]
+
+
+NOBODY = CallerId(None, None, "caller_anonymous")
+HIDING = Call("+492214710100", "+493023125001", "Anna", anonymous=True)
+RINGS = Plan(((Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), NOBODY),),))
+FORGOTTEN = [
+    Execute("set_profile_var", "caller_id_name=anonymous"),
+    Execute("set_profile_var", "caller_id_number=anonymous"),
+]
+HIDDEN: dict[str, tuple[Call, CallerId, Plan, bool]] = {
+    "a phone rings": (HIDING, NOBODY, RINGS, True),
+    "a mailbox answers": (HIDING, NOBODY, Plan(final=Voicemail("1001", "acme.example")), True),
+    "the caller is told something": (HIDING, NOBODY, Plan(final=Announcement("closed.wav")), False),
+    "the law hides it": (replace(HIDING, anonymous=False), NOBODY, RINGS, True),
+    "a name alone": (replace(HIDING, caller="anonymous"), NOBODY, RINGS, True),
+    "there is nothing to hide": (replace(HIDING, caller="anonymous", caller_name="Anonymous"), NOBODY, RINGS, False),
+    "nothing is hidden": (replace(HIDING, anonymous=False), RECEIVED, RINGS, False),
+    "no number came": (replace(HIDING, anonymous=False), replace(RECEIVED, presented=None), RINGS, False),
+    "a user's own call": (replace(HIDING, direction=Direction.OUTBOUND), NOBODY, RINGS, False),
+}
+
+
+@pytest.mark.parametrize(("call", "caller_id", "plan", "forgotten"), HIDDEN.values(), ids=HIDDEN.keys())
+def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: CallerId, plan: Plan, forgotten: bool) -> None:
+    """Else FreeSWITCH shows it to a phone that is connected to the call later, and to who listens to the mailbox."""
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), plan, caller_id, "routed", ())
+    profile = [c for c in told(decision, call) if isinstance(c, Execute) and c.application == "set_profile_var"]
+    assert profile == FORGOTTEN * forgotten
 
 
 def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import pytest
 
 from tests.e2e.conftest import Change, Fsroute, written
-from tests.e2e.sip import Answer, Call, Carrier, Peer, Phone, Ring, Status
+from tests.e2e.sip import Answer, Call, Carrier, Peer, Phone, Ring, Status, Step
 from tests.e2e.switch import Switch
 from tests.e2e.test_transfers import (
     CALLER,
@@ -231,11 +232,26 @@ def test_a_provider_that_rejects_foreign_numbers_takes_a_transfer(
     carried_on(scene, rung)
 
 
-def test_who_is_connected_after_a_word_is_shown_to_the_target(fsroute: Fsroute, carrier: Carrier, phone: MakePhone) -> None:
-    """BelledonneCommunications/linphone-desktop#706, asterisk/asterisk#1990: after an attended transfer the target still
-    sees the transferor. What the switch can do is UPDATE or re-INVITE with the new party's identity; a test says which."""
-    workshop = phone("1003", Answer())
-    scene = Scene(carrier, phone)
+@dataclass(frozen=True)
+class Display(Answer):
+    """A phone to which FreeSWITCH sends UPDATE when its call gets another party: it knows some by name (mod_sofia.c)."""
+
+    def steps(self) -> tuple[Step, ...]:
+        headers = ("User-Agent: Yealink SIP-T46S 66.84", "Allow: INVITE, ACK, CANCEL, BYE, UPDATE, REFER")
+        return tuple(replace(step, headers=headers) for step in super().steps())
+
+
+HIDES = [f"P-Asserted-Identity: <sip:{CALLER}@carrier.example>", "Privacy: id"]
+
+
+@pytest.mark.parametrize("hides", [False, True], ids=["open", "hidden"])
+def test_who_is_connected_after_a_word_is_shown_to_the_target(
+    fsroute: Fsroute, carrier: Carrier, phone: MakePhone, hides: bool
+) -> None:
+    """BelledonneCommunications/linphone-desktop#706, asterisk/asterisk#1990, signalwire/freeswitch#2008: after an attended
+    transfer the target's display still has the transferor. It has the caller then, unless the caller hides the number."""
+    workshop = phone("1003", Display())
+    scene = Scene(carrier, phone, display_name="Anna Amsel", extra_headers=HIDES * hides)
     asked = scene.reception.call("12")
     asked.wait_answer()
     rung = workshop.wait_invite()
@@ -243,8 +259,28 @@ def test_who_is_connected_after_a_word_is_shown_to_the_target(fsroute: Fsroute, 
     scene.answered.refer(to_replaced("12", asked))
     scene.answered.wait_end()
     talks(scene.caller, rung)
-    told = [m.start.split()[0] for m in workshop.messages if not m.sent and CALLER in m.raw.decode("utf-8", "replace")]
-    assert told == []
+    updates = [message for message in workshop.messages if not message.sent and message.start.startswith("UPDATE")]
+    expected = '"anonymous" <sip:anonymous@127.0.0.1>' if hides else f'"Anna Amsel" <sip:{CALLER}@127.0.0.1>'
+    assert updates[-1].get("P-Asserted-Identity") == expected
+    if hides:
+        everything = b"".join(message.raw for each in (workshop, scene.reception) for message in each.messages)
+        assert CALLER.encode() not in everything
+        assert b"Amsel" not in everything
+
+
+def test_nobody_outside_is_told_who_was_connected(fsroute: Fsroute, carrier: Carrier, phone: MakePhone) -> None:
+    """signalwire/freeswitch#2008, from the other side: a carrier that runs FreeSWITCH says that it takes display updates.
+    It is then told an extension, or the number of a caller."""
+    carrier.numbers[MOBILE] = Display()
+    scene = Scene(carrier, phone, extra_headers=["User-Agent: Yealink SIP-T46S 66.84", "X-FS-Support: update_display"])
+    asked = scene.reception.call("01713920042")
+    asked.wait_answer()
+    rung = carrier.wait_invite()
+    rung.wait("ack")
+    scene.answered.refer(to_replaced("01713920042", asked))
+    scene.answered.wait_end()
+    talks(scene.caller, rung)
+    assert {m.start.split()[0] for m in carrier.messages if not m.sent and not m.status} <= {"INVITE", "ACK", "BYE"}
 
 
 # --- mailbox, park, pickup --------------------------------------------------------------------------------
