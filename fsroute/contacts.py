@@ -138,6 +138,7 @@ def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -
         decision.reasons + last.reasons,
         decision.trunks,
         decision.attestation,
+        decision.is_recall,
     )
 
 

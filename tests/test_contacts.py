@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from fsroute.model import (
     Leg,
     Plan,
     Reason,
+    Rule,
     Trunk,
     TrunkDial,
 )
@@ -144,6 +145,15 @@ def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
         Reason("contact_refused", "endpoint 1001", "1 contacts are no plain SIP addresses"),
         Reason("not_registered", "endpoint 1002", "left out: no phone is registered"),
     )
+
+
+def test_nothing_of_a_decision_is_lost_but_what_rings() -> None:
+    """A recall that were no recall any more would ring the transferor for ever."""
+    rule = Rule("+492214710100", 1)
+    decided = Decision("+492214710100", "acme", rule, Plan(((leg(P1001),),)), RECEIVED, "routed", (), 2, "A", is_recall=True)
+    assert all(getattr(decided, field.name) != field.default for field in fields(Decision))
+    found = resolve(decided, {P1001: one("sofia/internal/sip:1001@192.0.2.7")})
+    assert replace(found, plan=decided.plan) == decided
 
 
 def test_stages_without_a_phone_go_and_the_end_stays() -> None:
