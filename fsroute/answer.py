@@ -185,7 +185,12 @@ def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
     Where no phone was connected, the switch itself has moved the call (uuid_transfer while it rings): then it is a call of
     the account whose number was called, or of the phone that the leg belongs to. The phone's never when somebody sent
     REFER: that came from the other party, who may be anybody.
+
+    Nobody's, if the leg is one that rings. A phone that sends REFER before it has an answer makes FreeSWITCH transfer the
+    leg of a callee who is not there yet (sofia.c, sofia_handle_sip_i_refer), and whoever rings for it would talk to nobody.
     """
+    if channel.get("Call-Direction") == "outbound" and channel.get("Answer-State") != "answered":
+        return None, None, None
     noted = _owner(channel, "transferor_")
     account, user, endpoint = (name if name and _NAMES.match(name) else None for name in noted)
     if account is not None:

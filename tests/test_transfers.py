@@ -245,9 +245,12 @@ def test_every_transfer_comes_to_an_end(
 # --- on whose behalf --------------------------------------------------------------------------------------
 
 
+HEADERS = ("Call_Direction", "Channel_State_Number", "Answer_State")
+
+
 def leg(**variables: str) -> Facts:
     """A snapshot of a leg that has come back. Call-Direction and such are given with `_` for `-`."""
-    headers = {name: variables.pop(name) for name in ("Call_Direction", "Channel_State_Number") if name in variables}
+    headers = {name: variables.pop(name) for name in HEADERS if name in variables}
     lines = [f"{name.replace('_', '-')}: {text}" for name, text in headers.items()]
     lines += [f"variable_{name}: {encode(text)}" for name, text in variables.items()]
     return Frame("\n".join(("Event-Name: CHANNEL_DATA", "Caller-Destination-Number: 12", *lines)).encode()).only(FACTS)
@@ -264,6 +267,22 @@ BEHALF: dict[str, tuple[dict[str, str], tuple[str | None, str | None, str | None
     "a phone, of a leg that is another phone's": (
         NOTED | {"fsroute_account": "probe", "fsroute_user": "tester"},
         ("acme", "reception", "1001"),
+    ),
+    "a phone, of a phone that was called": (
+        NOTED | {"Call_Direction": "outbound", "Answer_State": "answered"},
+        ("acme", "reception", "1001"),
+    ),
+    "a phone, of a phone that still rings": (
+        NOTED | {"Call_Direction": "outbound", "Answer_State": "ringing"},
+        (None, None, None),
+    ),
+    "a phone, of a leg that has early media": (
+        NOTED | {"Call_Direction": "outbound", "Answer_State": "early"},
+        (None, None, None),
+    ),
+    "the switch, a caller who waits without an answer": (
+        {"fsroute_transferor_account": NOBODY, "fsroute_called_account": "acme", "Answer_State": "ringing"},
+        ("acme", None, None),
     ),
     "a phone without a user": (NOTED | {"fsroute_transferor_user": "_undef_"}, ("acme", None, "1001")),
     "an outside party": ({"fsroute_transferor_account": "_undef_", "fsroute_account": "acme"}, (None, None, None)),
@@ -314,12 +333,12 @@ def test_what_was_noted_counts_for_transferred_legs_alone() -> None:
 SHOWN: dict[str, tuple[dict[str, str], str | None]] = {
     "a colleague who called": ({"fsroute_account": "acme", "fsroute_shown": "13"}, "13"),
     "a colleague who was called": (
-        {"fsroute_account": "acme", "fsroute_shown": "13", "Call_Direction": "outbound"},
+        {"fsroute_account": "acme", "fsroute_shown": "13", "Call_Direction": "outbound", "Answer_State": "answered"},
         "13",
     ),
     "another account's phone that called": ({"fsroute_account": "probe", "fsroute_shown": "+493023125010"}, "+493023125010"),
     "another account's phone that was called": (
-        {"fsroute_account": "probe", "fsroute_shown": "11", "Call_Direction": "outbound"},
+        {"fsroute_account": "probe", "fsroute_shown": "11", "Call_Direction": "outbound", "Answer_State": "answered"},
         "anonymous",
     ),
     "a caller from outside": ({}, None),
