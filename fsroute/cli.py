@@ -184,6 +184,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--asserted", metavar="N", help="Inbound: the number in the identity header (P-Asserted-Identity), beside From."
 )
+@click.option(
+    "--transferred", is_flag=True,
+    help="A call that is transferred to --to: --account and --user transfer it, --from is their other party.",
+)  # fmt: skip
 @_json
 def explain(
     flags: dict[str, str | None],
@@ -198,6 +202,7 @@ def explain(
     anonymous: bool,
     presented: str | None,
     asserted: str | None,
+    transferred: bool,
     as_json: bool,
 ) -> None:
     """Show what a call would do: who rings when, why, and what happens after."""
@@ -207,8 +212,11 @@ def explain(
     from fsroute.store import Store
 
     settings = read_settings(flags, config)
+    if transferred and account is None:
+        raise click.UsageError("--transferred needs --account, and --user if a user transfers the call")
     hidden = anonymous or (bool(caller) and callerid.is_hidden(caller, Direction(direction)))
-    call = Call(to, caller, "", Direction(direction), hidden, trunk, account, user, presented=presented)
+    way = Direction.OUTBOUND if transferred else Direction(direction)
+    call = Call(to, caller, "", way, hidden, trunk, account, user, presented=presented, transferred=transferred)
     opened = database.open_database(settings.db)
     database.check_version(opened, settings.db)
     store = Store(opened, settings.db, settings.country)

@@ -45,6 +45,7 @@ def as_data(call: Call, routing: Routing, now: datetime, confirmation: Confirmat
         "from": call.caller,
         "anonymous": call.anonymous,
         "direction": call.direction.value,
+        "transferred": call.transferred,
         "at": now.isoformat(),
         "number": decision.number,
         "account": decision.account,
@@ -74,7 +75,8 @@ def _follow_up(
         return {}
     followed = {}
     for outcome in Outcome:
-        failed = Failed(decision.rule.key if decision.rule else None, outcome, "", decision.trunks)
+        rule = decision.rule.key if decision.rule else None
+        failed = Failed(rule, outcome, "", decision.trunks, is_recall=decision.is_recall)
         following = router.route(call, routing, now, failed, hop_limit)
         if decision.trunks and outcome is Outcome.UNREACHABLE:
             # It may have been the trunk's fault; then the next one is tried, if there is one.
@@ -164,7 +166,8 @@ def show(data: dict[str, Any], console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415 - the same
 
     caller = "an anonymous caller" if data["anonymous"] else data["from"] or "an unknown caller"
-    console.print(Text(f"{data['direction']} call to {data['to']} from {caller}, {data['at']}", style="bold"))
+    kind = "transferred" if data["transferred"] else data["direction"]
+    console.print(Text(f"{kind} call to {data['to']} from {caller}, {data['at']}", style="bold"))
     console.print(Text(_headline(data)), soft_wrap=True)
     caller_id = data["caller_id"]
     refused = "nobody" if caller_id["reason"] in callerid.REFUSALS else "as received"
@@ -207,7 +210,8 @@ def _headline(data: dict[str, Any]) -> str:
 
 def _said(step: dict[str, Any]) -> str:
     """One step of a call in a few words."""
-    rule = f"rule {step['rule']['position']} ({step['rule']['type']})" if step["rule"] else "no rule"
+    instead = "back to the transferor" if step["code"] == "transfer_recall" else "no rule"
+    rule = f"rule {step['rule']['position']} ({step['rule']['type']})" if step["rule"] else instead
     rings = " | ".join(", ".join(f"{leg['target']} {leg['ring_s']} s" for leg in stage) for stage in step["stages"])
     end = " ".join(step["final"].values()) if step["final"] else ""
     return f"{rule}: " + " then ".join(part for part in (rings, end) if part)

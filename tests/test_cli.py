@@ -200,6 +200,7 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
         "from": "03023125001",
         "anonymous": False,
         "direction": "inbound",
+        "transferred": False,
         "at": "2026-11-23T09:00:00+01:00",
         "number": number,
         "account": "acme",
@@ -247,6 +248,14 @@ def test_a_decision_as_json(fsroute: Fsroute, demo_url: str) -> None:
             {"code": "rule_matched", "subject": f"rule {number}/1 (general)", "text": "applies"},
         ],
     }
+
+
+def test_a_transferred_call_is_explained_for_who_transfers_it(fsroute: Fsroute, demo_url: str) -> None:
+    who = ("--account", "acme", "--user", "office")
+    found = fsroute.explained(demo_url, "--transferred", *who, "--to", "12", "--from", "03023125001")
+    assert (found["code"], found["transferred"]) == ("extension", True)
+    follow_up = {outcome: step["code"] for outcome, step in found["follow_up"].items()}
+    assert follow_up == dict.fromkeys(("busy", "no_answer", "unreachable"), "transfer_recall")
 
 
 SALES = [["endpoint 1001 25", "endpoint 1003 25", "endpoint 1004 25"]]
@@ -468,6 +477,10 @@ REFUSED = [
     (["load", "--db", "DEMO", "no.sql"], "no.sql: No such file or directory"),
     (["load", "--db", "DEMO", "."], ".: Is a directory"),
     (["explain"], "Missing option '--to' (see PROGRAM explain --help)"),
+    (
+        ["explain", "--to", "12", "--transferred"],
+        "--transferred needs --account, and --user if a user transfers the call (see PROGRAM explain --help)",
+    ),
     (["explain", "--db", "DEMO", "--to", "1", "--at", "soon"], "--at 'soon': is no time such as 2026-11-23T09:30"),
     (["explain", "--db", "DEMO", "--to", "1", "--at", "2026-02-30"], "--at '2026-02-30': is no time such as"),
     (["explain", "--db", "DEMO", "--to", "1", "--at", "0001-01-01T00:00+14:00"], "has no day before or after it"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -116,6 +117,7 @@ def test_a_parallel_call_as_json(demo: Store) -> None:
         "from": CALLER,
         "anonymous": False,
         "direction": "inbound",
+        "transferred": False,
         "at": "2026-03-16T12:00:00+01:00",
         "number": "+492214710100",
         "account": "acme",
@@ -152,6 +154,7 @@ def test_a_sequential_call_as_json(demo: Store) -> None:
         "from": CALLER,
         "anonymous": False,
         "direction": "inbound",
+        "transferred": False,
         "at": "2026-03-16T12:00:00+01:00",
         "number": "+492214710200",
         "account": "acme",
@@ -195,6 +198,7 @@ def test_a_call_that_is_refused_as_json(demo: Store) -> None:
         "from": "",
         "anonymous": True,
         "direction": "inbound",
+        "transferred": False,
         "at": "2026-03-16T12:00:00+01:00",
         "number": "+492214710500",
         "account": "acme",
@@ -405,3 +409,80 @@ def test_what_follows_a_trunk_that_fails_is_the_next_one_to_the_last() -> None:
         step = step["follow_up"]["unreachable"]
     assert dials == [f"sofia/gateway/{name}/+491713920042" for name in ("one", "two", "three")]
     assert step["final"] == {"kind": "hangup", "cause": "SUBSCRIBER_ABSENT"}
+
+
+# --- transferred ------------------------------------------------------------------------------------------
+
+
+def transferred(demo: Store, user: str, to: str, caller: str = CALLER) -> dict[str, Any]:
+    return _explained(demo, Call(to, caller, "", Direction.OUTBOUND, account="acme", user=user, transferred=True))
+
+
+BACK = "back to the transferor: endpoint 1001 25 s, endpoint 1002 25 s"
+BACK_13 = "back to the transferor: endpoint 1004 25 s"
+SALES = "endpoint 1001 25 s, endpoint 1003 25 s, endpoint 1004 25 s"
+TRANSFERRED: dict[str, tuple[str, str, list[str]]] = {
+    "to an extension": (
+        "reception",
+        "12",
+        [
+            f"transferred call to 12 from {CALLER}, 2026-03-16T12:00:00+01:00",
+            "no number of ours, account acme: no rule: endpoint 1003 25 s (extension)",
+            f"caller ID: {CALLER}, network number - (caller_received)",
+            f"if busy: {BACK}; then no rule: hangup USER_BUSY",
+            f"if no answer: {BACK}; then no rule: hangup NO_ANSWER",
+            f"if unreachable: {BACK}; then no rule: hangup SUBSCRIBER_ABSENT",
+            "  extension: user workshop has extension 12",
+        ],
+    ),
+    "to a number that goes on by itself": (
+        "office",
+        "02214710300",
+        [
+            f"transferred call to 02214710300 from {CALLER}, 2026-03-16T12:00:00+01:00",
+            f"number +492214710300, account acme: rule 1 (general): {SALES} (routed)",
+            f"caller ID: {CALLER}, network number - (caller_received)",
+            f"if busy: rule 3 (busy): endpoint 1004 20 s; then {BACK_13}; then no rule: hangup USER_BUSY",
+            f"if no answer: rule 2 (no_answer): external +491713920043 20 s; then {BACK_13}; then no rule: hangup NO_ANSWER",
+            f"if unreachable: {BACK_13}; then no rule: hangup SUBSCRIBER_ABSENT",
+            "  hosted_here: number +492214710300 is hosted here and stays inside",
+            "  rule_matched: rule +492214710300/1 (general) applies",
+        ],
+    ),
+    "to a number that is barred": (
+        "office",
+        "09001234567",
+        [
+            f"transferred call to 09001234567 from {CALLER}, 2026-03-16T12:00:00+01:00",
+            "no number of ours, account acme: back to the transferor: endpoint 1004 25 s (transfer_recall)",
+            f"caller ID: {CALLER}, network number - (caller_received)",
+            "if busy: no rule: hangup USER_BUSY",
+            "if no answer: no rule: hangup NO_ANSWER",
+            "if unreachable: no rule: hangup SUBSCRIBER_ABSENT",
+            "  trunk: +499001234567 is not hosted here: to the telephone network",
+            "  destination_barred: external +499001234567 left out: account acme may not call it",
+            "  transfer_recall: user office gets the call back, which nobody took",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("user", "to", "expected"), TRANSFERRED.values(), ids=TRANSFERRED.keys())
+def test_a_transferred_call_for_people(demo: Store, user: str, to: str, expected: list[str]) -> None:
+    lines = printed(transferred(demo, user, to))
+    told = [line for line in lines[: lines.index("bridge")] if line != "why"]
+    assert [line for line in told if not re.match(r"stage |  +\d", line)] == expected
+
+
+def test_the_recall_is_what_follows_a_transfer(demo: Store) -> None:
+    """As JSON, with the end of the recall behind it."""
+    data = transferred(demo, "workshop", "0171 3920042")
+    assert (data["transferred"], data["direction"]) == (True, "outbound")
+    recall = data["follow_up"]["busy"]
+    assert (recall["code"], [leg["target"] for leg in recall["stages"][0]]) == ("transfer_recall", ["endpoint 1003"])
+    ended = recall["follow_up"]["no_answer"]
+    assert (ended["code"], ended["final"], ended["follow_up"]) == (
+        "call_failed",
+        {"kind": "hangup", "cause": "NO_ANSWER"},
+        {},
+    )
