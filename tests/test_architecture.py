@@ -98,3 +98,11 @@ def test_every_verification_code_is_documented() -> None:
 
 def test_every_outcome_of_a_delivery_is_documented() -> None:
     assert listed("Delivery outcomes") == delivery.NOTICES.keys()
+
+
+def test_every_test_that_the_design_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (TOP / "docs" / "design.md").read_text("utf-8")))
+    files = (TOP / "tests").rglob("test_*.py")
+    there = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    assert named
+    assert named <= there

@@ -39,6 +39,9 @@ SOCKET_ONLY = {
     "test_10_an_emergency_call_gets_out_without_fsroute": PROCESS,
     "test_10_another_fsroute_goes_on_where_the_killed_one_stopped": PROCESS,
     "test_9_a_caller_who_hangs_up_leaves_no_connection_behind": "counts connections: by mod_python3 there are none",
+    "test_killed_after_the_answer_a_call_ends_with_its_bridge": PROCESS,
+    "test_killed_after_the_answer_a_transfer_reaches_the_fallback": PROCESS,
+    "test_killed_after_the_answer_and_restarted_a_transfer_is_routed": PROCESS,
     "test_conversation": "records what is said on the socket",
     "test_a_real_call_through_the_service_of_compose": "is about a process that compose starts",
 }
@@ -116,10 +119,14 @@ class Process(Fsroute):
         return self._process is not None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def connections(self) -> int:
         """Open Event Socket connections of the process."""
-        assert self._process is not None
-        links = Path(f"/proc/{self._process.pid}/fd")
+        links = Path(f"/proc/{self.pid}/fd")
         inodes = {str(link.readlink()).removeprefix("socket:[").removesuffix("]") for link in links.iterdir()}
         local = f":{self.port:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

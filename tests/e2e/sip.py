@@ -422,7 +422,8 @@ class OutgoingCall(Call):
 
     def __init__(self, peer: Peer, uri: str, from_: str, headers: tuple[str, ...], to: str = "") -> None:
         super().__init__(peer, f"{secrets.token_hex(8)}@{peer.address[0]}", uri)
-        self.local, self.remote = f"{from_};tag={self.tag}", to or f"<{uri}>"
+        self._to = to or f"<{uri}>"
+        self.local, self.remote = f"{from_};tag={self.tag}", self._to
         self.responses: list[tuple[float, int, bool]] = []
         self.final: Message | None = None
         self._uri = uri
@@ -463,7 +464,7 @@ class OutgoingCall(Call):
     def _send_cancel(self) -> None:
         if self.final is None and not self._cancel_sent:
             self._cancel_sent = True
-            self.request("CANCEL", self._uri, branch=self._branch, to=f"<{self._uri}>")
+            self.request("CANCEL", self._uri, branch=self._branch, to=self._to)
 
     def _on_response(self, response: Message) -> None:
         status = response.status

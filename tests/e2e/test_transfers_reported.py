@@ -21,6 +21,7 @@ from tests.e2e.test_transfers import (
     DOMAIN,
     LINE,
     MOBILE,
+    SPOKEN_S,
     VERIFIED,
     Scene,
     talks,
@@ -212,6 +213,7 @@ def test_the_target_sees_the_mobile_that_was_called(fsroute: Fsroute, carrier: C
     call = reception.call("01713920042")
     call.wait_answer()
     carrier.wait_invite().wait("ack")
+    time.sleep(SPOKEN_S)
     call.refer(to("12"))
     rung = workshop.wait_invite()
     assert user_of(rung.header("From")) == MOBILE
@@ -357,6 +359,13 @@ def test_a_colleague_picks_up_a_ringing_call_by_replaces(
     caller.wait_answer()
     assert ringing.wait_end() == "cancelled"
     talks(caller, picked)
+    office = phone("1004", Answer())
+    assert picked.refer(to("13")) == 202
+    rung = office.wait_invite()
+    rung.wait("ack")
+    talks(caller, rung)
+    last = fsroute.routed()[-1]
+    assert (last["account"], last["user"]) == ("acme", "workshop")
 
 
 # --- a trunk that fails, a party that is not there --------------------------------------------------------
