@@ -439,7 +439,7 @@ def test_the_record_of_busy_no_answer_and_transfer(
 
 # --- nothing is left --------------------------------------------------------------------------------------
 
-AT_ONCE, ROUNDS, WARM_UP = 10, 20, 5
+AT_ONCE, ROUNDS, WARM_UP = 10, 20, 20
 NOISE_KB = 8_000
 """More than the allocator takes and gives by itself. What 200 calls leave would be 8 kB at least each, a snapshot."""
 
