@@ -93,3 +93,7 @@ INSERT INTO rule_targets (account, number, rule_position, position, external_num
     ('acme', '+492214710614', 2, 1, '+491713920064');
 INSERT INTO rule_targets (account, number, rule_position, position, hangup_cause) VALUES
     ('acme', '+492214710616', 1, 1, 'CALL_REJECTED');
+
+-- The other account's only number rings its only phone.
+INSERT INTO rules (account, number, position, ring_s) VALUES ('probe', '+493023125010', 1, 8);
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES ('probe', '+493023125010', 1, 1, '2001');
