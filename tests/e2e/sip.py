@@ -195,7 +195,9 @@ class Message:
 
 
 def _message(head: Iterable[str], body: str) -> bytes:
-    kind = ("Content-Type: application/sdp",) if body else ()
+    head = (*head,)
+    given = not body or any(line.lower().startswith("content-type:") for line in head)
+    kind = () if given else ("Content-Type: application/sdp",)
     text = "\r\n".join((*head, *kind, f"Content-Length: {len(body)}", "", body))
     return text.encode("utf-8", "surrogateescape")
 
@@ -420,7 +422,7 @@ class IncomingCall(Call):
 class OutgoingCall(Call):
     """`responses` has (time, status, with SDP) of each response but 100, `final` the last one, which says why."""
 
-    def __init__(self, peer: Peer, uri: str, from_: str, headers: tuple[str, ...], to: str = "") -> None:
+    def __init__(self, peer: Peer, uri: str, from_: str, headers: tuple[str, ...], to: str, body: str) -> None:
         super().__init__(peer, f"{secrets.token_hex(8)}@{peer.address[0]}", uri)
         self._to = to or f"<{uri}>"
         self.local, self.remote = f"{from_};tag={self.tag}", self._to
@@ -428,6 +430,7 @@ class OutgoingCall(Call):
         self.final: Message | None = None
         self._uri = uri
         self._headers = headers
+        self._body = body
         self._branch = ""
         self._asked_for_password = False
         self._cancel_sent = False
@@ -459,7 +462,8 @@ class OutgoingCall(Call):
         dialog = (f"From: {self.local}", f"To: {self.remote}", f"Call-ID: {self.call_id}", f"CSeq: {self.cseq} INVITE")
         lines = (*dialog, *self._headers, *credentials)
         on_response, lost = self._on_response, partial(self.finish, "lost")
-        self.peer.request("INVITE", self._uri, lines, on_response, lost, branch=self._branch, body=self.audio.sdp())
+        body = self._body.replace("{}", self.audio.sdp())
+        self.peer.request("INVITE", self._uri, lines, on_response, lost, branch=self._branch, body=body)
 
     def _send_cancel(self) -> None:
         if self.final is None and not self._cancel_sent:
@@ -585,10 +589,15 @@ class Peer:
             lines = (f"{m.at - start:8.3f} {'->' if m.sent else '<-'} {m.start}   {m.method}" for m in self.messages)
             return "\n".join((f"{self.user} on {self.address[0]}:{self.address[1]}", *lines))
 
-    def place(self, uri: str, from_: str, headers: Iterable[str] = (), to: str = "") -> OutgoingCall:
-        """Sends an INVITE; From, further headers and a To that is not the URI go out as they are."""
+    def place(
+        self, uri: str, from_: str, headers: Iterable[str] = (), to: str = "", body: str = "{}"
+    ) -> OutgoingCall:
+        """Sends an INVITE; From, further headers and a To that is not the URI go out as they are, so does the body.
+
+        {} in the body stands for the SDP.
+        """
         with self.changed:
-            self.placed.append(OutgoingCall(self, uri, from_, tuple(headers), to))
+            self.placed.append(OutgoingCall(self, uri, from_, tuple(headers), to, body))
             return self.placed[-1]
 
     # What follows runs with `changed` held, in the thread or in a test's call.
