@@ -34,6 +34,9 @@ PLACES = (
     "/usr/bin/freeswitch",
 )
 
+SAFE = (1, 11, 2)
+"""Below this version a parameter of Refer-To sets any variable of a leg, for whoever has a password (SECURITY.md)."""
+
 START_S = 20.0
 """FreeSWITCH is up in about two seconds; a busy CI machine may need ten times that."""
 
@@ -135,6 +138,11 @@ class Switch:
                 raise SwitchError("the event socket refused the password")
             connection.sendall(f"api {command}\n\n".encode())
             return _receive(connection)[1]
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the version is the one that SECURITY.md demands, or later."""
+        return tuple(map(int, re.findall(r"\d+", self.version)[:3])) >= SAFE
 
     def registered(self, user: str, domain: str = "acme.example") -> int:
         """How many phones of a user are registered."""
