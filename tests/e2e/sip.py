@@ -589,9 +589,7 @@ class Peer:
             lines = (f"{m.at - start:8.3f} {'->' if m.sent else '<-'} {m.start}   {m.method}" for m in self.messages)
             return "\n".join((f"{self.user} on {self.address[0]}:{self.address[1]}", *lines))
 
-    def place(
-        self, uri: str, from_: str, headers: Iterable[str] = (), to: str = "", body: str = "{}"
-    ) -> OutgoingCall:
+    def place(self, uri: str, from_: str, headers: Iterable[str] = (), to: str = "", body: str = "{}") -> OutgoingCall:
         """Sends an INVITE; From, further headers and a To that is not the URI go out as they are, so does the body.
 
         {} in the body stands for the SDP.

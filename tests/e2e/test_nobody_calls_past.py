@@ -294,9 +294,8 @@ def test_a_body_of_a_phone_reaches_nobody(fsroute: Fsroute, carrier: Carrier, ph
         "--b\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--b\r\nContent-Type: application/isup\r\n\r\nPROBE\r\n--b--\r\n"
     )
     office = phone("1004", Answer())
-    placed = office.place(
-        "sip:03023125077@acme.example", "<sip:1004@acme.example>", ["Content-Type: multipart/mixed;boundary=b"], parts
-    )
+    multipart = ["Content-Type: multipart/mixed;boundary=b"]
+    placed = office.place("sip:03023125077@acme.example", "<sip:1004@acme.example>", multipart, body=parts)
     placed.wait_answer()
     leg = carrier.wait_invite()
     assert leg.header("Content-Type") == "application/sdp"
