@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 
 from fsroute import callerid, contacts, dialstring, frames, number, outcome
@@ -23,9 +24,12 @@ from fsroute.model import (
     Hangup,
     Identity,
     IdentityHeader,
+    Outcome,
+    Plan,
     RuleKey,
     Voicemail,
 )
+from fsroute.plan import rounds as rounds_of
 
 STEP_VARIABLE = "fsroute_step"
 """The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
@@ -55,6 +59,8 @@ FACTS = frames.lines_of(
         *("originate_causes", "originate_disposition", "originated_legs", "bridge_hangup_cause"),
         *("sip_from_host", "sip_to_user", "sip_req_user", "sip_req_params", "sip_to_params", "sip_from_params"),
         *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+        *outcome.MARKS,
+        "max_forwards",
         *contacts.FILTERS,
     ],
     [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
@@ -63,6 +69,19 @@ FACTS = frames.lines_of(
 
 _POSITION_DIGITS = 9
 """More than any rule's position has, and no more than an INTEGER of PostgreSQL takes."""
+
+BY_TRUNKS = frozenset({"trunk", "emergency"})
+"""What is decided of a user's own call that leaves through a trunk: the caller hears the carrier before the answer."""
+
+_RINGBACK = ("ringback", "%(1000,4000,425)")
+"""The ringing tone of Germany and most of Europe: 425 Hz, 1 s on, 4 s off (ITU-T E.180, Supplement 2)."""
+
+_DEFAULT_FORWARDS = 70
+"""RFC 3261, 8.1.1.6."""
+
+_NOTHING_BEFORE = "-"
+_ROUNDS = re.compile(rf"[^/]+/[0-9]{{1,9}}/([0-9]{{1,3}})/([a-z_]{{1,16}}|{_NOTHING_BEFORE})\Z")
+"""A step of a plan with several rounds: the rule, how many rounds have rung, and how those before the last one ended."""
 
 _DIRECT = "direct"
 _DONE = "done"
@@ -169,7 +188,12 @@ def call_of(channel: Facts) -> Call:
         endpoint=endpoint,
         transferred=transferred,
         shown=_shown(channel, account) if transferred else None,
+        forwards=_forwards(channel.variable("max_forwards")),
     )
+
+
+def _forwards(text: str) -> int:
+    return _count(text) if text.isascii() and text.isdigit() else _DEFAULT_FORWARDS
 
 
 def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
@@ -262,6 +286,20 @@ def _count(digits: str) -> int:
     return min(int(digits or "0"), _MAX_HOPS) if len(digits) <= len(str(_MAX_HOPS)) else _MAX_HOPS
 
 
+class Ear(StrEnum):
+    """What the caller hears: the tone of their own phone or network, sound that came before an answer, or us."""
+
+    NOTHING = "nothing"
+    EARLY = "early"
+    ANSWERED = "answered"
+
+
+def ear_of(channel: Facts) -> Ear:
+    """What the caller of this channel hears."""
+    state = channel.get("Answer-State")
+    return Ear(state) if state in ("early", "answered") else Ear.NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A call that needs no further decision: it was answered and is over, or has had its last decision. `cause` is how the
@@ -300,7 +338,16 @@ def progress_of(channel: Facts) -> Failed | Ended | None:
     ended, cause = outcome.of_failed(channel)
     is_recall, step = step.startswith(_RECALL), step.removeprefix(_RECALL)
     cause = cause if _CAUSE.match(cause) else ""
-    return Failed(_rule_key(step), ended, cause, _trunks_tried(step), is_recall, outcome.legs(channel))
+    rounds, before = _rounds_rung(step)
+    return Failed(
+        _rule_key(step),
+        outcome.best(before, ended),
+        cause,
+        _trunks_tried(step),
+        is_recall,
+        outcome.legs(channel),
+        rounds,
+    )
 
 
 def is_hung_up(channel: Facts) -> bool:
@@ -321,6 +368,25 @@ def plans_of(channel: Facts) -> int:
     return int(count) if count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
 
 
+def _step(decision: Decision) -> str:
+    """How far the call has come when what is told now has failed."""
+    if not decision.plan.stages:
+        return _DONE
+    if decision.rule is None:
+        return f"{_RECALL * decision.is_recall}{_DIRECT}/{decision.trunks}"
+    if not decision.rounds and len(rounds_of(decision.plan)) == 1:
+        return str(decision.rule.key)
+    return f"{decision.rule.key}/{decision.rounds + 1}/{decision.before or _NOTHING_BEFORE}"
+
+
+def _rounds_rung(step: str) -> tuple[int, Outcome | None]:
+    """How many rounds of the rule's plan have rung, and how those before the last one ended."""
+    found = _ROUNDS.match(step)
+    if found is None:
+        return 0, None
+    return int(found[1]), Outcome(found[2]) if found[2] in set(Outcome) else None
+
+
 def _trunks_tried(step: str) -> int:
     kind, _, count = step.partition("/")
     return int(count) if kind == _DIRECT and count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
@@ -328,6 +394,7 @@ def _trunks_tried(step: str) -> int:
 
 def _rule_key(step: str) -> RuleKey | None:
     hosted, _, position = step.partition("/")
+    position = position.partition("/")[0]
     if number.is_e164(hosted) and position.isascii() and position.isdigit() and len(position) <= _POSITION_DIGITS:
         return RuleKey(hosted, int(position))
     return None
@@ -345,24 +412,28 @@ def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> li
     ]
 
 
-def commands(call: Call, decision: Decision, confirmation: Confirmation, count: int = 1) -> list[Command]:
-    """Everything FreeSWITCH needs for this decision: to ring a plan's stages, or to end the call. It is the `count`th of its
-    channel.
+def commands(
+    call: Call, decision: Decision, confirmation: Confirmation, count: int = 1, ear: Ear = Ear.NOTHING
+) -> list[Command]:
+    """Everything FreeSWITCH needs for this decision: to ring a plan's first round, or to end the call. It is the `count`th
+    of its channel, and `ear` is what the caller hears now.
 
-    After stages the next snapshot tells how they ended, after an announcement or a mailbox whether the call is still ours.
+    After a round the next snapshot tells how they ended, after an announcement or a mailbox whether the call is still ours.
     Raises DialStringError.
     """
     plan = decision.plan
-    rule = str(decision.rule.key) if decision.rule else ""
-    step = f"{_RECALL * decision.is_recall}{rule or f'{_DIRECT}/{decision.trunks}'}" if plan.stages else _DONE
-    evidence = decision.code, decision.number or "none", rule or "none", decision.caller_id.reason
-    told: list[Command] = [_variables(step, evidence, count, _identity_of(call, decision))]
+    rule = str(decision.rule.key) if decision.rule else "none"
+    evidence = decision.code, decision.number or "none", rule, decision.caller_id.reason
+    early_media = hears_carrier(decision, ear)
+    more = _identity_of(call, decision) + (_for_bridge(plan, ear, early_media=early_media) if plan.stages else ())
+    told: list[Command] = [_variables(_step(decision), evidence, count, more)]
     if plan.stages or isinstance(plan.final, Voicemail):
         told += _caller(call, decision.caller_id)
     if plan.stages:
         # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
         told.append(Execute("ring_ready"))
-        told.append(Execute("bridge", dialstring.bridge(plan, confirmation)))
+        text = dialstring.bridge(plan, confirmation, early_media=early_media)
+        told.append(Execute("bridge", dialstring.of_call(text, call)))
         return told
     if plan.final is None:
         raise DialStringError("a plan with neither stages nor an end")
@@ -371,12 +442,33 @@ def commands(call: Call, decision: Decision, confirmation: Confirmation, count: 
     return told + _final(plan.final)
 
 
+def hears_carrier(decision: Decision, ear: Ear = Ear.NOTHING) -> bool:
+    """Whether what the carrier says before the answer goes to the caller's ear: of one leg alone, and not over the tone that
+    a caller hears who was answered before."""
+    return decision.code in BY_TRUNKS and bool(decision.plan.stages) and ear is not Ear.ANSWERED
+
+
+def _for_bridge(plan: Plan, ear: Ear, *, early_media: bool) -> tuple[tuple[str, str], ...]:
+    """The variables that only some bridges need."""
+    variables: tuple[tuple[str, str], ...] = ()
+    if early_media:
+        # Early media counts as success, and then leg_timeout does not: this takes its place (switch_ivr_bridge.c).
+        limit = str(plan.stages[0][0].ring_s)
+        variables += (("bridge_answer_timeout", limit), ("continue_on_answer_timeout", "true"))
+    if ear is Ear.EARLY:
+        # Who has heard something makes no tone of their own any more; a trunk that only rings would be silence.
+        variables += (_RINGBACK,)
+    if dialstring.is_enterprise(plan):
+        variables += tuple(outcome.MARKS.items())
+    return variables
+
+
 _EVIDENCE = ("code", "number", "rule", "caller_id")
 """The channel variables fsroute_..., for the CDR."""
 
 
 @lru_cache(maxsize=_KEPT)
-def _variables(step: str, evidence: tuple[str, ...], count: int, identity_of_call: tuple[tuple[str, str], ...]) -> Command:
+def _variables(step: str, evidence: tuple[str, ...], count: int, more: tuple[tuple[str, str], ...]) -> Command:
     """What the first plan decided has names of its own, and is not written again. Later plans have their number behind the
     name, and the last one is also under fsroute_last_..., for CDR templates that cannot compute a name."""
     decided = dict(zip(_EVIDENCE, evidence, strict=True))
@@ -389,7 +481,7 @@ def _variables(step: str, evidence: tuple[str, ...], count: int, identity_of_cal
             STEP_VARIABLE: step,
             PLAN_VARIABLE: str(count),
             **written,
-            **dict(identity_of_call),
+            **dict(more),
             contacts.VARIABLE: "read",  # what phones wrote does not stay on the channel
             **(_IS_OVER_AFTER_BRIDGE if step != _DONE else {}),
         }

@@ -26,7 +26,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Stage
-from fsroute.plan import MAX_LEGS, from_zero
+from fsroute.plan import MAX_LEGS, from_zero, rounds
 
 VARIABLE = "fsroute_contacts"
 
@@ -139,6 +139,8 @@ def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -
         decision.trunks,
         decision.attestation,
         decision.is_recall,
+        decision.rounds + last.rounds,
+        decision.before,
     )
 
 
@@ -149,6 +151,8 @@ class _Resolved:
     phones: list[Registered | None]
     plan: Plan
     reasons: tuple[Reason, ...]
+    rounds: int
+    """Rounds before its first one that no phone is left of."""
 
 
 def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: list[Registered | None]) -> _Resolved:
@@ -157,7 +161,10 @@ def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: 
         _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons) for stage in plan.stages
     ]
     resolved = Plan(tuple(stage for stage in stages if stage), plan.final)
-    return _Resolved(phones, resolved, tuple(dict.fromkeys(reasons)))
+    # Only what comes first can vanish as a whole: a round of its own has a leg through a trunk.
+    before = rounds(plan)
+    gone = len(before) > 1 and not any(stages[: len(before[0])])
+    return _Resolved(phones, resolved, tuple(dict.fromkeys(reasons)), int(gone))
 
 
 def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: list[Reason]) -> list[Leg]:

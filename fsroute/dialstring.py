@@ -13,21 +13,35 @@ What a leg needs, and why (switch_ivr_originate.c, 1.11):
   originate_timeout      the group's limit, two seconds above its longest leg: legs end up to a second late.
   originate_continue_on_timeout
                          should the limit be met after all, the next stage rings instead of none.
-  ignore_early_media     otherwise the first carrier that plays a tone wins the race.
+  ignore_early_media     otherwise the first carrier that plays a tone wins the race. A user's own call through one trunk is
+                         no race: there the first tone makes the bridge, and the caller hears it.
   fsroute_account, fsroute_user, fsroute_endpoint
                          whose phone it is, for the case that this phone transfers the call.
+
+A leg that goes on by another trunk when its own fails:
+
+  fail_on_single_reject  after `!` the causes that do not end the list: names are looked for in this text, wherever it has
+                         them. Whatever else ends a leg ends its list too: who is busy is not called again.
+  :_:                    an enterprise string. Each part is a list of its own, at the same time as the others, and its groups
+                         follow each other as the trunks fail. It knows nothing of the call that it belongs to, so each
+                         part is told: whose legs they are (signal_bond, by which FreeSWITCH notes on the caller's
+                         channel how they end), and how often the call may still go on (max_forwards).
+  originate_delay_start  when a part starts, in ms: a leg that is alone in its list does not wait for leg_delay_start.
+  api_on_ring            notes on the caller's channel that a leg rang. A part gives no causes of its legs.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fsroute import identity
 from fsroute.errors import DialStringError
-from fsroute.model import ContactDial, EndpointDial, Leg, Owner, Plan, Stage, TrunkDial
+from fsroute.model import Call, ContactDial, EndpointDial, Leg, Owner, Plan, Stage, TrunkDial
 from fsroute.number import written
-from fsroute.plan import MAX_LEGS
+from fsroute.outcome import RANG_VARIABLE, TRUNK_FAILURES
+from fsroute.plan import MAX_LEGS, attempts, from_zero, rounds
 
 HOPS_HEADER = "X-FSRoute-Hops"
 """Counts how often a call left here through a trunk; FreeSWITCH shows it on the incoming leg as `sip_h_...`."""
@@ -43,6 +57,14 @@ a leg or a variable."""
 
 _IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,40}=[A-Za-z0-9_+*#.:@;=<>,-]{1,800}\Z")
 """A variable of identity.py. Its parts are on their own allow-lists; this is what none of them may add."""
+
+_UUID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+_ITS_UUID, _ITS_FORWARDS = "$UUID", "$FORWARDS"
+"""Stand in the string of a plan for what each call has of its own. No other value can hold a `$`."""
+
+_GOES_ON = f"fail_on_single_reject=!{':'.join(sorted(TRUNK_FAILURES))}"
+_OF_PARTS = f"signal_bond={_ITS_UUID},max_forwards={_ITS_FORWARDS}"
+_MARKS = ",".join(f"{event}=uuid_setvar {_ITS_UUID} {RANG_VARIABLE} true" for event in ("api_on_ring", "api_on_media"))
 
 _KEY = re.compile(r"[0-9*#]{1,9}\Z")
 _PROMPT = re.compile(r"[A-Za-z0-9_./:;%=,()-]{1,200}\Z")
@@ -65,25 +87,90 @@ class Confirmation:
         _allowed("confirm prompt", self.prompt, _PROMPT)
 
 
-def bridge(plan: Plan, confirmation: Confirmation) -> str:
-    """The argument of `bridge` for the plan's stages; empty when nothing rings.
+def bridge(plan: Plan, confirmation: Confirmation, *, early_media: bool = False) -> str:
+    """The argument of `bridge` for the plan's first round, before `of_call`; empty when nothing rings.
 
-    Raises DialStringError, naming the leg and the field, for a value outside its allow-list or a stage too large.
+    With `early_media`, for a single leg, the caller hears what comes before the answer. Raises DialStringError, naming
+    the leg and the field, for a value outside its allow-list or a stage too large.
     """
     if not plan.stages:
         return ""
-    written = plan.derived.get(confirmation)
+    key = confirmation, early_media
+    written = plan.derived.get(key)
     if written is None:
-        written = plan.derived[confirmation] = _bridge(plan, confirmation)
+        written = plan.derived[key] = _round(rounds(plan)[0], confirmation, early_media=early_media)
     return str(written)
 
 
-def _bridge(plan: Plan, confirmation: Confirmation) -> str:
-    if len(plan.stages) > MAX_LEGS:
-        raise DialStringError(f"{len(plan.stages)} stages: FreeSWITCH rings {MAX_LEGS}")
-    limit = max(_limit(leg, confirmation) for stage in plan.stages for leg in stage) + _GRACE_S
-    variables = f"{{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout={limit}}}"
-    return variables + "|".join(_stage(stage, confirmation) for stage in plan.stages)
+def bridges(plan: Plan, confirmation: Confirmation) -> tuple[str, ...]:
+    """The arguments of `bridge` for each round of the plan, one after the other. Raises DialStringError."""
+    return tuple(_round(stages, confirmation, early_media=False) for stages in rounds(plan))
+
+
+def of_call(text: str, call: Call) -> str:
+    """A plan's dial string for this call. Raises DialStringError."""
+    if "$" not in text:
+        return text
+    _allowed("uuid", call.uuid, _UUID)
+    return text.replace(_ITS_UUID, call.uuid).replace(_ITS_FORWARDS, str(max(call.forwards - 1, 0)))
+
+
+def is_enterprise(plan: Plan) -> bool:
+    """Whether the plan's first round is an enterprise string, of whose legs FreeSWITCH tells no causes."""
+    found = rounds(plan)
+    return bool(found) and _is_enterprise(found[0])
+
+
+def _is_enterprise(stages: tuple[Stage, ...]) -> bool:
+    return len(stages[0]) > 1 and any(leg.fallbacks for leg in stages[0])
+
+
+def _round(stages: tuple[Stage, ...], confirmation: Confirmation, *, early_media: bool) -> str:
+    if len(stages) > MAX_LEGS:
+        raise DialStringError(f"{len(stages)} stages: FreeSWITCH rings {MAX_LEGS}")
+    if early_media and [len(stage) for stage in stages] != [1]:
+        raise DialStringError("early media of more than one leg: the first tone would win the race")
+    for stage in stages:
+        if not 1 <= len(stage) <= MAX_LEGS:
+            raise DialStringError(f"{len(stage)} legs together: FreeSWITCH rings 1 to {MAX_LEGS}")
+    if _is_enterprise(stages):
+        return _ENTERPRISE.join(_parts(stages[0], confirmation))
+    (leg, *beside), *following = stages
+    tried = attempts(leg)
+    if len(tried) > 1:
+        return _list([(each,) for each in tried], confirmation, _GOES_ON, early_media=early_media)
+    return _list([(*tried, *beside), *following], confirmation, early_media=early_media)
+
+
+def _parts(stage: Stage, confirmation: Confirmation) -> Iterable[str]:
+    """Each leg with fallbacks as a list of its own, then the others: the cause of the last part is told."""
+    others = tuple(leg for leg in stage if not leg.fallbacks)
+    for leg in stage:
+        if leg.fallbacks:
+            yield _part([(attempt,) for attempt in attempts(leg)], confirmation, _OF_PARTS, _GOES_ON)
+    if others:
+        yield _part([others], confirmation, _OF_PARTS)
+
+
+def _part(stages: list[Stage], confirmation: Confirmation, *variables: str) -> str:
+    start_s = min(leg.start_s for leg in stages[0])
+    delay = (f"originate_delay_start={start_s * 1000}",) if start_s else ()
+    return _list([from_zero(stage) for stage in stages], confirmation, *variables, *delay, marks=_MARKS)
+
+
+def _list(
+    stages: Sequence[Stage], confirmation: Confirmation, *more: str, early_media: bool = False, marks: str = ""
+) -> str:
+    """Groups of legs, one after the other, and the variables for all of them."""
+    limit = max(_limit(leg, confirmation) for stage in stages for leg in stage) + _GRACE_S
+    variables = (
+        f"ignore_early_media={'false' if early_media else 'true'}",
+        "originate_continue_on_timeout=true",
+        f"originate_timeout={limit}",
+        *more,
+    )
+    groups = (",".join(_leg(leg, confirmation, marks) for leg in stage) for stage in stages)
+    return f"{{{','.join(variables)}}}{'|'.join(groups)}"
 
 
 def dial(leg: Leg) -> str:
@@ -110,16 +197,12 @@ def _limit(leg: Leg, confirmation: Confirmation) -> int:
     return leg.end_s + (confirmation.seconds if leg.confirm else 0)
 
 
-def _stage(stage: Stage, confirmation: Confirmation) -> str:
-    if not 1 <= len(stage) <= MAX_LEGS:
-        raise DialStringError(f"{len(stage)} legs together: FreeSWITCH rings 1 to {MAX_LEGS}")
-    return ",".join(_leg(leg, confirmation) for leg in stage)
-
-
-def _leg(leg: Leg, confirmation: Confirmation) -> str:
+def _leg(leg: Leg, confirmation: Confirmation, marks: str) -> str:
     if leg.ring_s < 1 or leg.start_s < 0:
         raise DialStringError(f"{leg.target}: ring_s {leg.ring_s}, start_s {leg.start_s}: at least 1 and 0 are needed")
-    variables = [f"leg_timeout={leg.ring_s}", f"leg_progress_timeout={leg.ring_s}"]
+    variables = [f"leg_timeout={leg.ring_s}", f"leg_progress_timeout={leg.progress_s or leg.ring_s}"]
+    if marks:
+        variables.append(marks)
     if leg.start_s:
         variables.append(f"leg_delay_start={leg.start_s}")
     variables += _shown_outside(leg, leg.dial) if isinstance(leg.dial, TrunkDial) else _shown_inside(leg)

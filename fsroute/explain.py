@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from fsroute import callerid, dialstring, identity, router
+from fsroute import answer, callerid, dialstring, identity, router
 from fsroute.dialstring import Confirmation
 from fsroute.model import (
     Announcement,
@@ -26,6 +26,7 @@ from fsroute.model import (
     TrunkDial,
     Voicemail,
 )
+from fsroute.plan import attempts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,9 +64,16 @@ def _step(decision: Decision, confirmation: Confirmation) -> dict[str, Any]:
         "code": decision.code,
         "rule": _rule(decision.rule),
         "stages": [[_leg(leg, decision.caller_id) for leg in stage] for stage in decision.plan.stages],
-        "bridge": dialstring.bridge(decision.plan, confirmation),
+        "bridge": _bridge(decision, confirmation),
         "final": _final(decision.plan.final),
     }
+
+
+def _bridge(decision: Decision, confirmation: Confirmation) -> str:
+    """What FreeSWITCH is given: a line for each time that it is given something."""
+    if answer.hears_carrier(decision):
+        return dialstring.bridge(decision.plan, confirmation, early_media=True)
+    return "\n".join(dialstring.bridges(decision.plan, confirmation))
 
 
 def _follow_up(
@@ -94,6 +102,14 @@ def _rule(rule: Rule | None) -> dict[str, Any] | None:
 
 
 def _leg(leg: Leg, of_call: CallerId) -> dict[str, Any]:
+    first, *others = attempts(leg)
+    shown = _attempt(first, of_call)
+    if others:
+        shown["if_trunk_fails"] = [_attempt(other, of_call) for other in others]
+    return shown
+
+
+def _attempt(leg: Leg, of_call: CallerId) -> dict[str, Any]:
     return {
         "target": leg.target,
         "dial": dialstring.dial(leg),
@@ -188,10 +204,9 @@ def show(data: dict[str, Any], console: Console) -> None:
                 _bar(row["from_s"], row["to_s"], total),
             )
         console.print(table)
-    for stage in data["stages"]:
-        for leg in stage:
-            for header, value in leg["headers"].items():
-                console.print(Text(f"  {leg['target']}  {header}: {value}"), soft_wrap=True)
+    for who, headers in _shown_outside(data):
+        for header, value in headers.items():
+            console.print(Text(f"  {who}  {header}: {value}"), soft_wrap=True)
     for line in _after(data):
         console.print(Text(line), soft_wrap=True)
     console.print(Text("why", style="bold"))
@@ -200,6 +215,25 @@ def show(data: dict[str, Any], console: Console) -> None:
     if data["bridge"]:
         console.print(Text("bridge", style="bold"))
         console.print(Text(data["bridge"]), soft_wrap=True)
+
+
+def _shown_outside(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """What each attempt to leave shows, the first one of each leg and those by further trunks."""
+    for stage in data["stages"]:
+        for leg in stage:
+            yield leg["target"], leg["headers"]
+            for other in leg.get("if_trunk_fails", ()):
+                yield _by_next_trunk(other), other["headers"]
+    step = data
+    while step["code"] in answer.BY_TRUNKS and step["follow_up"]:
+        step = step["follow_up"][Outcome.UNREACHABLE.value]
+        for stage in step["stages"]:
+            for leg in stage:
+                yield _by_next_trunk(leg), leg["headers"]
+
+
+def _by_next_trunk(leg: dict[str, Any]) -> str:
+    return f"{leg['target']} by {leg['dial'].rpartition('/')[0].removeprefix('sofia/')}, if the trunk fails"
 
 
 def _headline(data: dict[str, Any]) -> str:

@@ -102,9 +102,9 @@ class CallFlow:
         call = answer.call_of(facts)
         log, began = self.log.bind(call=call.uuid), time.monotonic()
         try:
-            progress, plans = answer.progress_of(facts), answer.plans_of(facts)
+            progress, plans, ear = answer.progress_of(facts), answer.plans_of(facts), answer.ear_of(facts)
             del facts  # 8 kB that a call would hold until it ends
-            cause = yield from self._lead(channel, call, progress, plans, log)
+            cause = yield from self._lead(channel, call, progress, plans, ear, log)
             log.info("call ended", cause=cause, seconds=_seconds(began))
         except _LeftError as left:
             log.info("call left", how=left.where.how, to=_printable(left.where.to), seconds=_seconds(began))
@@ -119,7 +119,13 @@ class CallFlow:
             self._give_up_call(channel, call)
 
     def _lead(
-        self, channel: Channel, call: Call, progress: Failed | Ended | None, plans: int, log: FilteringBoundLogger
+        self,
+        channel: Channel,
+        call: Call,
+        progress: Failed | Ended | None,
+        plans: int,
+        ear: answer.Ear,
+        log: FilteringBoundLogger,
     ) -> Generator[bool, None, str | None]:
         """Leads a call to its end; the cause of that. Raises _LeftError when it goes on without us."""
         while not isinstance(progress, Ended):
@@ -139,7 +145,7 @@ class CallFlow:
             ends = final.cause if isinstance(final, Hangup) and not decision.plan.stages else None
             try:
                 plans += 1
-                commands = answer.commands(call, decision, self.confirmation, plans)
+                commands = answer.commands(call, decision, self.confirmation, plans, ear)
                 log.debug("telling", commands=commands)
                 channel.tell(commands, asks=ends is None)
             finally:  # after the call has what it waits for, and whatever comes of that
@@ -149,7 +155,9 @@ class CallFlow:
             if ends is not None:
                 channel.hear_end(bounded=True)
                 return ends
-            progress = answer.progress_of(_heard(channel, bounded=False))
+            facts = _heard(channel, bounded=False)
+            progress, ear = answer.progress_of(facts), answer.ear_of(facts)
+            del facts
         return (yield from self._end(channel, progress))
 
     def _end(self, channel: Channel, ended: Ended) -> Generator[bool, None, str]:

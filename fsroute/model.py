@@ -41,7 +41,8 @@ class Call:
     that are registered there are not those that this call may ring.
 
     `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
-    this call already went through an fsroute and out of a trunk again. A `user` is only known for outbound calls.
+    this call already went through an fsroute and out of a trunk again, `forwards` how often SIP lets it go on
+    (Max-Forwards). A `user` is only known for outbound calls.
     `caller` is whom FreeSWITCH takes for the caller; `from_user`, `to_user` and `identities` are what SIP's headers say.
 
     A `transferred` call is an outbound one. Its `account`, `user` and `endpoint` are those of the phone that transferred it.
@@ -68,6 +69,7 @@ class Call:
     shown: str | None = None
     to_user: str = ""
     identities: tuple[Identity, ...] = ()
+    forwards: int = 70
 
 
 class Outcome(StrEnum):
@@ -448,7 +450,12 @@ class Diversion:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One outgoing call. Seconds count from the start of its stage. `owner` is there for legs to phones."""
+    """One outgoing call. Seconds count from the start of its stage. `owner` is there for legs to phones.
+
+    `progress_s` is how long it may stay without a sign of life, None for as long as it rings. `fallbacks` are the same
+    call by the trunks that are tried when this one fails, in this order; what they show is their own, when they ring is
+    not (plan.attempts).
+    """
 
     target: str
     dial: EndpointDial | ContactDial | TrunkDial
@@ -459,6 +466,8 @@ class Leg:
     hops: int = 0
     diversion: Diversion | None = None
     owner: Owner | None = None
+    progress_s: int | None = None
+    fallbacks: tuple[Leg, ...] = ()
 
     @property
     def end_s(self) -> int:
@@ -535,7 +544,7 @@ class KeptPlan:
 class Failed:
     """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that. `trunks` is how
     many trunks a user's call has tried, `is_recall` whether a transferred call had come back to the transferor. `legs` tells
-    how each leg ended, for the log."""
+    how each leg ended, for the log. `rounds` is how many rounds of the plan have rung; 0 stands for all of them."""
 
     rule: RuleKey | None
     outcome: Outcome
@@ -543,6 +552,7 @@ class Failed:
     trunks: int = 0
     is_recall: bool = False
     legs: tuple[str, ...] = ()
+    rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -552,7 +562,7 @@ class Decision:
     `number` is the hosted number that was dialled and `rule` the rule of it that decided, each None if there is none.
     `code` is the code of the reason that decided. `attestation` is how far the caller ID can be vouched for (A, B or C in
     the words of STIR/SHAKEN), where the account's country wants to know. `is_recall`: nobody took a transferred call, and it
-    comes back.
+    comes back. `rounds` is how many rounds of the rule's plan have rung before, and `before` how they ended.
     """
 
     number: str | None
@@ -565,3 +575,5 @@ class Decision:
     trunks: int = 0
     attestation: str | None = None
     is_recall: bool = False
+    rounds: int = 0
+    before: Outcome | None = None

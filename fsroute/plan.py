@@ -55,6 +55,10 @@ glue to the last leg instead of dialling it."""
 _KEPT_PLANS = 32
 """Plans that are kept of what was read for a number: more than it has rules. Callers can make up more, by hops."""
 
+PATIENCE_S = 6
+"""How long a trunk may give no sign of life before the next one is tried. ITU-T E.721 grants a toll call 5 s until it rings,
+on average; a good trunk that is slower once in a while is a call by the next trunk, not a lost one."""
+
 DEFAULT_HOP_LIMIT = 5
 """How often a call may leave through a trunk and come back: chains of forwards that people mean are shorter."""
 
@@ -218,27 +222,34 @@ class Planner:
         if target.value in self.routing.numbers:
             self.tell("hosted_here", _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
-        account, to = hosted.account, target.value
         if target.caller_id != callerid.OWN:
             self.is_general = False  # who calls may be shown, or what is verified until a certain day
-        trunk = next(iter(self.ways(to, account)), None)
-        if trunk is None:
+        diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
+        tried: list[Leg] = []
+        for trunk in self.ways(target.value, hosted.account):
+            caller_id = self._forwarded(target, hosted, trunk, first=not tried)
+            if caller_id is not None:
+                tried.append(replace(self.leg(trunk, target.value, caller_id, ring_s), diversion=diversion))
+        if not tried:
             return _Drafts()
+        return _Drafts([[_Draft(replace(tried[0], fallbacks=tuple(tried[1:])), target.confirm)]])
+
+    def _forwarded(self, target: Target, hosted: HostedNumber, trunk: Trunk, *, first: bool) -> CallerId | None:
+        """What an external target is shown through this trunk, None if it may not ring through it."""
         caller_id = callerid.of_forwarded(
-            target.caller_id, self.call, self.routing, account, hosted.number, trunk, to, self.now
+            target.caller_id, self.call, self.routing, hosted.account, hosted.number, trunk, target.value, self.now
         )
+        name = _name(target) if first else f"{_name(target)} by trunk {trunk.name}"
         if isinstance(caller_id, callerid.Refused):
             verdict = caller_id.verdict
             if caller_id.instead is None:
-                self.tell(verdict.code, _name(target), f"left out: {target.caller_id} may not be shown: {verdict.why}")
-                return _Drafts()
-            self.tell(verdict.code, _name(target), f"is not shown {target.caller_id}: {verdict.why}")
+                self.tell(verdict.code, name, f"left out: {target.caller_id} may not be shown: {verdict.why}")
+                return None
+            self.tell(verdict.code, name, f"is not shown {target.caller_id}: {verdict.why}")
             caller_id = caller_id.instead
         if caller_id.presented != hosted.number:
-            self.tell("caller_id", _name(target), f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
-        diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
-        leg = replace(self.leg(trunk, to, caller_id, ring_s), diversion=diversion)
-        return _Drafts([[_Draft(leg, target.confirm)]])
+            self.tell("caller_id", name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
+        return caller_id
 
     def ways(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
         """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way.
@@ -365,6 +376,58 @@ def may_call(number: str, account: Account) -> bool:
 
 BARRED = frozenset({NumberClass.PREMIUM, NumberClass.SATELLITE})
 """Where nobody may call who is not allowed to: the classes that toll fraud lives on."""
+
+
+def attempts(leg: Leg) -> tuple[Leg, ...]:
+    """The leg and its fallbacks, as they ring one after the other when a trunk fails.
+
+    Each but the last has PATIENCE_S, and no more than half of the time, to give a sign of life. The next one has the rest,
+    so that all of them end when the leg alone would have ended. Without time left a further trunk is not tried.
+    """
+    if not leg.fallbacks:
+        return (leg,)
+    tried: list[Leg] = []
+    left, trunks = leg.ring_s, (replace(leg, fallbacks=()), *leg.fallbacks)
+    for number, attempt in enumerate(trunks, 1):
+        patience = max(min(PATIENCE_S, left // 2), 1)
+        following = number < len(trunks) and left > patience
+        tried.append(
+            replace(
+                attempt,
+                start_s=leg.start_s,
+                ring_s=left,
+                confirm=leg.confirm,
+                progress_s=patience if following else leg.progress_s,
+            )
+        )
+        if not following:
+            break
+        left -= patience
+    return tuple(tried)
+
+
+def rounds(plan: Plan) -> tuple[tuple[Stage, ...], ...]:
+    """The stages of a plan as they are given to FreeSWITCH: together, up to one of which a leg has fallbacks.
+
+    Such a stage needs a dial string of its own (dialstring.py).
+    """
+    found: tuple[tuple[Stage, ...], ...] | None = plan.derived.get(rounds)
+    if found is None:
+        found = plan.derived[rounds] = _rounds(plan.stages)
+    return found
+
+
+def _rounds(stages: Iterable[Stage]) -> tuple[tuple[Stage, ...], ...]:
+    found: list[list[Stage]] = []
+    joined = False
+    for stage in stages:
+        alone = any(leg.fallbacks for leg in stage)
+        if joined and not alone:
+            found[-1].append(stage)
+        else:
+            found.append([stage])
+        joined = not alone
+    return tuple(map(tuple, found))
 
 
 def from_zero(legs: Sequence[Leg]) -> Stage:

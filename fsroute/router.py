@@ -35,24 +35,9 @@ from fsroute.model import (
     TrunkDial,
     User,
 )
-from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk
+from fsroute.outcome import TRUNK_FAILURES
+from fsroute.plan import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk, rounds
 from fsroute.short_numbers import ShortNumber
-
-TRUNK_FAILURES = frozenset(
-    {
-        "DESTINATION_OUT_OF_ORDER",
-        "GATEWAY_DOWN",
-        "NETWORK_OUT_OF_ORDER",
-        "NORMAL_CIRCUIT_CONGESTION",
-        "NORMAL_TEMPORARY_FAILURE",
-        "PROGRESS_TIMEOUT",
-        "RECOVERY_ON_TIMER_EXPIRE",
-        "REQUESTED_CHAN_UNAVAIL",
-        "SERVICE_UNAVAILABLE",
-        "SWITCH_CONGESTION",
-    }
-)
-"""Causes that are the trunk's and not the callee's: the next trunk may do better."""
 
 TRANSFER_RING_S = 30
 """How long an external number rings that a call was transferred to: six rings, then the call comes back to whoever
@@ -60,6 +45,10 @@ transferred it. The party that waits meanwhile has nobody to talk to."""
 
 OUTBOUND_RING_S = 120
 """How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
+
+EMERGENCY_PATIENCE_S = 10
+"""How long a trunk may give no sign of life in an emergency call, when there is another one. Longer than any call within a
+country takes to ring; SIP itself would wait for 32 s, or for ever after a 100."""
 
 END_CAUSES = {
     Outcome.BUSY: "USER_BUSY",
@@ -130,11 +119,9 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
     refused = _guard(planner, hosted)
     if refused is not None:
         return refused
-    if failed is not None and (rule := _rule(routing, failed)) is not None:
-        final = _aside(planner).plan(rule, routing.numbers[rule.number]).final
-        if final is not None:
-            planner.tell("final_target", rule, "nobody answered: its last target follows")
-            return _decision(planner, hosted, rule, Plan(final=final), planner.caller_id, "routed")
+    rest = _rest(planner, hosted, failed) if failed is not None else None
+    if rest is not None:
+        return rest
     while True:
         rule = _first_or_next(planner, hosted, failed)
         if rule is None:
@@ -149,6 +136,24 @@ def _to_number(planner: Planner, failed: Failed | None) -> Decision:
         return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
     cause = END_CAUSES[failed.outcome]
     return _end(planner, hosted, "rules_exhausted", hosted.number, f"{failed.outcome}, and no rule follows", cause)
+
+
+def _rest(planner: Planner, hosted: HostedNumber, failed: Failed) -> Decision | None:
+    """What is left of the rule that has failed: the rounds of its plan that have not rung, or its own last target."""
+    rule = _rule(planner.routing, failed)
+    if rule is None:
+        return None
+    plan = _aside(planner).plan(rule, planner.routing.numbers[rule.number])
+    left = rounds(plan)[failed.rounds :] if failed.rounds else ()
+    if left:
+        planner.tell("next_round", rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow")
+        rest = Plan(tuple(stage for stages in left for stage in stages), plan.final)
+        decision = _decision(planner, hosted, rule, rest, planner.caller_id, "routed")
+        return replace(decision, rounds=failed.rounds, before=failed.outcome)
+    if plan.final is None:
+        return None
+    planner.tell("final_target", rule, "nobody answered: its last target follows")
+    return _decision(planner, hosted, rule, Plan(final=plan.final), planner.caller_id, "routed")
 
 
 def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
@@ -300,8 +305,14 @@ def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: F
     if caller_id.network is None:
         text = "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call"
         planner.tell("emergency_line_unknown", account.name, text)
-    stages = [(planner.leg(trunk, short.digits, caller_id, OUTBOUND_RING_S),) for trunk in every_trunk(account)]
-    return _direct(planner, stages, caller_id, "emergency", failed)
+    trunks = every_trunk(account)
+    tried = failed.trunks if failed else 0
+    if tried >= len(trunks):
+        return _direct(planner, [], caller_id, "emergency", failed)
+    leg = planner.leg(trunks[tried], short.digits, caller_id, OUTBOUND_RING_S)
+    if tried + 1 < len(trunks):
+        leg = replace(leg, progress_s=EMERGENCY_PATIENCE_S)
+    return replace(_direct(planner, [(leg,)], caller_id, "emergency", None), trunks=tried + 1)
 
 
 def _protected(planner: Planner, account: Account, short: ShortNumber, failed: Failed | None) -> Decision:
@@ -463,6 +474,7 @@ def _attestation(plan: Plan, account: Account) -> str | None:
     """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
     if not country.rules_for(account.country).attestation:
         return None
-    outside = (leg.caller_id for stage in plan.stages for leg in stage if isinstance(leg.dial, TrunkDial))
+    legs = (each for stage in plan.stages for leg in stage for each in (leg, *leg.fallbacks))
+    outside = (leg.caller_id for leg in legs if isinstance(leg.dial, TrunkDial))
     hints = (callerid.attestation(caller_id, account) for caller_id in outside)
     return max((hint for hint in hints if hint), default=None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute import answer, callerid
-from fsroute.answer import FACTS, Ended, call_of, commands, progress_of
+from fsroute.answer import FACTS, Ear, Ended, call_of, commands, ear_of, progress_of
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
 from fsroute.farend import encode
@@ -384,9 +384,10 @@ def test_every_other_end_has_no_such_header(decision: Decision, expected: list[C
     assert told(decision) == expected
 
 
+ANSWER_LIMIT = "bridge_answer_timeout=120|continue_on_answer_timeout=true"
 MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), LINE, ring_s=120, hops=1)
 BRIDGE = (
-    "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
+    "{ignore_early_media=false,originate_continue_on_timeout=true,originate_timeout=122}"
     "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,sip_invite_from_uri=sip:+492214710100@carrier.example,"
     "sip_cid_type=pid,origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
     "origination_caller_id_name=_undef_,origination_privacy=screen]sofia/gateway/carrier/+491713920042"
@@ -396,7 +397,7 @@ BRIDGE = (
 def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
     decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
     assert told(decision) == [
-        variables("direct/2", "trunk", "network_number"),
+        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}"),
         Execute("ring_ready"),
         Execute("bridge", BRIDGE),
     ]
@@ -442,6 +443,78 @@ def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, ex
             command.argument for command in given if isinstance(command, Execute) if command.application == "set_profile_var"
         ]
         assert profile == [f"{name}={text}" for name, text in expected.items()]
+
+
+def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.EARLY) == [
+        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}|ringback=%(1000,4000,425)"),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE),
+    ]
+
+
+def test_who_was_answered_before_keeps_the_tone() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.ANSWERED) == [
+        variables("direct/2", "trunk", "network_number"),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE.replace("ignore_early_media=false", "ignore_early_media=true")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "ear"),
+    [("", Ear.NOTHING), ("ringing", Ear.NOTHING), ("early", Ear.EARLY), ("answered", Ear.ANSWERED), ("x", Ear.NOTHING)],
+)
+def test_what_the_caller_hears(state: str, ear: Ear) -> None:
+    assert ear_of(Frame(f"Event-Name: CHANNEL_DATA\nAnswer-State: {state}".encode()).only(FACTS)) is ear
+
+
+SEVERAL = replace(MOBILE, ring_s=20, fallbacks=(MOBILE,))
+DESK = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
+RULE = Rule("+492214710100", 3)
+
+
+@pytest.mark.parametrize(
+    ("plan", "rounds", "before", "step", "more"),
+    [
+        (Plan(((DESK,), (DESK,))), 0, None, "+492214710100/3", ""),
+        (Plan(((SEVERAL,),)), 0, None, "+492214710100/3", ""),
+        (Plan(((DESK,), (SEVERAL,))), 0, None, "+492214710100/3/1/-", ""),
+        (Plan(((SEVERAL,), (DESK,))), 1, Outcome.BUSY, "+492214710100/3/2/busy", ""),
+        (Plan(((DESK,),)), 2, Outcome.NO_ANSWER, "+492214710100/3/3/no_answer", ""),
+        (
+            Plan(((DESK, SEVERAL), (DESK,))),
+            0,
+            None,
+            "+492214710100/3/1/-",
+            "|fsroute_rang=no|last_bridge_hangup_cause=none|sip_invite_failure_status=none|hangup_cause=none",
+        ),
+    ],
+    ids=["one round", "trunks of one leg", "the first of two", "the second", "the last", "marks"],
+)
+def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
+    plan: Plan, rounds: int, before: Outcome | None, step: str, more: str
+) -> None:
+    decision = Decision("+492214710100", "acme", RULE, plan, RECEIVED, "routed", (), rounds=rounds, before=before)
+    call = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=3)
+    told = commands(call, decision, CONFIRMATION)
+    number = "+492214710100"
+    assert told[0] == variables(step, "routed", "caller_received", number, f"{number}/3", more)
+    bridge = told[-1]
+    assert isinstance(bridge, Execute)
+    assert ("max_forwards=2" in bridge.argument) is bool(more)
+    assert "$" not in bridge.argument
+    for cause, now in (("USER_BUSY", Outcome.BUSY), ("NO_ANSWER", Outcome.NO_ANSWER), ("X", Outcome.UNREACHABLE)):
+        ended = min(before or now, now, key=[Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE].index)
+        rung = 0 if step == "+492214710100/3" else rounds + 1
+        assert progress_of(after(step, cause)) == Failed(RULE.key, ended, cause if cause != "X" else "", rounds=rung)
+
+
+@pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
+def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
+    assert progress_of(after(step, "USER_BUSY")) == Failed(RULE.key, Outcome.BUSY, "USER_BUSY")
 
 
 def test_a_rule_s_call_remembers_its_rule() -> None:

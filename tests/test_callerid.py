@@ -46,6 +46,7 @@ from fsroute.model import (
     Which,
 )
 from fsroute.number import candidates, is_e164
+from fsroute.plan import attempts
 from fsroute.router import UNKNOWN as UNKNOWN_NAMES
 from fsroute.router import route
 
@@ -706,7 +707,8 @@ def decisions(call: Call, routing: Routing, now: datetime) -> list[Decision]:
 
 
 def legs_out(found: list[Decision]) -> list[tuple[Leg, TrunkDial]]:
-    legs = [leg for decision in found for stage in decision.plan.stages for leg in stage]
+    rung = [leg for decision in found for stage in decision.plan.stages for leg in stage]
+    legs = [each for leg in rung for each in attempts(leg)]
     return [(leg, leg.dial) for leg in legs if isinstance(leg.dial, TrunkDial)]
 
 
@@ -777,14 +779,16 @@ def test_an_emergency_call_is_never_blocked_rewritten_or_hidden(
     if not trunks:
         assert decision.plan.final == Hangup("NO_ROUTE_DESTINATION")
         return
-    legs = legs_out([decision])
-    assert decision.code == "emergency"
+    found = decisions(call, replace(routing, account=account, callee=colleague), now)
+    assert {each.code for each in found[:-1]} == {"emergency"}
+    assert found[-1].code == "call_failed"
+    legs = legs_out(found)
     assert decision.plan.final is None
     assert [dial.number for _, dial in legs] == [dialled] * len(trunks)
     assert {dial.trunk for _, dial in legs} == trunks
     assert {leg.caller_id for leg, _ in legs} == {of_emergency(account)}
     assert not any(leg.confirm for leg, _ in legs)
-    for told in on_the_wire(decision):
+    for told in (told for each in found[:-1] for told in on_the_wire(each)):
         assert "hide" not in told.get("origination_privacy", "")
         assert told.get("sip_h_Privacy") is None
         assert told.get("sip_from_display") is None
@@ -796,8 +800,12 @@ def test_an_emergency_call_is_never_blocked_rewritten_or_hidden(
 
 def on_the_wire(decision: Decision) -> list[dict[str, str]]:
     """The variables of every leg to a carrier, as FreeSWITCH reads them."""
-    text = dialstring.bridge(decision.plan, Confirmation())
-    legs = [leg for group in originate.parse(text).groups for leg in group]
+    legs = []
+    for text in dialstring.bridges(decision.plan, Confirmation()):
+        parsed = originate.parse(text)
+        for part in parsed.enterprise or [parsed]:
+            assert isinstance(part, originate.Parsed)
+            legs += [leg for group in part.groups for leg in group]
     assert not any(leg.error for leg in legs)
     return [leg.variables for leg in legs if leg.endpoint.startswith("sofia/gateway/")]
 
@@ -808,7 +816,7 @@ def test_what_a_carrier_reads_is_the_decision_s_caller_id(made: tuple[Call, Rout
     for decision in decisions(*made):
         if not decision.plan.stages:
             continue
-        text = dialstring.bridge(decision.plan, Confirmation())
+        text = " ".join(dialstring.bridges(decision.plan, Confirmation()))
         for (leg, dial), told in zip(legs_out([decision]), on_the_wire(decision), strict=True):
             caller_id = leg.caller_id
             if caller_id.as_received:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,9 @@ from fsroute.model import (
 )
 from fsroute.number import written
 from fsroute.originate import ParsedLeg
+from fsroute.outcome import TRUNK_FAILURES
+from fsroute.plan import attempts
+from fsroute.plan import rounds as plan_rounds
 from fsroute.router import route
 from fsroute.script import load, make_tables
 from fsroute.store import Store
@@ -429,13 +432,24 @@ class Rings:
     dial: str
     start_s: int
     ring_s: int
+    progress_s: int
     shown: dict[str, str]
     confirmation: Confirmation | None
 
 
 def meant(plan: Plan, confirmation: Confirmation) -> list[list[Rings]]:
     return [
-        [Rings(_dialled(leg), leg.start_s, leg.ring_s, _shown(leg), confirmation if leg.confirm else None) for leg in stage]
+        [
+            Rings(
+                _dialled(leg),
+                leg.start_s,
+                leg.ring_s,
+                leg.progress_s or leg.ring_s,
+                _shown(leg),
+                confirmation if leg.confirm else None,
+            )
+            for leg in stage
+        ]
         for stage in plan.stages
     ]
 
@@ -468,9 +482,18 @@ def _shown(leg: Leg) -> dict[str, str]:
 
 def understood(text: str) -> tuple[dict[str, str], list[list[Rings]]]:
     """What FreeSWITCH makes of a bridge argument: the variables for all, and the legs. Knows no variable but ours."""
+    (part,) = parts(text)
+    return part
+
+
+def parts(text: str) -> list[tuple[dict[str, str], list[list[Rings]]]]:
+    """The same of each part of an enterprise string, or of the only one of another."""
     parsed = originate.parse(originate.expand(text, _no_variable, _no_command))
-    assert not parsed.enterprise
-    return parsed.variables, [[_leg(leg) for leg in group] for group in parsed.groups]
+    found = []
+    for part in parsed.enterprise or [parsed]:
+        assert isinstance(part, originate.Parsed)
+        found.append((part.variables, [[_leg(leg) for leg in group] for group in part.groups]))
+    return found
 
 
 def _no_variable(name: str) -> str:
@@ -485,7 +508,7 @@ def _leg(leg: ParsedLeg) -> Rings:
     assert not leg.error
     variables = dict(leg.variables)
     ring_s = variables.pop("leg_timeout")
-    assert variables.pop("leg_progress_timeout") == ring_s
+    progress_s = variables.pop("leg_progress_timeout")
     start_s = variables.pop("leg_delay_start", "0")
     confirmation = None
     if "group_confirm_key" in variables:
@@ -494,19 +517,59 @@ def _leg(leg: ParsedLeg) -> Rings:
             variables.pop("group_confirm_file"),
             int(variables.pop("group_confirm_timeout")),
         )
-    return Rings(leg.endpoint, int(start_s), int(ring_s), variables, confirmation)
+    return Rings(leg.endpoint, int(start_s), int(ring_s), int(progress_s), variables, confirmation)
+
+
+ITS_CALL = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=69)
+ITS_OWN = {"signal_bond": ITS_CALL.uuid, "max_forwards": "68"}
+MARK = f"uuid_setvar {ITS_CALL.uuid} fsroute_rang true"
+MARKS = {"api_on_ring": MARK, "api_on_media": MARK}
+GOES_ON = {"fail_on_single_reject": f"!{':'.join(sorted(TRUNK_FAILURES))}"}
 
 
 def _same(plan: Plan, confirmation: Confirmation) -> None:
-    """What FreeSWITCH understands is the plan, with a limit that is above every leg's own."""
-    variables, rings = understood(dialstring.bridge(plan, confirmation))
-    assert rings == meant(plan, confirmation)
-    last = max(leg.end_s + (confirmation.seconds if leg.confirm else 0) for stage in plan.stages for leg in stage)
-    assert variables == {
+    """What FreeSWITCH understands is the plan, round by round, with limits that are above every leg's own."""
+    texts = [dialstring.of_call(text, ITS_CALL) for text in dialstring.bridges(plan, confirmation)]
+    assert dialstring.of_call(dialstring.bridge(plan, confirmation), ITS_CALL) == texts[0]
+    rounds = [(parts(text), stages) for text, stages in zip(texts, plan_rounds(plan), strict=True)]
+    assert [stage for _, stages in rounds for stage in stages] == list(plan.stages)
+    for found, stages in rounds:
+        assert found == _meant(stages, confirmation)
+
+
+def _meant(stages: Sequence[Stage], confirmation: Confirmation) -> list[tuple[dict[str, str], list[list[Rings]]]]:
+    """A round as its parts should be."""
+    (first, *_) = stages
+    if not any(leg.fallbacks for leg in first):
+        return [_list(stages, confirmation)]
+    assert len(stages) == 1
+    if len(first) == 1:
+        tried = [(leg,) for leg in attempts(first[0])]
+        return [_list(tried, confirmation, **(GOES_ON if len(tried) > 1 else {}))]
+    alone = [
+        _part([(tried,) for tried in attempts(leg)], confirmation, **ITS_OWN, **GOES_ON) for leg in first if leg.fallbacks
+    ]
+    beside = tuple(leg for leg in first if not leg.fallbacks)
+    return alone + ([_part([beside], confirmation, **ITS_OWN)] if beside else [])
+
+
+def _part(stages: Sequence[Stage], confirmation: Confirmation, **variables: str) -> tuple[dict[str, str], list[list[Rings]]]:
+    """Its legs start as late as in the plan: the first of them with the part, the others later."""
+    start_s = min(leg.start_s for stage in stages for leg in stage)
+    delay = {"originate_delay_start": str(start_s * 1000)} if start_s else {}
+    legs = [tuple(replace(leg, start_s=leg.start_s - start_s) for leg in stage) for stage in stages]
+    for_all, groups = _list(legs, confirmation, **variables, **delay)
+    return for_all, [[replace(rings, shown=MARKS | rings.shown) for rings in group] for group in groups]
+
+
+def _list(stages: Sequence[Stage], confirmation: Confirmation, **variables: str) -> tuple[dict[str, str], list[list[Rings]]]:
+    last = max(leg.end_s + (confirmation.seconds if leg.confirm else 0) for stage in stages for leg in stage)
+    for_all = {
         "ignore_early_media": "true",
         "originate_continue_on_timeout": "true",
         "originate_timeout": str(last + 2),
     }
+    return for_all | variables, meant(Plan(tuple(stages)), confirmation)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
@@ -554,13 +617,19 @@ def _legs(
     trunks = st.builds(TrunkDial, st.builds(Trunk, names, names, _countries, domains, _profiles, _formats), numbers)
     diversions = st.none() | st.builds(Diversion, numbers, _reasons, st.integers(1, 99))
     starts = st.integers(0, 3600)
-    return st.builds(Leg, st.just("phone"), phones, inside, starts, _seconds) | st.builds(
+    through_trunks = st.builds(
         Leg, st.just("trunk"), trunks, outside, starts, _seconds, st.booleans(), st.integers(0, 99), diversions
     )
+    with_fallbacks = st.builds(
+        lambda leg, others: replace(leg, fallbacks=tuple(others)),
+        through_trunks,
+        st.lists(through_trunks, min_size=1, max_size=2),
+    )
+    return st.builds(Leg, st.just("phone"), phones, inside, starts, _seconds) | through_trunks | with_fallbacks
 
 
 def _plans(legs: st.SearchStrategy[Leg]) -> st.SearchStrategy[Plan]:
-    stages = st.lists(st.lists(legs, min_size=1, max_size=5).map(tuple), min_size=1, max_size=5)
+    stages = st.lists(st.lists(legs, min_size=1, max_size=4).map(tuple), min_size=1, max_size=3)
     return stages.map(lambda found: Plan(tuple(found)))
 
 
@@ -580,6 +649,100 @@ def test_freeswitch_understands_every_plan_as_it_is_meant(plan: Plan, confirmati
 def test_freeswitch_understands_the_largest_plan() -> None:
     mixed = (*_crowd(127), MOBILE)
     _same(Plan((mixed,) * 128), CONFIRMATION)
+
+
+SECOND = mobile("second", domain="second.example")
+G = "ignore_early_media=true,originate_continue_on_timeout=true"
+FAILS = (
+    "fail_on_single_reject=!DESTINATION_OUT_OF_ORDER:GATEWAY_DOWN:NETWORK_OUT_OF_ORDER:NORMAL_CIRCUIT_CONGESTION"
+    ":NORMAL_TEMPORARY_FAILURE:PROGRESS_TIMEOUT:RECOVERY_ON_TIMER_EXPIRE:REQUESTED_CHAN_UNAVAIL:SERVICE_UNAVAILABLE"
+    ":SWITCH_CONGESTION"
+)
+PART = "signal_bond=$UUID,max_forwards=$FORWARDS"
+MARKED = "api_on_ring=uuid_setvar $UUID fsroute_rang true,api_on_media=uuid_setvar $UUID fsroute_rang true"
+
+
+def _via(domain: str) -> str:
+    return f"sip_h_X-FSRoute-Hops=1,{shown('+492214710100').replace('carrier.example', domain)}"
+
+
+ROUNDS: dict[str, tuple[Plan, list[str]]] = {
+    "alone: the next trunk is the next group": (
+        Plan(((replace(MOBILE, fallbacks=(SECOND,)),),)),
+        [
+            (
+                f"{{{G},originate_timeout=22,{FAILS}}}"
+                f"[leg_timeout=20,leg_progress_timeout=6,{_via('carrier.example')}]sofia/gateway/carrier/+491713920042"
+                f"|[leg_timeout=14,leg_progress_timeout=14,{_via('second.example')}]sofia/gateway/second/+491713920042"
+            )
+        ],
+    ),
+    "beside a phone: parts at the same time, the phone's last": (
+        Plan(((CONTACT, replace(MOBILE, start_s=3, ring_s=10, fallbacks=(SECOND,))),)),
+        [
+            (
+                f"{{{G},originate_timeout=12,{PART},{FAILS},originate_delay_start=3000}}"
+                f"[leg_timeout=10,leg_progress_timeout=5,{MARKED},{_via('carrier.example')}]"
+                "sofia/gateway/carrier/+491713920042"
+                f"|[leg_timeout=5,leg_progress_timeout=5,{MARKED},{_via('second.example')}]"
+                "sofia/gateway/second/+491713920042"
+                f":_:{{{G},originate_timeout=22,{PART}}}"
+                f"[leg_timeout=20,leg_progress_timeout=20,{MARKED}]sofia/internal/sip:1001@192.0.2.11:5060"
+            )
+        ],
+    ),
+    "stages around it are strings of their own": (
+        Plan(((CONTACT,), (CONTACT,), (replace(MOBILE, ring_s=2, fallbacks=(SECOND,)),), (CONTACT,))),
+        [
+            (
+                f"{{{G},originate_timeout=22}}"
+                "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11:5060"
+                "|[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11:5060"
+            ),
+            (
+                f"{{{G},originate_timeout=4,{FAILS}}}"
+                f"[leg_timeout=2,leg_progress_timeout=1,{_via('carrier.example')}]sofia/gateway/carrier/+491713920042"
+                f"|[leg_timeout=1,leg_progress_timeout=1,{_via('second.example')}]sofia/gateway/second/+491713920042"
+            ),
+            f"{{{G},originate_timeout=22}}[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11:5060",
+        ],
+    ),
+    "no time for a second trunk": (
+        Plan(((replace(MOBILE, ring_s=1, fallbacks=(SECOND,)),),)),
+        [
+            (
+                f"{{{G},originate_timeout=3}}"
+                f"[leg_timeout=1,leg_progress_timeout=1,{_via('carrier.example')}]sofia/gateway/carrier/+491713920042"
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("plan", "expected"), ROUNDS.values(), ids=ROUNDS.keys())
+def test_a_leg_with_several_trunks_makes_rounds(plan: Plan, expected: list[str]) -> None:
+    assert list(dialstring.bridges(plan, CONFIRMATION)) == expected
+    assert dialstring.bridge(plan, CONFIRMATION) == expected[0]
+
+
+def test_what_is_the_call_s_own_is_put_in_last() -> None:
+    text = dialstring.bridge(Plan(((CONTACT, replace(MOBILE, fallbacks=(SECOND,))),)), CONFIRMATION)
+    own = dialstring.of_call(text, ITS_CALL)
+    assert own == text.replace("$UUID", ITS_CALL.uuid).replace("$FORWARDS", "68")
+    assert dialstring.of_call(text, replace(ITS_CALL, forwards=0)) == own.replace("max_forwards=68", "max_forwards=0")
+    with pytest.raises(DialStringError, match="uuid: 'a,b' does not fit"):
+        dialstring.of_call(text, replace(ITS_CALL, uuid="a,b"))
+    plain = dialstring.bridge(Plan(((CONTACT, MOBILE),)), CONFIRMATION)
+    assert dialstring.of_call(plain, Call("")) is plain
+
+
+def test_the_caller_hears_one_leg_only() -> None:
+    plan = Plan(((MOBILE,),))
+    heard = dialstring.bridge(plan, CONFIRMATION, early_media=True)
+    assert heard == dialstring.bridge(plan, CONFIRMATION).replace("ignore_early_media=true", "ignore_early_media=false")
+    for stages in (((MOBILE, CONTACT),), ((MOBILE,), (SECOND,))):
+        with pytest.raises(DialStringError, match="early media of more than one leg"):
+            dialstring.bridge(Plan(stages), CONFIRMATION, early_media=True)
 
 
 _PIECES = [
@@ -613,7 +776,7 @@ _addresses = _hostile | _contacts | st.tuples(_contacts, _hostile).map("".join)
 @given(_plans(_legs(_hostile | _names, _hostile | _domains, _hostile | _numbers, _addresses)))
 def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
     try:
-        dialstring.bridge(plan, CONFIRMATION)
+        dialstring.bridges(plan, CONFIRMATION)
     except DialStringError:
         return
     _same(plan, CONFIRMATION)
@@ -652,7 +815,7 @@ def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
 def test_no_piece_of_grammar_in_any_field_changes_another_leg(piece: str, place: Callable[[str], Leg]) -> None:
     plan = Plan(((CONTACT, place(piece)), (MOBILE,)))
     try:
-        dialstring.bridge(plan, CONFIRMATION)
+        dialstring.bridges(plan, CONFIRMATION)
     except DialStringError:
         return
     _same(plan, CONFIRMATION)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fsroute import callerid
 from fsroute.model import (
@@ -21,8 +23,11 @@ from fsroute.model import (
     Final,
     Hangup,
     HostedNumber,
+    IdentityHeader,
+    IdentityProfile,
     Leg,
     Mode,
+    NumberFacts,
     Plan,
     Routing,
     Rule,
@@ -33,9 +38,11 @@ from fsroute.model import (
     Trunk,
     TrunkDial,
     TrunkRoute,
+    Verification,
+    VerificationState,
     Voicemail,
 )
-from fsroute.plan import MAX_LEGS, Planner
+from fsroute.plan import MAX_LEGS, Planner, attempts, rounds
 
 A, B, C, D = "+492214710100", "+492214710200", "+492214710300", "+492214710400"
 MOBILE, MOBILE_2 = "+491713920042", "+491713920043"
@@ -76,6 +83,7 @@ def number(value: str, **fields: int | None) -> Target:
     return _target(TargetKind.HOSTED, value, **fields)
 
 
+VERIFIED = Verification("acme", "+493023125020", "+493023125020", VerificationState.VERIFIED, NOW.replace(year=2030))
 VOICEMAIL = _target(TargetKind.VOICEMAIL, "1001")
 ANNOUNCEMENT = _target(TargetKind.ANNOUNCEMENT, "fsroute/closed.wav")
 HANGUP = _target(TargetKind.HANGUP, "USER_BUSY")
@@ -128,10 +136,12 @@ def plan(*stages: Stage, final: Final | None = None) -> Plan:
     return Plan(stages, final)
 
 
-def planned(*numbers: HostedNumber, hops: int = 0) -> tuple[Plan, list[tuple[str, str]]]:
+def planned(
+    *numbers: HostedNumber, hops: int = 0, facts: dict[str, NumberFacts] | None = None
+) -> tuple[Plan, list[tuple[str, str]]]:
     """The plan of the first number's first rule, and code and subject of each reason."""
     first = numbers[0]
-    routing = Routing("DE", first.number, {each.number: each for each in numbers})
+    routing = Routing("DE", first.number, {each.number: each for each in numbers}, facts=facts or {})
     planner = Planner(Call(first.number, "+493023125001", hops=hops), routing, NOW, SEEN)
     result = planner.plan(first.rules[0], first)
     return result, [(reason.code, reason.subject) for reason in planner.reasons]
@@ -615,9 +625,71 @@ TRUNKS: dict[str, tuple[tuple[TrunkRoute, ...], str, str | None, list[tuple[str,
 def test_the_trunk_is_the_one_with_the_longest_prefix(
     routes: tuple[TrunkRoute, ...], to: str, trunk: str | None, told: list[tuple[str, str]]
 ) -> None:
-    leg = replace(mobile(to), dial=TrunkDial(_trunk(trunk or ""), to))
     numbers = hosted(A, rule(PARALLEL, external(to)), account=replace(ACME, routes=routes))
-    assert planned(numbers) == (plan((leg,)) if trunk else plan(), told)
+    first, reasons = planned(numbers)
+    legs = [replace(leg, fallbacks=()) for stage in first.stages for leg in stage]
+    assert legs == ([replace(mobile(to), dial=TrunkDial(_trunk(trunk), to))] if trunk else [])
+    assert reasons == told
+
+
+def test_the_other_trunks_are_what_the_leg_falls_back_on() -> None:
+    numbers = hosted(A, rule(PARALLEL, external()), account=replace(ACME, routes=ROUTES))
+    others = [replace(mobile(), dial=TrunkDial(_trunk(name), MOBILE)) for name in ("mobiles", "german", "german-2", "any")]
+    assert planned(numbers) == (plan((replace(others[0], fallbacks=tuple(others[1:])),)), [])
+
+
+def test_a_trunk_that_can_not_carry_the_number_is_left_out_of_them() -> None:
+    from_only = replace(CARRIER, name="from-only", profile=IdentityProfile("from-only", header=IdentityHeader.NONE))
+    routes = (TrunkRoute("+", 1, from_only), TrunkRoute("+", 2, CARRIER))
+    shown_as = replace(external(), caller_id="verified:+493023125020")
+    account = replace(ACME, routes=routes, network_number=B)
+    found, reasons = planned(
+        hosted(A, rule(PARALLEL, shown_as), account=account),
+        facts={"+493023125020": NumberFacts(verifications=(VERIFIED,))},
+    )
+    assert [[leg.dial for leg in stage] for stage in found.stages] == [[TrunkDial(CARRIER, MOBILE)]]
+    assert [leg.fallbacks for stage in found.stages for leg in stage] == [()]
+    assert reasons == [("trunk_can_not_carry", f"external {MOBILE}"), ("caller_id", f"external {MOBILE}")]
+
+
+ATTEMPTS = {
+    "alone": (25, 0, [(25, None)]),
+    "two": (25, 1, [(25, 6), (19, None)]),
+    "three": (25, 2, [(25, 6), (19, 6), (13, None)]),
+    "little time": (8, 2, [(8, 4), (4, 2), (2, None)]),
+    "hardly any": (3, 3, [(3, 1), (2, 1), (1, None)]),
+    "none": (1, 3, [(1, None)]),
+}
+
+
+@pytest.mark.parametrize(("ring_s", "others", "expected"), ATTEMPTS.values(), ids=ATTEMPTS.keys())
+def test_all_trunks_together_have_the_time_of_one_leg(
+    ring_s: int, others: int, expected: list[tuple[int, int | None]]
+) -> None:
+    spare = replace(mobile(), dial=TrunkDial(_trunk("spare"), MOBILE))
+    leg = replace(mobile(at=(4, ring_s), confirm=True), fallbacks=(spare,) * others)
+    tried = attempts(leg)
+    assert [(each.ring_s, each.progress_s) for each in tried] == expected
+    assert {(each.start_s, each.confirm, each.fallbacks) for each in tried} == {(4, True, ())}
+    assert [each.dial for each in tried] == [leg.dial, *[spare.dial] * others][: len(expected)]
+
+
+@given(st.integers(1, 3600), st.integers(0, 10))
+def test_no_attempt_rings_on_when_the_leg_would_have_ended(ring_s: int, others: int) -> None:
+    tried = attempts(replace(mobile(at=(0, ring_s)), fallbacks=(mobile(),) * others))
+    begins = 0
+    for each in tried:
+        assert begins + each.ring_s == ring_s
+        assert each.ring_s >= 1
+        begins += each.progress_s or 0
+
+
+def test_a_stage_with_such_a_leg_is_a_round_of_its_own() -> None:
+    several = replace(mobile(), fallbacks=(mobile(),))
+    a, b, c, d, e, f = (phone("1"),), (several,), (phone("2"), several), (phone("3"),), (phone("4"), mobile()), (several,)
+    assert rounds(plan(a, b, c, d, e, f)) == ((a,), (b,), (c,), (d, e), (f,))
+    assert rounds(plan(a, d, e)) == ((a, d, e),)
+    assert rounds(plan()) == ()
 
 
 @pytest.mark.parametrize("hops", [0, 4, 5, 6])

@@ -51,7 +51,8 @@ from fsroute.model import (
     VerificationState,
     Voicemail,
 )
-from fsroute.router import END_CAUSES, TRUNK_FAILURES, UNKNOWN, route
+from fsroute.outcome import TRUNK_FAILURES
+from fsroute.router import END_CAUSES, UNKNOWN, route
 
 A, B, C = "+492214710100", "+492214710200", "+492214710300"
 CALLER, MOBILE = "+493023125001", "+491713920042"
@@ -478,6 +479,7 @@ def test_an_emergency_call_passes_whatever_the_account_s_state(account: Account,
         Plan(((trunk_leg(to, IN_EMERGENCY),),)),
         IN_EMERGENCY,
         emergency(to),
+        trunks=1,
     )
 
 
@@ -502,6 +504,7 @@ def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
             "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call",
         ),
         code="emergency",
+        trunks=1,
     )
 
 
@@ -515,12 +518,20 @@ def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> 
         TrunkRoute("+", 1, CARRIER),
         TrunkRoute("+49", 1, CARRIER),
     )
-    decision = route(dialled("112"), outbound(replace(ACME, routes=routes)), NOW)
-    assert [[leg.dial for leg in stage] for stage in decision.plan.stages] == [
-        [TrunkDial(CARRIER, "112")],
-        [TrunkDial(second, "112")],
-        [TrunkDial(mobiles, "112")],
-    ]
+    routing = outbound(replace(ACME, routes=routes))
+    for outcome, cause in ((Outcome.UNREACHABLE, "GATEWAY_DOWN"), (Outcome.BUSY, "USER_BUSY"), (Outcome.NO_ANSWER, "")):
+        rung, failed = [], None
+        for _ in range(3):
+            decision = route(dialled("112"), routing, NOW, failed)
+            rung.append([(leg.dial, leg.progress_s) for stage in decision.plan.stages for leg in stage])
+            failed = Failed(None, outcome, cause, decision.trunks)
+        assert rung == [
+            [(TrunkDial(CARRIER, "112"), 10)],
+            [(TrunkDial(second, "112"), 10)],
+            [(TrunkDial(mobiles, "112"), None)],
+        ]
+        last = route(dialled("112"), routing, NOW, failed)
+        assert last.plan == Plan(final=Hangup(cause or "NO_ANSWER"))
 
 
 def test_an_emergency_call_without_any_trunk_has_no_route() -> None:

@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.sip import Behaviour, Carrier, Peer, Phone
-from tests.e2e.switch import CONFIGURATION, Switch, find_switch
+from tests.e2e.sip import Address, Behaviour, Carrier, Peer, Phone
+from tests.e2e.switch import CONFIGURATION, IP, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
 MakePhone = Callable[..., Phone]
@@ -364,6 +364,42 @@ def written(switch: Switch, name: str, edit: Callable[[str], str], *commands: st
         else:
             path.unlink()
         switch.api("reloadxml")
+
+
+@pytest.fixture
+def second_gateway(switch: Switch) -> Iterator[Address]:
+    """Another gateway of the running switch, and the address that it leads to."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.bind((IP, 0))
+        address: Address = probe.getsockname()
+    # <include> must have a line of its own: FreeSWITCH drops the whole line.
+    gateway = f"""
+        <include>
+          <gateway name="second">
+            <param name="proxy" value="{address[0]}:{address[1]}"/>
+            <param name="realm" value="second"/>
+            <param name="register" value="false"/>
+          </gateway>
+        </include>
+    """
+    rescan = "sofia profile external rescan"
+    with written(switch, "sip_profiles/external/second.xml", lambda _: gateway, rescan):
+        assert "Invalid Gateway" not in switch.api("sofia status gateway second")
+        yield address
+    switch.api("sofia profile external killgw second")
+
+
+@pytest.fixture
+def second(switch: Switch, second_gateway: Address, change: Change) -> Iterator[Carrier]:
+    """Another carrier, as acme's second way out, who wants to be told otherwise who calls."""
+    change(
+        "INSERT INTO trunks (name, gateway, country, domain, identity_profile, number_format)"
+        " VALUES ('second', 'second', 'DE', 'second.example', 'presented-in-pai', 'national')"
+    )
+    change("INSERT INTO trunk_routes (account, prefix, position, trunk) VALUES ('acme', '+', 2, 'second')")
+    with Carrier(switch.external, port=second_gateway[1]) as peer:
+        yield peer
+        switch.wait_idle()
 
 
 @contextmanager

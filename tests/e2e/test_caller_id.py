@@ -6,23 +6,20 @@ Rows of the running database are changed for a case and put back after it: fsrou
 
 from __future__ import annotations
 
-import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import Fsroute, written
-from tests.e2e.sip import Address, Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
-from tests.e2e.switch import IP, Switch
+from tests.e2e.conftest import Change, Fsroute, MakePhone, written
+from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
+from tests.e2e.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)
 
-MakePhone = Callable[..., Phone]
-Change = Callable[..., None]
 Sql = tuple[str, ...]
 """A statement and its values."""
 
@@ -619,42 +616,6 @@ def test_an_account_may_be_allowed_what_is_barred_and_barred_what_is_not(
 
 
 # --- trunks -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def second_gateway(switch: Switch) -> Iterator[Address]:
-    """Another gateway of the running switch, and the address that it leads to."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
-        probe.bind((IP, 0))
-        address: Address = probe.getsockname()
-    # <include> must have a line of its own: FreeSWITCH drops the whole line.
-    gateway = f"""
-        <include>
-          <gateway name="second">
-            <param name="proxy" value="{address[0]}:{address[1]}"/>
-            <param name="realm" value="second"/>
-            <param name="register" value="false"/>
-          </gateway>
-        </include>
-    """
-    rescan = "sofia profile external rescan"
-    with written(switch, "sip_profiles/external/second.xml", lambda _: gateway, rescan):
-        assert "Invalid Gateway" not in switch.api("sofia status gateway second")
-        yield address
-    switch.api("sofia profile external killgw second")
-
-
-@pytest.fixture
-def second(switch: Switch, second_gateway: Address, change: Change) -> Iterator[Carrier]:
-    """Another carrier, as acme's second way out, who wants to be told otherwise who calls."""
-    change(
-        "INSERT INTO trunks (name, gateway, country, domain, identity_profile, number_format)"
-        " VALUES ('second', 'second', 'DE', 'second.example', 'presented-in-pai', 'national')"
-    )
-    change("INSERT INTO trunk_routes (account, prefix, position, trunk) VALUES ('acme', '+', 2, 'second')")
-    with Carrier(switch.external, port=second_gateway[1]) as peer:
-        yield peer
-        switch.wait_idle()
 
 
 def test_a_trunk_that_fails_is_followed_by_the_next(
