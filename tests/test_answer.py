@@ -311,8 +311,12 @@ PROGRESS: dict[str, tuple[Facts, Failed | Ended | None]] = {
     "done": (after("done", "USER_BUSY"), Ended()),
     "answered": (after("direct/1", "SUCCESS", Answer_State="answered"), Ended(pause_ms=1000)),
     "bridged by early media, and nobody answered": (
-        after("direct/1", "SUCCESS", Answer_State="early"),
-        failed("SUCCESS", GONE, trunks=1),
+        channel(
+            {"fsroute_step": "direct/1", "originate_disposition": "SUCCESS", "last_bridge_hangup_cause": "USER_BUSY"},
+            Channel_State_Number="4",
+            Answer_State="early",
+        ),
+        Failed(None, Outcome.BUSY, "USER_BUSY", 1),
     ),
 }
 
@@ -501,20 +505,23 @@ def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
     call = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=3)
     told = commands(call, decision, CONFIRMATION)
     number = "+492214710100"
+    more = f"|fsroute_called_account=acme{more}"
     assert told[0] == variables(step, "routed", "caller_received", number, f"{number}/3", more)
     bridge = told[-1]
     assert isinstance(bridge, Execute)
-    assert ("max_forwards=2" in bridge.argument) is bool(more)
+    assert ("max_forwards=2" in bridge.argument) is ("fsroute_rang" in more)
     assert "$" not in bridge.argument
     for cause, now in (("USER_BUSY", Outcome.BUSY), ("NO_ANSWER", Outcome.NO_ANSWER), ("X", Outcome.UNREACHABLE)):
         ended = min(before or now, now, key=[Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE].index)
         rung = 0 if step == "+492214710100/3" else rounds + 1
-        assert progress_of(after(step, cause)) == Failed(RULE.key, ended, cause if cause != "X" else "", rounds=rung)
+        assert progress_of(after(step, cause)) == replace(
+            failed("" if cause == "X" else cause, ended, rule=RULE.key, why=cause), rounds=rung
+        )
 
 
 @pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
 def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
-    assert progress_of(after(step, "USER_BUSY")) == Failed(RULE.key, Outcome.BUSY, "USER_BUSY")
+    assert progress_of(after(step, "USER_BUSY")) == failed("USER_BUSY", Outcome.BUSY, rule=RULE.key)
 
 
 def test_a_rule_s_call_remembers_its_rule() -> None:

@@ -124,3 +124,45 @@ def test_each_leg_says_how_it_ended() -> None:
     )
     assert legs(Frame("\n".join(lines).encode()).only(FACTS)) == ("1001 USER_BUSY", "+491713920042 NONE", "? NO_ANSWER")
     assert legs(Frame(b"Event-Name: CHANNEL_DATA").only(FACTS)) == ()
+
+
+def of(disposition: str, state: str = "ringing", **variables: str) -> Facts:
+    """A snapshot after a bridge of which there are no causes."""
+    told = {"originate_disposition": disposition, **variables}
+    lines = ["Event-Name: CHANNEL_DATA", f"Answer-State: {state}", *(f"variable_{k}: {v}" for k, v in told.items())]
+    return Frame("\n".join(lines).encode()).only(FACTS)
+
+
+HEARD = {
+    "busy": ("USER_BUSY", (Outcome.BUSY, "USER_BUSY")),
+    "the trunk failed": ("NORMAL_TEMPORARY_FAILURE", (Outcome.UNREACHABLE, "NORMAL_TEMPORARY_FAILURE")),
+    "not answered in time": ("ORIGINATOR_CANCEL", (Outcome.NO_ANSWER, "NO_ANSWER")),
+}
+
+
+@pytest.mark.parametrize(("cause", "expected"), HEARD.values(), ids=HEARD.keys())
+def test_a_carrier_that_was_heard_and_did_not_answer(cause: str, expected: tuple[Outcome, str]) -> None:
+    after = of("SUCCESS", "early", last_bridge_hangup_cause=cause)
+    assert not was_answered(after)
+    assert of_failed(after) == expected
+
+
+OF_PARTS = {
+    # whether a leg rang, the cause of the leg that ended last, that of the last part, the last SIP status of a refusal
+    "one rang to its end": ("true", "ALLOTTED_TIMEOUT", "USER_BUSY", "486", Outcome.NO_ANSWER),
+    "one rang, a silent one ended last": ("true", "PROGRESS_TIMEOUT", "PROGRESS_TIMEOUT", "none", Outcome.NO_ANSWER),
+    "rang and was rejected": ("true", "CALL_REJECTED", "CALL_REJECTED", "603", Outcome.BUSY),
+    "busy": ("no", "USER_BUSY", "USER_BUSY", "486", Outcome.BUSY),
+    "phones busy, then the trunks failed": ("no", "NORMAL_TEMPORARY_FAILURE", "USER_BUSY", "503", Outcome.BUSY),
+    "mobile busy, then the phones failed": ("no", "UNALLOCATED_NUMBER", "UNALLOCATED_NUMBER", "486", Outcome.BUSY),
+    "trunks failed": ("no", "NORMAL_TEMPORARY_FAILURE", "NO_USER_RESPONSE", "503", Outcome.UNREACHABLE),
+    "nothing existed": ("no", "none", "GATEWAY_DOWN", "none", Outcome.UNREACHABLE),
+}
+
+
+@pytest.mark.parametrize(("rang", "last", "part", "status", "expected"), OF_PARTS.values(), ids=OF_PARTS.keys())
+def test_an_enterprise_string_is_judged_by_what_its_legs_wrote(
+    rang: str, last: str, part: str, status: str, expected: Outcome
+) -> None:
+    told = {"last_bridge_hangup_cause": last, "hangup_cause": part, "sip_invite_failure_status": status}
+    assert of_failed(of("failure", fsroute_rang=rang, **told))[0] is expected

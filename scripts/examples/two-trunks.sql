@@ -3,6 +3,7 @@
 -- The longest prefix counts, then the position. Calls to German mobiles leave through the gateway "mobile"; were that
 -- trunk switched off, they would take "carrier" as the second choice (the demo's, which has all other calls). For calls
 -- to Berlin it is so: their first choice is switched off, and the second one carries them.
+-- When "mobile" fails during a call to a mobile (503, silence, a gateway that is down), "carrier" is tried: explain shows both.
 --
 --   fsroute explain --to +492214710170
 

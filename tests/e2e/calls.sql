@@ -97,3 +97,12 @@ INSERT INTO rule_targets (account, number, rule_position, position, hangup_cause
 -- The other account's only number rings its only phone.
 INSERT INTO rules (account, number, position, ring_s) VALUES ('probe', '+493023125010', 1, 8);
 INSERT INTO rule_targets (account, number, rule_position, position, endpoint) VALUES ('probe', '+493023125010', 1, 1, '2001');
+-- 681 two phones beside a mobile, 682 a phone, a mobile, a phone: for accounts with two trunks.
+INSERT INTO numbers (number, account) VALUES ('+492214710681', 'acme'), ('+492214710682', 'acme');
+INSERT INTO rules (account, number, position, mode, ring_s) VALUES
+    ('acme', '+492214710681', 1, 'parallel', 9), ('acme', '+492214710682', 1, 'sequential', NULL);
+INSERT INTO rule_targets (account, number, rule_position, position, endpoint, external_number, ring_s) VALUES
+    ('acme', '+492214710681', 1, 1, '1001', NULL, NULL), ('acme', '+492214710681', 1, 2, '1003', NULL, NULL),
+    ('acme', '+492214710681', 1, 3, NULL, '+491713920062', NULL),
+    ('acme', '+492214710682', 1, 1, '1001', NULL, 5), ('acme', '+492214710682', 1, 2, NULL, '+491713920062', 8),
+    ('acme', '+492214710682', 1, 3, '1003', NULL, 5);

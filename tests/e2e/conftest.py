@@ -366,27 +366,34 @@ def written(switch: Switch, name: str, edit: Callable[[str], str], *commands: st
         switch.api("reloadxml")
 
 
+@contextmanager
+def gateway(switch: Switch, name: str, address: Address, more: str = "") -> Iterator[None]:
+    """Another gateway of the running switch, which leads to this address."""
+    # <include> must have a line of its own: FreeSWITCH drops the whole line.
+    text = f"""
+        <include>
+          <gateway name="{name}">
+            <param name="proxy" value="{address[0]}:{address[1]}"/>
+            <param name="realm" value="{name}"/>
+            <param name="register" value="false"/>
+            {more}
+          </gateway>
+        </include>
+    """
+    with written(switch, f"sip_profiles/external/{name}.xml", lambda _: text, "sofia profile external rescan"):
+        assert "Invalid Gateway" not in switch.api(f"sofia status gateway {name}")
+        yield
+    switch.api(f"sofia profile external killgw {name}")
+
+
 @pytest.fixture
 def second_gateway(switch: Switch) -> Iterator[Address]:
     """Another gateway of the running switch, and the address that it leads to."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         probe.bind((IP, 0))
         address: Address = probe.getsockname()
-    # <include> must have a line of its own: FreeSWITCH drops the whole line.
-    gateway = f"""
-        <include>
-          <gateway name="second">
-            <param name="proxy" value="{address[0]}:{address[1]}"/>
-            <param name="realm" value="second"/>
-            <param name="register" value="false"/>
-          </gateway>
-        </include>
-    """
-    rescan = "sofia profile external rescan"
-    with written(switch, "sip_profiles/external/second.xml", lambda _: gateway, rescan):
-        assert "Invalid Gateway" not in switch.api("sofia status gateway second")
+    with gateway(switch, "second", address):
         yield address
-    switch.api("sofia profile external killgw second")
 
 
 @pytest.fixture
