@@ -58,6 +58,7 @@ MARKS = {
     "last_bridge_hangup_cause": "none",
     "sip_invite_failure_status": "none",
     "hangup_cause": "none",
+    "bridge_hangup_cause": "none",
 }
 """What an enterprise string and its legs write, and what stands there before they ring."""
 
@@ -78,7 +79,12 @@ def best(before: Outcome | None, now: Outcome) -> Outcome:
 
 def was_answered(channel: Facts) -> bool:
     """Whether somebody took the call. A bridge that early media made is a SUCCESS too, but then nobody has answered."""
-    return channel.variable("originate_disposition") in _TAKEN and channel.get("Answer-State") == "answered"
+    disposition = channel.variable("originate_disposition")
+    if disposition == _OF_PARTS and channel.variable(RANG_VARIABLE):
+        # A silent trunk makes a failure of an enterprise string, also when another leg has answered since
+        # (switch_ivr_originate.c, force_reason). But then there was a bridge.
+        return channel.variable("bridge_hangup_cause") not in ("", MARKS["bridge_hangup_cause"])
+    return disposition in _TAKEN and channel.get("Answer-State") == "answered"
 
 
 def of_failed(channel: Facts) -> tuple[Outcome, str]:

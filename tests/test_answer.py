@@ -493,7 +493,8 @@ RULE = Rule("+492214710100", 3)
             0,
             None,
             "+492214710100/3/1/-",
-            "|fsroute_rang=no|last_bridge_hangup_cause=none|sip_invite_failure_status=none|hangup_cause=none",
+            "|fsroute_rang=no|last_bridge_hangup_cause=none|sip_invite_failure_status=none|hangup_cause=none"
+            "|bridge_hangup_cause=none",
         ),
     ],
     ids=["one round", "trunks of one leg", "the first of two", "the second", "the last", "marks"],

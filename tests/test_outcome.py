@@ -133,6 +133,12 @@ def of(disposition: str, state: str = "ringing", **variables: str) -> Facts:
     return Frame("\n".join(lines).encode()).only(FACTS)
 
 
+def test_an_answer_after_a_silent_trunk_is_one_although_it_is_called_a_failure() -> None:
+    marks = {"fsroute_rang": "true", "last_bridge_hangup_cause": "NORMAL_CLEARING"}
+    assert was_answered(of("failure", "answered", bridge_hangup_cause="NORMAL_CLEARING", **marks))
+    assert not was_answered(of("failure", "answered", bridge_hangup_cause="none", **marks))
+
+
 HEARD = {
     "busy": ("USER_BUSY", (Outcome.BUSY, "USER_BUSY")),
     "the trunk failed": ("NORMAL_TEMPORARY_FAILURE", (Outcome.UNREACHABLE, "NORMAL_TEMPORARY_FAILURE")),
