@@ -854,6 +854,9 @@ def test_a_wish_that_is_refused_says_so_and_ends_or_shows_the_network_number(mad
     asked_in_vain = asked not in (None, account.network_number) and not is_ours(asked or "", routing, account, now)
     if "trunk" not in codes or call.anonymous or not asked_in_vain or found.code in ("empty_plan", "destination_barred"):
         return
+    if "protected" in codes:  # must get through: it shows the line's number instead of ending
+        assert {leg.caller_id.presented for leg, _ in legs} <= {account.network_number}
+        return
     assert set(codes) & callerid.REFUSALS
     assert next(reason.subject for reason in found.reasons if reason.code in callerid.REFUSALS) == asked
     if account.refusal is Refusal.REJECT:

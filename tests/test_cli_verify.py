@@ -334,7 +334,7 @@ def test_a_database_of_another_version(verify: Verify) -> None:
         database.execute_sql("UPDATE schema_version SET version = 1")
     status, out, err = verify.run("list")
     assert (status, out) == (2, "")
-    assert err == f"fsroute: database {verify.url}: has schema version [1], this fsroute needs 2\n"
+    assert err == f"fsroute: database {verify.url}: has schema version [1], this fsroute needs 3\n"
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
