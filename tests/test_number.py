@@ -511,3 +511,22 @@ def test_an_e164_number_is_read_as_phonenumbers_reads_it(code: int, national: st
     except phonenumbers.NumberParseException:
         expected = None
     assert parsed(text, country) == expected
+
+
+REPORTED: dict[str, tuple[str, str, NumberFormat, str]] = {
+    # A number of Megafon was cut after the country's former trunk prefix 8.
+    "floere/phony#522": ("992881234567", "DE", NumberFormat.DIGITS, "+992881234567"),
+    "floere/phony#522, inside": ("881234567", "TJ", NumberFormat.NATIONAL, "+992881234567"),
+    # A mobile got a + before its national digits and became a number of another country.
+    "rapidpro/rapidpro#304": ("07531669965", "GB", NumberFormat.E164, "+447531669965"),
+    "rapidpro/rapidpro#304, without the prefix": ("7531669965", "GB", NumberFormat.NATIONAL, "+447531669965"),
+    # The carrier wrote E.164 without + on a trunk that was set to national numbers.
+    "irontec/ivozprovider#1197": ("34945945945", "ES", NumberFormat.NATIONAL, "+34945945945"),
+    # A national number of another line's country was taken for a German one.
+    "haumacher/phoneblock#505": ("02079460123", "GB", NumberFormat.E164, "+442079460123"),
+}
+
+
+@pytest.mark.parametrize(("text", "country", "form", "expected"), REPORTED.values(), ids=REPORTED.keys())
+def test_what_others_reported_is_read_right(text: str, country: str, form: NumberFormat, expected: str) -> None:
+    assert candidates(text, country, form)[0] == expected

@@ -127,6 +127,14 @@ def test_a_carrier_may_put_the_called_number_into_to() -> None:
     assert received.as_read(call, Routing("DE", trunk=in_to)).destination == "02214710100"
 
 
+@pytest.mark.parametrize("username", ["1710163127241", "engin-trunk", "+492214710999"])
+def test_the_carrier_s_user_name_is_no_called_number(username: str) -> None:
+    """fusionpbx/fusionpbx#770, irontec/ivozprovider#2558, dOpensource/dsiprouter#268: the Request-URI has the user name of
+    the trunk, which may look like a number, and To has the number that was called."""
+    call = Call(username, to_user="+492214710100")
+    assert received.destinations(call, trunk(called_number_in=CalledNumberIn.TO), "DE") == (DID,)
+
+
 def test_a_call_without_to_is_for_whom_it_asks() -> None:
     assert received.destination(Call(DID), trunk(called_number_in=CalledNumberIn.TO)) == DID
 
