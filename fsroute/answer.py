@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
 from fsroute import callerid, contacts, dialstring, frames, number, outcome
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DialStringError
-from fsroute.frames import Command, End, Execute, Facts
+from fsroute.frames import Command, End, Execute, Facts, Frame
 from fsroute.model import (
     Announcement,
     Call,
@@ -38,34 +38,52 @@ ringing; when that fails too, the next process to get the call reads here what c
 PLAN_VARIABLE = "fsroute_plan"
 """The channel variable that counts the plans of a call: what was decided first stays readable beside what came last."""
 
+_HEADERS = [
+    "Unique-ID",
+    "Core-UUID",
+    "Caller-Caller-ID-Name",
+    "Caller-Caller-ID-Number",
+    "Caller-Destination-Number",
+    "Caller-Privacy-Hide-Number",
+    "Channel-State-Number",
+    "Answer-State",
+]
+_VARIABLES = [
+    *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
+    *("fsroute_endpoint", "fsroute_transferred"),
+    *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
+    *("sip_from_host", "sip_to_user", "sip_req_user", "sip_req_params", "sip_to_params", "sip_from_params"),
+    *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+    "max_forwards",
+    *contacts.FILTERS,
+]
+_HOPS_VARIABLE = f"sip_h_{dialstring.HOPS_HEADER}"
+_SPELLED = [_HOPS_VARIABLE, "sip_h_Diversion"]
+
+_OF_A_NEW_CALL = frames.lines_of(_HEADERS, _VARIABLES, _SPELLED)
+"""What is read of a channel that has had no plan and was not transferred."""
+
 FACTS = frames.lines_of(
+    [*_HEADERS, "Call-Direction", "Hangup-Cause"],
     [
-        "Unique-ID",
-        "Core-UUID",
-        "Caller-Caller-ID-Name",
-        "Caller-Caller-ID-Number",
-        "Caller-Destination-Number",
-        "Caller-Privacy-Hide-Number",
-        "Call-Direction",
-        "Channel-State-Number",
-        "Answer-State",
-        "Hangup-Cause",
-    ],
-    [
-        *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
-        *("fsroute_endpoint", "fsroute_called_account", "fsroute_shown", "fsroute_transferred", "sip_refer_to"),
+        *_VARIABLES,
+        *("fsroute_called_account", "fsroute_shown", "sip_refer_to"),
         *(f"fsroute_transferor_{part}" for part in ("account", "user", "endpoint")),
-        *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
-        *("originate_causes", "originate_disposition", "originated_legs", "bridge_hangup_cause"),
-        *("sip_from_host", "sip_to_user", "sip_req_user", "sip_req_params", "sip_to_params", "sip_from_params"),
-        *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+        *("originate_causes", "originate_disposition", "originated_legs"),
         *outcome.MARKS,
-        "max_forwards",
-        *contacts.FILTERS,
     ],
-    [f"sip_h_{dialstring.HOPS_HEADER}", "sip_h_Diversion"],
+    _SPELLED,
 )
 """All that is ever read of a channel's snapshot, here, in `outcome` and in `flow`."""
+
+
+def facts_of(snapshot: Frame) -> Facts:
+    """What is read of a snapshot. Most calls are new, and of a new one half of it is enough, which takes less time."""
+    found = snapshot.only(_OF_A_NEW_CALL)
+    if found.variable(STEP_VARIABLE) or found.variable("fsroute_transferred"):
+        return snapshot.only(FACTS)
+    return found
+
 
 _POSITION_DIGITS = 9
 """More than any rule's position has, and no more than an INTEGER of PostgreSQL takes."""
@@ -162,15 +180,14 @@ def call_of(channel: Facts) -> Call:
     account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
     outbound = transferred or is_phone
     destination = channel.get("Caller-Destination-Number")
-    if channel.variable("sip_req_user") == destination:  # a transferred call has another one
-        destination = _with_context(destination, channel.variable("sip_req_params"))
-    return Call(
+    to_user = "" if outbound else channel.variable("sip_to_user")
+    call = Call(
         destination=destination,
         caller=caller,
         caller_name=name,
-        direction=Direction.OUTBOUND if transferred or is_phone else Direction.INBOUND,
+        direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
-        or _wishes_privacy(channel)
+        or channel.variable("sip_from_host").lower().endswith(_NO_HOST)
         or callerid.is_hidden(caller, sender)
         or callerid.is_hidden(from_user, sender)
         or callerid.is_unnamed(sender, name, caller, from_user),
@@ -179,27 +196,58 @@ def call_of(channel: Facts) -> Call:
         user=user,
         hops=_hops(channel),
         uuid=channel.get("Unique-ID"),
-        presented=channel.variable("fsroute_presented") or None,
-        is_roaming=channel.variable("fsroute_roaming") == "true",
-        from_user=_with_context(from_user, channel.variable("sip_from_params")),
-        to_user="" if outbound else _with_context(channel.variable("sip_to_user"), channel.variable("sip_to_params")),
-        identities=() if outbound else _identities(channel),
-        switch="" if any(map(channel.variable, contacts.FILTERS)) else channel.get("Core-UUID"),
+        from_user=from_user,
+        to_user=to_user,
+        switch=channel.get("Core-UUID"),
         endpoint=endpoint,
         transferred=transferred,
         shown=_shown(channel, account) if transferred else None,
         forwards=_forwards(channel.variable("max_forwards")),
     )
+    return call if channel.has_none_of(_RARE) else _with_rare(call, channel)
 
 
+_RARE = frozenset(
+    f"variable_{name}"
+    for name in (
+        *("sip_Privacy", "sip_req_params", "sip_to_params", "sip_from_params", *contacts.FILTERS),
+        *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+        *("fsroute_presented", "fsroute_roaming"),
+    )
+)
+"""What many calls have nothing of: it is asked for at once."""
+
+
+def _with_rare(call: Call, channel: Facts) -> Call:
+    """The call with what further headers and the dialplan say of it."""
+    destination = call.destination
+    if channel.variable("sip_req_user") == destination:  # a transferred call has another one
+        destination = _with_context(destination, channel.variable("sip_req_params"))
+    return replace(
+        call,
+        destination=destination,
+        anonymous=call.anonymous or _wishes_privacy(channel),
+        presented=channel.variable("fsroute_presented") or None,
+        is_roaming=channel.variable("fsroute_roaming") == "true",
+        from_user=_with_context(call.from_user, channel.variable("sip_from_params")),
+        to_user=call.to_user and _with_context(call.to_user, channel.variable("sip_to_params")),
+        identities=() if call.direction is Direction.OUTBOUND else _identities(channel),
+        switch="" if any(map(channel.variable, contacts.FILTERS)) else call.switch,
+    )
+
+
+@lru_cache(maxsize=128)
 def _forwards(text: str) -> int:
     return _count(text) if text.isascii() and text.isdigit() else _DEFAULT_FORWARDS
 
 
 def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
     """Account, user and endpoint of a phone, as the directory or we ourselves wrote them."""
-    account, user, endpoint = (channel.variable(f"fsroute_{prefix}{part}") for part in ("account", "user", "endpoint"))
-    return account or None, user or None, endpoint or None
+    return (
+        channel.variable(f"fsroute_{prefix}account") or None,
+        channel.variable(f"fsroute_{prefix}user") or None,
+        channel.variable(f"fsroute_{prefix}endpoint") or None,
+    )
 
 
 def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
@@ -237,13 +285,11 @@ def _shown(channel: Facts, transferor: str | None) -> str | None:
 
 
 def _wishes_privacy(channel: Facts) -> bool:
-    """Whether a header asks to hide the number. Nearly every call has neither of the first two."""
+    """Whether a header asks to hide the number."""
     asked, remote = channel.variable("sip_Privacy"), channel.variable("sip_Remote-Party-ID")
     if asked and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(asked.lower())):
         return True
-    if remote and _HIDING.search(remote):
-        return True
-    return channel.variable("sip_from_host").lower().endswith(_NO_HOST)
+    return bool(remote) and _HIDING.search(remote) is not None
 
 
 def _with_context(user: str, params: str) -> str:
@@ -275,8 +321,11 @@ def _hops(channel: Facts) -> int:
 
     Whoever writes a larger number ends their own call; a smaller one is stopped by SIP's Max-Forwards.
     """
-    counted = [text for text in channel.variables(f"sip_h_{dialstring.HOPS_HEADER}") if text.isascii() and text.isdigit()]
-    counted += [count for text in channel.variables("sip_h_Diversion") for count in _COUNTER.findall(text) or ["1"]]
+    sent, diversions = channel.variables(_HOPS_VARIABLE), channel.variables("sip_h_Diversion")
+    if not sent and not diversions:
+        return 0  # as nearly every call
+    counted = [text for text in sent if text.isascii() and text.isdigit()]
+    counted += [count for text in diversions for count in _COUNTER.findall(text) or ["1"]]
     return max((_count(text) for text in counted), default=0)
 
 
@@ -368,15 +417,16 @@ def plans_of(channel: Facts) -> int:
     return int(count) if count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
 
 
-def _step(decision: Decision) -> str:
-    """How far the call has come when what is told now has failed."""
+def _step(decision: Decision, rule: str) -> str:
+    """How far the call has come when what is told now has failed. `rule` is the rule's key as text."""
     if not decision.plan.stages:
         return _DONE
+    recall = _RECALL if decision.is_recall else ""
     if decision.rule is None:
-        return f"{_RECALL * decision.is_recall}{_DIRECT}/{decision.trunks}"
+        return f"{recall}{_DIRECT}/{decision.trunks}"
     if not decision.rounds and len(rounds_of(decision.plan)) == 1:
-        return str(decision.rule.key)
-    return f"{decision.rule.key}/{decision.rounds + 1}/{decision.before or _NOTHING_BEFORE}"
+        return recall + rule
+    return f"{recall}{rule}/{decision.rounds + 1}/{decision.before or _NOTHING_BEFORE}"
 
 
 def _rounds_rung(step: str) -> tuple[int, Outcome | None]:
@@ -426,7 +476,7 @@ def commands(
     evidence = decision.code, decision.number or "none", rule, decision.caller_id.reason
     early_media = hears_carrier(decision, ear)
     more = _identity_of(call, decision) + (_for_bridge(plan, ear, early_media=early_media) if plan.stages else ())
-    told: list[Command] = [_variables(_step(decision), evidence, count, more)]
+    told: list[Command] = [_variables(_step(decision, rule), evidence, count, more)]
     if plan.stages or isinstance(plan.final, Voicemail):
         told += _caller(call, decision.caller_id)
     if plan.stages:
@@ -515,13 +565,17 @@ def _caller(call: Call, caller_id: CallerId) -> list[Command]:
     is_read = caller_id.as_received and caller_id.presented is not None and call.direction is Direction.INBOUND
     shown = (caller_id.presented if is_read else None) or call.caller
     name = call.caller_name
-    if name and name != shown and is_read and name in (call.caller, call.from_user, *(text for _, text in call.identities)):
+    if name and name != shown and is_read and _is_number_of(call, name):
         told: list[Command] = [Execute("set_profile_var", f"caller_id_name={shown}")]
     else:
         told = _cleaned("caller_id_name", name, _UNSAFE_IN_NAMES, " ")
     if shown != call.caller:
         return [*told, Execute("set_profile_var", f"caller_id_number={shown}")]
     return told + _cleaned("caller_id_number", shown, _UNSAFE_IN_NUMBERS, "")
+
+
+def _is_number_of(call: Call, name: str) -> bool:
+    return name in (call.caller, call.from_user) or any(name == text for _, text in call.identities)
 
 
 def _forgotten(call: Call) -> list[Command]:

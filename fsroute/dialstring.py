@@ -117,8 +117,11 @@ def of_call(text: str, call: Call) -> str:
 
 def is_enterprise(plan: Plan) -> bool:
     """Whether the plan's first round is an enterprise string, of whose legs FreeSWITCH tells no causes."""
-    found = rounds(plan)
-    return bool(found) and _is_enterprise(found[0])
+    known: bool | None = plan.derived.get(is_enterprise)
+    if known is None:
+        found = rounds(plan)
+        known = plan.derived[is_enterprise] = bool(found) and _is_enterprise(found[0])
+    return known
 
 
 def _is_enterprise(stages: tuple[Stage, ...]) -> bool:

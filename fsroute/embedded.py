@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from fsroute import callerid, explain, frames
 from fsroute import log as logs
-from fsroute.answer import FACTS, is_hung_up
+from fsroute.answer import facts_of, is_hung_up
 from fsroute.config import Settings, load_settings
 from fsroute.database import open_database, without_password
 from fsroute.deciding import make_flow
@@ -59,9 +59,10 @@ class SwitchChannel:
         self.hear_end(bounded=bounded)
         event = self._new_event("CHANNEL_DATA")
         self._session.setEventData(event)
-        facts = Frame(event.serialize().encode("utf-8", "surrogateescape")).only(FACTS)
+        snapshot = Frame(event.serialize().encode("utf-8", "surrogateescape"))
+        facts = facts_of(snapshot)
         if is_hung_up(facts):
-            raise CallEnded(facts.get("Hangup-Cause") or None)
+            raise CallEnded(snapshot.get("Hangup-Cause") or None)
         return facts
 
     def hear_end(self, *, bounded: bool) -> None:  # noqa: ARG002 - an application can not be given a deadline

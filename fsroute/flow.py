@@ -215,13 +215,20 @@ class CallFlow:
             rule=str(decision.rule.key) if decision.rule else None,
             after=failed.outcome.value if failed else None,
             ended=list(map(self._leg, failed.legs)) if failed else [],
-            legs=[[self._target(leg) for leg in stage] for stage in plan.stages],
+            legs=self._legs(plan),
             stages=[len(stage) for stage in plan.stages],
             final=str(plan.final) if plan.final else None,
             caller_id=decision.caller_id.reason,
             reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in decision.reasons],
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
+
+    def _legs(self, plan: Plan) -> list[list[str]]:
+        """What rings in each stage, worked out once for each plan."""
+        known: list[list[str]] | None = plan.derived.get(CallFlow._legs)
+        if known is None:
+            known = plan.derived[CallFlow._legs] = [[self._target(leg) for leg in stage] for stage in plan.stages]
+        return known
 
     def _target(self, leg: Leg) -> str:
         """What a leg rings, for the log. An external number may be a person's."""

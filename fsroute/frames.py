@@ -118,9 +118,15 @@ class Facts:
         value = self._values.get("variable_" + name)
         return _decoded(value) if value else ""
 
+    def has_none_of(self, names: frozenset[str]) -> bool:
+        """Whether none of these lines is there: names as in the snapshot, `variable_...` for a channel variable."""
+        return names.isdisjoint(self._values)
+
     def variables(self, name: str) -> list[str]:
         """The values of every channel variable with this name in any letter case (`spelled` in lines_of). FreeSWITCH keeps
         the case in which a sender wrote the header that a variable stands for."""
+        if not self._spelled:
+            return []
         wanted = name.lower()
         return [_decoded(value) for found, value in self._spelled if found == wanted]
 

@@ -52,8 +52,10 @@ def as_read(call: Call, routing: Routing) -> Call:
     trunk = routing.trunk
     if call.direction is not Direction.INBOUND:
         return call
-    if (called := destination(call, trunk)) != call.destination:
+    if trunk is not None and (called := destination(call, trunk)) != call.destination:
         call = replace(call, destination=called)
+    if not call.identities and call.from_user in ("", call.caller) and number.is_e164(call.caller):
+        return call
     texts = tuple(dict.fromkeys(_in_order(call, trunk.profile if trunk else IdentityProfile())))
     if len(texts) == 1 and number.is_e164(texts[0]):
         return call  # as nearly every one

@@ -20,7 +20,7 @@ import gevent.socket
 from greenswitch.esl import NotConnectedError, OutboundSession, OutboundSessionHasGoneAway
 
 from fsroute import frames
-from fsroute.answer import FACTS
+from fsroute.answer import facts_of
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.frames import Command, End, Execute, Facts, Frame, FrameReader
 
@@ -68,7 +68,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
         if frame.get("Socket-Mode") != "static":
             raise ProtocolError("the dialplan's socket application says async: fsroute needs sync mode, remove async")
         self._outbound_connected = True
-        return frame.only(FACTS)
+        return facts_of(frame)
 
     def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
         """Sends commands, and a question for a snapshot if there is one, in one write."""
@@ -77,7 +77,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
 
     def hear(self, *, bounded: bool) -> Facts:
         """What the next snapshot says."""
-        return self.snapshot(bounded=bounded).only(FACTS)
+        return facts_of(self.snapshot(bounded=bounded))
 
     def hear_end(self, *, bounded: bool) -> None:
         """Waits until FreeSWITCH closes, as it does when the call has ended. Raises ReplyTimeout or ProtocolError."""

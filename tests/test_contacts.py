@@ -20,6 +20,7 @@ from fsroute.model import (
     EndpointDial,
     Hangup,
     Leg,
+    Outcome,
     Plan,
     Reason,
     Rule,
@@ -150,7 +151,8 @@ def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
 def test_nothing_of_a_decision_is_lost_but_what_rings() -> None:
     """A recall that were no recall any more would ring the transferor for ever."""
     rule = Rule("+492214710100", 1)
-    decided = Decision("+492214710100", "acme", rule, Plan(((leg(P1001),),)), RECEIVED, "routed", (), 2, "A", is_recall=True)
+    plan, before = Plan(((leg(P1001),),)), Outcome.BUSY
+    decided = Decision("+492214710100", "acme", rule, plan, RECEIVED, "routed", (), 2, "A", True, 1, before)
     assert all(getattr(decided, field.name) != field.default for field in fields(Decision))
     found = resolve(decided, {P1001: one("sofia/internal/sip:1001@192.0.2.7")})
     assert replace(found, plan=decided.plan) == decided
