@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 _HIDDEN_DIGITS = 3
+_WITHOUT_ZONE = -len("+00:00")
 
 
 def make_logger(log_format: str, log_level: str) -> FilteringBoundLogger:
@@ -30,12 +32,7 @@ def make_switch_logger(output: Any, log_level: str) -> FilteringBoundLogger:
 
 
 def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundLogger:
-    processors: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        renderer,
-    ]
+    processors: list[Processor] = [_complete, renderer]
     logger: FilteringBoundLogger = structlog.wrap_logger(
         output,
         processors=processors,
@@ -43,6 +40,13 @@ def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundL
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def _complete(logger: Any, level: str, event: EventDict) -> EventDict:
+    """Level, time (UTC) and traceback, as structlog's own processors write them. Three calls less in each line of a call."""
+    event["level"] = "error" if level == "exception" else level
+    event["timestamp"] = datetime.now(UTC).isoformat()[:_WITHOUT_ZONE] + "Z"
+    return structlog.processors.format_exc_info(logger, level, event) if "exc_info" in event else event
 
 
 def _json(event: Any, **_: Any) -> bytes:
