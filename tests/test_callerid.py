@@ -707,7 +707,9 @@ def decisions(call: Call, routing: Routing, now: datetime) -> list[Decision]:
 
 
 def legs_out(found: list[Decision]) -> list[tuple[Leg, TrunkDial]]:
-    rung = [leg for decision in found for stage in decision.plan.stages for leg in stage]
+    # As the dial string has them: of a stage first the legs that go on by another trunk (dialstring.py).
+    stages = [sorted(stage, key=lambda leg: not leg.fallbacks) for each in found for stage in each.plan.stages]
+    rung = [leg for stage in stages for leg in stage]
     legs = [each for leg in rung for each in attempts(leg)]
     return [(leg, leg.dial) for leg in legs if isinstance(leg.dial, TrunkDial)]
 
