@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.answer import FACTS, Elsewhere, call_of, commands, elsewhere, plans_of
+from fsroute.answer import FACTS, Elsewhere, call_of, commands, elsewhere, plans_of, progress_of
 from fsroute.dialstring import Confirmation
 from fsroute.farend import encode
 from fsroute.frames import Execute, Facts, Frame
@@ -177,6 +177,15 @@ def test_the_operator_can_send_it_to_a_number_whose_rules_then_apply() -> None:
     after = Failed(RuleKey(QUEUE, 1), Outcome.NO_ANSWER, "NO_ANSWER", is_recall=True)
     ended = route(transferred("12"), routing, NOW, after)
     assert (ended.code, ended.plan.final, ended.is_recall) == ("rules_exhausted", Hangup("NO_ANSWER"), True)
+
+
+def test_a_recall_to_a_number_is_still_one_when_it_has_failed() -> None:
+    """Else the number would ring for ever. The channel's variable is all that remembers it."""
+    found = route(transferred("12"), tables(replace(ACME, failed_transfer=QUEUE), WORKSHOP), NOW, NOBODY_ANSWERED)
+    step = written(transferred("12"), found, 2)["fsroute_step"]
+    progress = progress_of(leg(fsroute_step=step, originate_disposition="NO_ANSWER", Channel_State_Number="4"))
+    assert isinstance(progress, Failed)
+    assert (progress.rule, progress.is_recall) == (RuleKey(QUEUE, 1), True)
 
 
 def test_a_phone_without_a_user_gets_its_call_back() -> None:
