@@ -546,6 +546,11 @@ class Peer:
         self.close()
 
     def close(self) -> None:
+        """Refuses the calls that had no response first: FreeSWITCH repeats such an INVITE for 32 s (RFC 3261, timer B), also
+        after it gave the leg up, and whoever takes this port next would be called."""
+        for call in self.calls:
+            if not call.status:
+                call.respond(HTTPStatus.SERVICE_UNAVAILABLE)
         self.vanish()
 
     def vanish(self) -> None:
@@ -765,7 +770,7 @@ class Phone(Peer):
         if self._contact is not None:
             with contextlib.suppress(SipTimeoutError):
                 self.unregister(timeout=1.0)
-        self.vanish()
+        super().close()
 
     def register(self, expires: int = 300, contact: str | None = None, timeout: float = 5.0) -> int:
         """The final status. `contact` is the value of the Contact header, sent as it is."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "freeswitch"
 
@@ -102,6 +102,7 @@ class Switch:
         self.password = PASSWORD
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._ports: Generator[int, None, None] | None = None
         self.version = ""
 
     def __enter__(self) -> Self:
@@ -109,7 +110,7 @@ class Switch:
             raise SwitchError("no FreeSWITCH found; set FREESWITCH to the path of the binary")
         self._directory = tempfile.TemporaryDirectory(prefix="fsroute-e2e-")
         self.path = Path(self._directory.name)
-        ports = free_ports()
+        ports = self._ports = free_ports()
         self.internal = IP, next(ports)
         self.external = IP, next(ports)
         self.event_socket = IP, next(ports)
@@ -178,6 +179,8 @@ class Switch:
                 shutil.copytree(self.path, Path(keep) / self.path.name, dirs_exist_ok=True)
             self._directory.cleanup()
             self._directory = None
+        if self._ports is not None:
+            self._ports.close()
 
     # How it starts
 
@@ -283,20 +286,31 @@ def variable(name: str) -> str:
     return f"SWITCH_{name.upper()}"
 
 
-def free_ports() -> Iterator[int]:
+def free_ports() -> Generator[int, None, None]:
     """Loopback ports that are free for UDP and TCP, below the ephemeral range, in a block of this switch's own.
 
-    Two switches of a process never share a block; those of two processes seldom, for the process id chooses the first.
+    The block is taken by binding its first port, until the generator is closed: the ports of a carrier or a phone are
+    bound for the time of a test only, and meanwhile another process that runs tests would find them free.
     """
-    first = 10_000 + next(_blocks) % BLOCKS * BLOCK
-    for port in range(first, first + BLOCK - RTP_PORTS):
-        try:
-            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    probe.bind((IP, port))
-        except OSError:
-            continue
-        yield port
+    for _ in range(BLOCKS):
+        first = 10_000 + next(_blocks) % BLOCKS * BLOCK
+        with socket.socket() as taken:
+            if not _is_bound(taken, first):
+                continue
+            for port in range(first + 1, first + BLOCK - RTP_PORTS):
+                with socket.socket(type=socket.SOCK_DGRAM) as datagrams, socket.socket() as stream:
+                    is_free = _is_bound(datagrams, port) and _is_bound(stream, port)
+                if is_free:
+                    yield port
+    raise SwitchError(f"each of {BLOCKS} blocks of ports is taken")
+
+
+def _is_bound(probe: socket.socket, port: int) -> bool:
+    try:
+        probe.bind((IP, port))
+    except OSError:
+        return False
+    return True
 
 
 _blocks = itertools.count(os.getpid() * 7)

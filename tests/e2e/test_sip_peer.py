@@ -127,6 +127,17 @@ def test_a_repeated_invite_is_the_same_call_and_gets_the_same_answer(callee: Car
     assert b"CSeq: 1 OPTIONS" in options
 
 
+@pytest.mark.parametrize(("behaviour", "end"), [(Silent(trying=False), "refused"), (Silent(), None), (Ring(), None)])
+def test_who_leaves_refuses_a_call_that_had_no_response(caller: Carrier, behaviour: Behaviour, end: str | None) -> None:
+    """Else its INVITE is repeated, and the next test's peer on this port is called."""
+    with Carrier(caller.address, behaviour=behaviour) as leaves:
+        caller.switch = leaves.address
+        placed = caller.call("1")
+        leaves.wait_invite()
+    time.sleep(0.3)
+    assert placed.end == end
+
+
 def test_a_phone_registers_and_takes_its_registration_back(callee: Carrier) -> None:
     with Phone("1001", "secret", "acme.example", callee.address) as phone:
         assert phone.register(contact="<sip:a,b|c@127.0.0.1>") == 200
