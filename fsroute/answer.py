@@ -189,7 +189,7 @@ def call_of(channel: Facts) -> Call:
         anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
         or channel.variable("sip_from_host").lower().endswith(_NO_HOST)
         or callerid.is_hidden(caller, sender)
-        or callerid.is_hidden(from_user, sender)
+        or (from_user != caller and callerid.is_hidden(from_user, sender))
         or callerid.is_unnamed(sender, name, caller, from_user),
         trunk=channel.variable("fsroute_trunk") or None,
         account=account,
@@ -366,7 +366,7 @@ class Elsewhere:
     to: str
 
 
-def elsewhere(channel: Facts) -> Elsewhere | None:
+def elsewhere(channel: Facts | Frame) -> Elsewhere | None:
     """Where a call has been taken, None if it is still ours or has ended."""
     state = channel.get("Channel-State-Number")
     if state in {"", _EXECUTES} or is_hung_up(channel):
@@ -399,7 +399,7 @@ def progress_of(channel: Facts) -> Failed | Ended | None:
     )
 
 
-def is_hung_up(channel: Facts) -> bool:
+def is_hung_up(channel: Facts | Frame) -> bool:
     """Whether the call has ended, although its channel is still there."""
     state = channel.get("Channel-State-Number")
     return state.isascii() and state.isdigit() and int(state[:4]) >= _HUNG_UP

@@ -95,10 +95,12 @@ def is_hidden(user: str, direction: Direction = Direction.INBOUND) -> bool:
     return standins.hides_phone(user) if direction is Direction.OUTBOUND else standins.stands_for_nobody(user)
 
 
-def is_unnamed(direction: Direction, name: str, *users: str) -> bool:
+def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
     """Whether a caller from the telephone network has no number by their display name alone: "Private Number" with an
     address of the carrier's own. A number beside the name is one, whatever the name says."""
-    return direction is Direction.INBOUND and not any(map(number.spelled, users)) and standins.names_nobody(name)
+    if direction is not Direction.INBOUND or number.spelled(user) or number.spelled(other):
+        return False
+    return standins.names_nobody(name)
 
 
 # --- what phones see --------------------------------------------------------------------------------------
@@ -149,10 +151,10 @@ def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict |
     """
     if call.anonymous:
         return None
-    verdicts = [
-        _inbound_verdict(text, call, routing, account)
-        for text in dict.fromkeys((call.caller, call.from_user, *(identity.text for identity in call.identities)))
-    ]
+    if call.from_user == call.caller and not call.identities:
+        return _inbound_verdict(call.caller, call, routing, account)  # as nearly always
+    texts = dict.fromkeys((call.caller, call.from_user, *(identity.text for identity in call.identities)))
+    verdicts = [_inbound_verdict(text, call, routing, account) for text in texts]
     return min((verdict for verdict in verdicts if verdict), key=lambda verdict: verdict.granted, default=None)
 
 

@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 
 from fsroute import callerid, explain, frames
 from fsroute import log as logs
-from fsroute.answer import facts_of, is_hung_up
+from fsroute.answer import is_hung_up
 from fsroute.config import Settings, load_settings
 from fsroute.database import open_database, without_password
 from fsroute.deciding import make_flow
 from fsroute.errors import CallEnded
 from fsroute.flow import CallFlow
-from fsroute.frames import Command, End, Facts, Frame
+from fsroute.frames import Command, End, Frame
 from fsroute.inprocess import CONFIG, Threads
 from fsroute.model import Call
 from fsroute.registrations import Registrations
@@ -47,7 +47,7 @@ class SwitchChannel:
         self._new_event = new_event
         self._told: list[Command] = []
 
-    def connect(self) -> Facts:
+    def connect(self) -> Frame:
         return self.hear(bounded=True)
 
     def tell(self, commands: Sequence[Command], *, asks: bool) -> None:  # noqa: ARG002 - whoever asks hears
@@ -55,15 +55,14 @@ class SwitchChannel:
             frames.check(command)
         self._told += commands
 
-    def hear(self, *, bounded: bool) -> Facts:
+    def hear(self, *, bounded: bool) -> Frame:
         self.hear_end(bounded=bounded)
         event = self._new_event("CHANNEL_DATA")
         self._session.setEventData(event)
         snapshot = Frame(event.serialize().encode("utf-8", "surrogateescape"))
-        facts = facts_of(snapshot)
-        if is_hung_up(facts):
+        if is_hung_up(snapshot):
             raise CallEnded(snapshot.get("Hangup-Cause") or None)
-        return facts
+        return snapshot
 
     def hear_end(self, *, bounded: bool) -> None:  # noqa: ARG002 - an application can not be given a deadline
         told, self._told = self._told, []

@@ -17,7 +17,7 @@ from fsroute import answer, contacts, router, short_numbers
 from fsroute.answer import Elsewhere, Ended
 from fsroute.dialstring import Confirmation
 from fsroute.errors import DataError, Disconnected, FsrouteError
-from fsroute.frames import Command, End, Facts
+from fsroute.frames import Command, End, Frame
 from fsroute.model import Call, Decision, Direction, Failed, Hangup, Leg, Outcome, Plan, TrunkDial
 from fsroute.registrations import Registrations
 
@@ -48,7 +48,7 @@ class Channel(Protocol):
         """Where the call is: the switch's address."""
         ...
 
-    def connect(self) -> Facts:
+    def connect(self) -> Frame:
         """The answer to the first question: the call is ours, and this is what FreeSWITCH knows of it."""
         ...
 
@@ -56,7 +56,7 @@ class Channel(Protocol):
         """Has this done, one after the other. With `asks` it is then asked what FreeSWITCH knows of the call."""
         ...
 
-    def hear(self, *, bounded: bool) -> Facts:
+    def hear(self, *, bounded: bool) -> Frame:
         """The answer to what was asked, once all is done. Bounded, if nothing was told that takes its time."""
         ...
 
@@ -91,7 +91,7 @@ class CallFlow:
         try:
             channel.tell((), asks=True)
             yield True
-            facts = channel.connect()
+            facts = answer.facts_of(channel.connect())
         except Disconnected as error:
             self.log.info("connection ended before a call", peer=channel.peer, reason=str(error))
             return
@@ -155,7 +155,7 @@ class CallFlow:
             if ends is not None:
                 channel.hear_end(bounded=True)
                 return ends
-            facts = _heard(channel, bounded=False)
+            facts = answer.facts_of(_heard(channel, bounded=False))
             progress, ear = answer.progress_of(facts), answer.ear_of(facts)
             del facts
         return (yield from self._end(channel, progress))
@@ -165,9 +165,9 @@ class CallFlow:
         began = time.monotonic()
         channel.tell(answer.pause(ended), asks=True)
         yield False
-        facts = _heard(channel, bounded=False)
+        snapshot = _heard(channel, bounded=False)
         if time.monotonic() - began < ended.pause_ms / 1000 * _WHOLE_PAUSE:
-            raise _LeftError(Elsewhere("transferred", facts.get("Caller-Destination-Number")))
+            raise _LeftError(Elsewhere("transferred", snapshot.get("Caller-Destination-Number")))
         channel.tell([End(ended.cause)], asks=False)
         yield True
         channel.hear_end(bounded=True)
@@ -201,8 +201,9 @@ class CallFlow:
         return contacts.resolve(decision, known)
 
     def _log(self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: Failed | None, began: float) -> None:
-        plan = decision.plan
-        unknown = any(reason.code in router.UNKNOWN for reason in decision.reasons)
+        legs, stages, final = self._rings(decision.plan)
+        reasons = decision.reasons
+        unknown = bool(reasons) and any(reason.code in router.UNKNOWN for reason in reasons)
         (log.warning if unknown else log.info)(
             "call routed",
             code=decision.code,
@@ -215,19 +216,21 @@ class CallFlow:
             rule=str(decision.rule.key) if decision.rule else None,
             after=failed.outcome.value if failed else None,
             ended=list(map(self._leg, failed.legs)) if failed else [],
-            legs=self._legs(plan),
-            stages=[len(stage) for stage in plan.stages],
-            final=str(plan.final) if plan.final else None,
+            legs=legs,
+            stages=stages,
+            final=final,
             caller_id=decision.caller_id.reason,
-            reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in decision.reasons],
+            reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in reasons],
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
 
-    def _legs(self, plan: Plan) -> list[list[str]]:
-        """What rings in each stage, worked out once for each plan."""
-        known: list[list[str]] | None = plan.derived.get(CallFlow._legs)
+    def _rings(self, plan: Plan) -> tuple[list[list[str]], list[int], str | None]:
+        """What rings in each stage, how many legs that are, and what comes last: worked out once for each plan."""
+        known: tuple[list[list[str]], list[int], str | None] | None = plan.derived.get(CallFlow._rings)
         if known is None:
-            known = plan.derived[CallFlow._legs] = [[self._target(leg) for leg in stage] for stage in plan.stages]
+            legs = [[self._target(leg) for leg in stage] for stage in plan.stages]
+            known = legs, list(map(len, legs)), str(plan.final) if plan.final else None
+            plan.derived[CallFlow._rings] = known
         return known
 
     def _target(self, leg: Leg) -> str:
@@ -262,13 +265,13 @@ class _LeftError(Exception):
         self.where = where
 
 
-def _heard(channel: Channel, *, bounded: bool) -> Facts:
+def _heard(channel: Channel, *, bounded: bool) -> Frame:
     """The answer to what was asked. Raises _LeftError if the call is no longer ours."""
-    facts = channel.hear(bounded=bounded)
-    where = answer.elsewhere(facts)
+    snapshot = channel.hear(bounded=bounded)
+    where = answer.elsewhere(snapshot)
     if where is not None:
         raise _LeftError(where)
-    return facts
+    return snapshot
 
 
 def _seconds(began: float) -> float:

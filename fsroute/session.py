@@ -20,9 +20,8 @@ import gevent.socket
 from greenswitch.esl import NotConnectedError, OutboundSession, OutboundSessionHasGoneAway
 
 from fsroute import frames
-from fsroute.answer import facts_of
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
-from fsroute.frames import Command, End, Execute, Facts, Frame, FrameReader
+from fsroute.frames import Command, End, Execute, Frame, FrameReader
 
 _CHUNK = 64 * 1024
 
@@ -59,7 +58,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
         self._readable: Any = None
         self._late: Any = None
 
-    def connect(self) -> Facts:
+    def connect(self) -> Frame:
         """What FreeSWITCH knows of a call that it was asked for for the first time: it is ours now.
 
         Raises ReplyTimeout, SessionGone, or ProtocolError if it is no call in sync mode.
@@ -68,16 +67,16 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
         if frame.get("Socket-Mode") != "static":
             raise ProtocolError("the dialplan's socket application says async: fsroute needs sync mode, remove async")
         self._outbound_connected = True
-        return facts_of(frame)
+        return frame
 
     def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
         """Sends commands, and a question for a snapshot if there is one, in one write."""
         self._wake_at(WORTH_WAKING)
         self.write(frames.encode(commands) + (frames.CONNECT if asks else b""))
 
-    def hear(self, *, bounded: bool) -> Facts:
-        """What the next snapshot says."""
-        return facts_of(self.snapshot(bounded=bounded))
+    def hear(self, *, bounded: bool) -> Frame:
+        """The next snapshot."""
+        return self.snapshot(bounded=bounded)
 
     def hear_end(self, *, bounded: bool) -> None:
         """Waits until FreeSWITCH closes, as it does when the call has ended. Raises ReplyTimeout or ProtocolError."""
