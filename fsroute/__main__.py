@@ -1,5 +1,5 @@
 """`python -m fsroute`."""
 
-from fsroute.cli import main
+from fsroute.cli.main import main
 
 main()

@@ -5,8 +5,8 @@
     <param name="startup-script" value="fsroute.mod_python"/>         in python.conf.xml
 
 mod_python3 imports this module and reloads it for every call. So there is nothing in it: what is kept from call to call is
-in fsroute.inprocess. Nothing may be raised out of it either, for mod_python3 writes a traceback into 20 kB of memory without
-looking whether it fits.
+in fsroute.embedded.entry. Nothing may be raised out of it either, for mod_python3 writes a traceback into 20 kB of memory
+without looking whether it fits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FAILED = "fsroute.mod_python can not start"
 def handler(session: Any, args: str) -> None:
     """Routes the call of this session. When it returns and the call goes on, the dialplan's next action is the fallback."""
     try:
-        from fsroute import inprocess  # noqa: PLC0415 - a failed import is a log line, and the dialplan goes on
+        from fsroute.embedded import entry  # noqa: PLC0415 - a failed import is a log line, and the dialplan goes on
 
-        inprocess.route(session, args)
+        entry.route(session, args)
     except Exception as error:  # noqa: BLE001 - see the top of this file
         _log(error)
 
@@ -30,9 +30,9 @@ def handler(session: Any, args: str) -> None:
 def fsapi(session: Any, stream: Any, env: Any, args: str) -> None:  # noqa: ARG001 - mod_python3's signature
     """Answers a command of fs_cli."""
     try:
-        from fsroute import inprocess  # noqa: PLC0415 - the same
+        from fsroute.embedded import entry  # noqa: PLC0415 - the same
 
-        stream.write(inprocess.console(args))
+        stream.write(entry.console(args))
     except Exception as error:  # noqa: BLE001 - the same
         _log(error)
         stream.write(f"-ERR {FAILED}: {_line(error)}\n")
@@ -41,9 +41,9 @@ def fsapi(session: Any, stream: Any, env: Any, args: str) -> None:  # noqa: ARG0
 def runtime(args: str) -> None:
     """Gets everything ready when FreeSWITCH starts, so that no call has to wait for it."""
     try:
-        from fsroute import inprocess  # noqa: PLC0415 - the same
+        from fsroute.embedded import entry  # noqa: PLC0415 - the same
 
-        inprocess.start(args)
+        entry.start(args)
     except Exception as error:  # noqa: BLE001 - the same
         _log(error)
 

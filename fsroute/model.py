@@ -89,7 +89,7 @@ class AccountStatus(StrEnum):
     SUSPENDED = "suspended"
 
 
-class Which(StrEnum):
+class NumberRole(StrEnum):
     """Which of a leg's two numbers stands somewhere."""
 
     PRESENTED = "presented"
@@ -101,9 +101,9 @@ class IdentityProfile:
     """How a carrier wants to be told who calls, and tells it."""
 
     name: str = "presented-in-from"
-    from_number: Which = Which.PRESENTED
+    from_number: NumberRole = NumberRole.PRESENTED
     header: IdentityHeader = IdentityHeader.PAI
-    header_number: Which = Which.NETWORK
+    header_number: NumberRole = NumberRole.NETWORK
     diversion: bool = True
     history_info: bool = False
 
@@ -148,7 +148,7 @@ class TrunkRoute:
     trunk: Trunk
 
 
-class Refusal(StrEnum):
+class RefusedCallerId(StrEnum):
     """What happens to a call that asks to show a number it may not show."""
 
     REJECT = "reject"
@@ -188,7 +188,7 @@ class Account:
     status: AccountStatus = AccountStatus.ACTIVE
     network_number: str | None = None
     routes: tuple[TrunkRoute, ...] = ()
-    refusal: Refusal = Refusal.REJECT
+    refusal: RefusedCallerId = RefusedCallerId.REJECT
     presented_number: str | None = None
     presents_mobile: bool = False
     presents_abroad: bool = False
@@ -216,6 +216,30 @@ class Verification:
     last: str
     state: VerificationState
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row of audit_log. `state` is None where it changed nothing in verified_numbers."""
+
+    id: int
+    at: datetime
+    actor: str
+    origin: str
+    action: str
+    account: str
+    first: str
+    last: str
+    verification: str | None = None
+    method: str | None = None
+    state: str | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The key of the row of verified_numbers that it is about."""
+        return self.account, self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +398,7 @@ class Routing:
     that the destination means, None if it means none. `numbers` holds it and every hosted number that its rules lead
     to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled. `trunk`
     delivered an inbound call. `facts` are there for every number that the call may want to show. `plans` keeps what was
-    planned from all this (plan.py).
+    planned from all this (planner.py).
     """
 
     country: str
@@ -508,7 +532,7 @@ class Hangup:
         return f"hangup {self.cause}"
 
 
-Final = Voicemail | Announcement | Hangup
+Ending = Voicemail | Announcement | Hangup
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,7 +543,7 @@ class Plan:
     """
 
     stages: tuple[Stage, ...] = ()
-    final: Final | None = None
+    final: Ending | None = None
     derived: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -541,7 +565,7 @@ class KeptPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedPlan:
     """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that. `trunks` is how
     many trunks a user's call has tried, `is_recall` whether a transferred call had come back to the transferor. `legs` tells
     how each leg ended, for the log. `rounds` is how many rounds of the plan have rung; 0 stands for all of them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fsroute.farend import encode
+from fsroute.simulator.simulated_channel import encode
 
 TOP = Path(__file__).resolve().parents[2]
 RECORDING = TOP / "tests" / "recordings" / "answered.json"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from fsroute.errors import FsrouteError
-from fsroute.farend import read_commands, reply
-from fsroute.registrations import SETTLED_S
+from fsroute.serving.registrations import SETTLED_S
+from fsroute.simulator.simulated_channel import read_commands, reply
 from scripts.bench.database import BenchError
 
 PASSWORD = "bench"  # noqa: S105 - of a server on loopback, for as long as the bench runs

@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from fsroute import contacts
-from fsroute.registrations import SETTLED_S
+from fsroute.serving.registrations import SETTLED_S
+from fsroute.switch import contacts
 from scripts.bench.database import BenchError
 from scripts.bench.event_socket import MARGIN_S
 from scripts.bench.processes import Server, cpu_s, serving

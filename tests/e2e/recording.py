@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fsroute import farend
-from fsroute.farend import Command
-from fsroute.frames import FrameReader
+from fsroute.eventsocket.frames import FrameReader
+from fsroute.simulator import simulated_channel
+from fsroute.simulator.simulated_channel import Command
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 
@@ -78,7 +78,7 @@ _CHANGING = re.compile(r"[0-9a-f]{16}(?=\$\{sofia_contact)|(?<=@127\.0\.0\.1:)[0
 
 def commands(recording: Recording) -> list[Command]:
     """What fsroute said; marks and the phones' ports, which differ from call to call, are 0."""
-    told, left = farend.parse(recording.said(FSROUTE).encode())
+    told, left = simulated_channel.parse(recording.said(FSROUTE).encode())
     assert not left
     return [
         Command(command.name, {name: _CHANGING.sub("0", value) for name, value in command.headers.items()})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fsroute.inprocess import PAUSE_S
+from fsroute.embedded.entry import PAUSE_S
 from tests.e2e.conftest import (
     Inside,
     has_python,
@@ -20,7 +20,7 @@ from tests.e2e.conftest import (
 )
 from tests.e2e.sip import Carrier, OutgoingCall, Ring
 from tests.e2e.switch import CONFIGURATION, Switch
-from tests.server import demo_database
+from tests.support.server import demo_database
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
-from tests.containers import service_environment as variables_of
 from tests.e2e.conftest import TOP, MakePhone, Process
 from tests.e2e.recording import Tap, commands
 from tests.e2e.sip import Answer, Carrier
@@ -31,7 +29,9 @@ from tests.e2e.switch import (
     find_freeswitch,
     free_ports,
 )
-from tests.postgresql import Server
+from tests.support.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
+from tests.support.containers import service_environment as variables_of
+from tests.support.postgresql import Server
 
 GIVEN = {"SWITCH_EVENT_SOCKET_PASSWORD": PASSWORD}
 START_S = 20.0

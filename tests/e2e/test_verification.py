@@ -33,7 +33,7 @@ from typing import Any
 
 import pytest
 
-from fsroute import prompts
+from fsroute.verification import prompts
 from tests.e2e.conftest import TOP, Process, demo_password, idle, other_side
 from tests.e2e.rtp import heard, read_prompts
 from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring

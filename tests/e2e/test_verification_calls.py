@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 
-from fsroute import callout, prompts
-from fsroute.callout import SOUNDS, VoiceCall
-from fsroute.config import Settings
-from fsroute.database import open_database
-from fsroute.delivery import Delivered, Message
-from fsroute.frames import Frame
-from fsroute.inbound import EventSocket
+from fsroute.configuration.settings import Settings
+from fsroute.data.database import open_database
+from fsroute.data.routing_store import Store
+from fsroute.eventsocket.client import EventSocketClient
+from fsroute.eventsocket.frames import Frame
 from fsroute.model import Account, NumberFormat, Routing, Trunk, TrunkRoute
-from fsroute.store import Store
-from tests import event_socket
+from fsroute.verification import prompts, voice_call
+from fsroute.verification.delivery import Delivered, Message
+from fsroute.verification.voice_call import SOUNDS, VoiceCall
 from tests.e2e.conftest import TOP, idle
 from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, EarlyMedia, Reject, Ring, Silent, Status
 from tests.e2e.switch import PASSWORD, Switch
-from tests.event_socket import EventSocketServer, Placed, Said, missing, read_out
+from tests.support import event_socket
+from tests.support.event_socket import EventSocketServer, Placed, Said, missing, read_out
 
 NUMBER = "+491713920042"
 MESSAGE = Message("1", "acme", NUMBER, "20", "de")
@@ -157,7 +157,7 @@ def test_a_prompt_that_is_missing_is_told(voice: VoiceCall, carrier: Carrier, sh
 def test_the_longest_call_is_ended_by_freeswitch(
     voice: VoiceCall, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callout, "LONGEST_CALL_S", 1)
+    monkeypatch.setattr(voice_call, "LONGEST_CALL_S", 1)
     carrier.behaviour = Answer()
     assert voice.deliver(MESSAGE) == Delivered("cut_short", "ALLOTTED_TIMEOUT")
     assert carrier.calls[0].seconds("answered", "end") < FIRST_PART_S
@@ -316,22 +316,22 @@ def test_the_counterpart_says_what_freeswitch_says(
     story: event_socket.Story,
 ) -> None:
     heard: list[list[tuple[str, ...]]] = []
-    command, event = EventSocket.command, EventSocket.event
+    command, event = EventSocketClient.command, EventSocketClient.event
 
-    def note_reply(self: EventSocket, told: bytes) -> Frame:
+    def note_reply(self: EventSocketClient, told: bytes) -> Frame:
         reply = command(self, told)
         heard[-1].append((reply.data, reply.get("Job-UUID")))
         return reply
 
-    def note_event(self: EventSocket, deadline: float) -> Frame:
+    def note_event(self: EventSocketClient, deadline: float) -> Frame:
         said = event(self, deadline)
         values = [said.get(name) for name in TOLD]
         heard[-1].append((said.get("Unique-ID"), said.get("Job-UUID"), said.body.decode(), *values))
         return said
 
-    monkeypatch.setattr(EventSocket, "command", note_reply)
-    monkeypatch.setattr(EventSocket, "event", note_event)
-    monkeypatch.setattr(callout, "uuid4", lambda: "00000000-0000-0000-0000-00000000c0de")
+    monkeypatch.setattr(EventSocketClient, "command", note_reply)
+    monkeypatch.setattr(EventSocketClient, "event", note_event)
+    monkeypatch.setattr(voice_call, "uuid4", lambda: "00000000-0000-0000-0000-00000000c0de")
     carrier.behaviour = behaviour
     results = []
     with EventSocketServer([story]) as server:

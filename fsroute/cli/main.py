@@ -1,0 +1,343 @@
+"""The command line: parses, builds, calls. No rules live here.
+
+Modules that only one command needs are imported in it: `fsroute --help` must not wait for a database driver.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fsroute import __version__
+from fsroute.errors import ConfigError, FsrouteError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "confirm_s")
+
+
+class Group(click.Group):
+    """Says every error in one line, with exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # a group without a command: no mistake, its help is shown
+        except FsrouteError as error:
+            for line in str(error).splitlines():
+                click.echo(f"fsroute: {line}", err=True)
+        except click.UsageError as error:
+            _say_usage(error)
+        raise click.exceptions.Exit(2)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            return super().parse_args(ctx, args)  # shows the help
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _say_usage(error)
+        raise click.exceptions.Exit(2)
+
+
+class _Main(Group):
+    """Has groups of commands in modules of their own, which are loaded when somebody asks for them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "verify"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "verify":
+            return super().get_command(ctx, cmd_name)
+        from fsroute.cli.verify import verify
+
+        return verify
+
+
+def _say_usage(error: click.UsageError) -> None:
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    click.echo(f"fsroute: {text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)", err=True)
+
+
+def setting_options(*names: str) -> Callable[[_Command], _Command]:
+    """Adds `--config` and a flag for each of these settings; the command gets `config` and `flags`."""
+    from fsroute.configuration.settings import items
+
+    def decorate(command: _Command) -> _Command:
+        def run(config: str | None, **values: Any) -> Any:
+            flags = {name: values.pop(name) for name in names}
+            return command(config=config, flags=flags, **values)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        wrapped: Any = run
+        wrapped.__click_params__ = getattr(command, "__click_params__", [])
+        for item in reversed([item for item in items() if item.name in names]):
+            kind = click.Choice(item.choices) if item.choices else click.STRING
+            text = f"{item.meaning}  [{item.variable}; default: {item.default}]"
+            wrapped = click.option(item.flag, item.name, type=kind, help=text)(wrapped)
+        return click.option(  # type: ignore[no-any-return]
+            "--config", metavar="FILE", help="TOML file with settings  [FSROUTE_CONFIG]"
+        )(wrapped)
+
+    return decorate
+
+
+def read_settings(flags: dict[str, str | None], config: str | None) -> Any:
+    """The settings, from flags, environment and file. Raises ConfigError."""
+    from fsroute.configuration.settings import load_settings
+
+    return load_settings(flags, os.environ, config)
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="fsroute %(version)s")
+def main() -> None:
+    """Decides where calls go, beside FreeSWITCH.
+
+    Every setting can be given as a flag, as a variable FSROUTE_..., or in the TOML file that --config names.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal's encoding can not show becomes a question mark
+
+
+@main.command()
+@setting_options("db")
+def init(flags: dict[str, str | None], config: str | None) -> None:
+    """Make the tables in an empty database."""
+    from fsroute.data import database, loader
+
+    settings = read_settings(flags, config)
+    opened = database.open_database(settings.db, create=True)
+    if not database.is_empty(opened, settings.db):
+        raise ConfigError(f"database {database.without_password(settings.db)}: is not empty, nothing was changed")
+    loader.make_tables(opened, settings.db)
+    click.echo(f"made the tables in {database.without_password(settings.db)}")
+
+
+@main.command()
+@setting_options("db")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ...]) -> None:
+    """Run SQL scripts: all of them, or none.
+
+    A failure names the file, the line and the reason, and changes nothing.
+    """
+    from fsroute.data import database, loader
+    from fsroute.data.audit import login_name
+
+    settings = read_settings(flags, config)
+    opened = database.open_database(settings.db)
+    database.check_version(opened, settings.db)
+    count = loader.load(opened, settings.db, files, datetime.now(UTC), login_name())
+    click.echo(f"loaded {count} statements from {', '.join(map(str, files))}")
+
+
+@main.command()
+@setting_options(
+    "db", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s", "max_calls", "drain_s",
+    "country", "hop_limit", "sip_profiles", "contact_seconds", "confirm_key", "confirm_prompt", "confirm_s", "event_socket",
+    "event_socket_password", "event_socket_s", "log_format", "log_level", "log_numbers",
+)  # fmt: skip
+def serve(flags: dict[str, str | None], config: str | None) -> None:
+    """Answer FreeSWITCH's calls."""
+    from fsroute.log import make_logger
+    from fsroute.serving import serve as server
+
+    settings = read_settings(flags, config)
+    log = make_logger(settings.log_format, settings.log_level)
+    server.serve(settings, log)
+
+
+_direction = click.option(
+    "--direction", type=click.Choice(["inbound", "outbound"]), default="inbound", show_default=True,
+    help="From a trunk, or from a user.",
+)  # fmt: skip
+_account = click.option("--account", metavar="A", help="Outbound: the user's account.")
+_user = click.option("--user", metavar="U", help="Outbound: the user who calls.")
+_trunk = click.option("--trunk", metavar="T", help="Inbound: the trunk that delivers the call.")
+_anonymous = click.option("--anonymous", is_flag=True, help="The caller hides their number.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@setting_options(*_DECIDING)
+@click.option("--to", "to", required=True, metavar="N", help="The dialled number, in any usual spelling.")
+@click.option("--from", "caller", default="", metavar="N", help="The caller's number.")
+@click.option("--at", "at", metavar="ISO-TIME", help="When; without an offset in the account's time zone. Default: now.")
+@_direction
+@_account
+@_user
+@_trunk
+@_anonymous
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
+@click.option(
+    "--asserted", metavar="N", help="Inbound: the number in the identity header (P-Asserted-Identity), beside From."
+)
+@click.option(
+    "--transferred", is_flag=True,
+    help="A call that is transferred to --to: --account and --user transfer it, --from is their other party.",
+)  # fmt: skip
+@_json
+def explain(
+    flags: dict[str, str | None],
+    config: str | None,
+    to: str,
+    caller: str,
+    at: str | None,
+    direction: str,
+    account: str | None,
+    user: str | None,
+    trunk: str | None,
+    anonymous: bool,
+    presented: str | None,
+    asserted: str | None,
+    transferred: bool,
+    as_json: bool,
+) -> None:
+    """Show what a call would do: who rings when, why, and what happens after."""
+    from fsroute.callerid import policy
+    from fsroute.data import database
+    from fsroute.data.routing_store import Store
+    from fsroute.model import Call, Direction, Identity, IdentityHeader
+    from fsroute.reports import explanation
+
+    settings = read_settings(flags, config)
+    if transferred and account is None:
+        raise click.UsageError("--transferred needs --account, and --user if a user transfers the call")
+    hidden = anonymous or (bool(caller) and policy.is_hidden(caller, Direction(direction)))
+    way = Direction.OUTBOUND if transferred else Direction(direction)
+    call = Call(to, caller, "", way, hidden, trunk, account, user, presented=presented, transferred=transferred)
+    opened = database.open_database(settings.db)
+    database.check_version(opened, settings.db)
+    store = Store(opened, settings.db, settings.country)
+    routing = store.routing(call)
+    store.close()
+    if asserted is not None:
+        header = routing.trunk.profile.header if routing.trunk else IdentityHeader.PAI
+        call = replace(call, identities=(Identity(header, asserted),))
+    now = _moment(at, routing)
+    data = explanation.as_data(call, routing, now, settings.confirmation, settings.hop_limit)
+    if as_json:
+        click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    explanation.show(data, Console())
+
+
+@main.command("emergency-numbers")
+@click.argument("country")
+def emergency_numbers(country: str) -> None:
+    """Tells which short numbers must get through in COUNTRY (ISO 3166, as AT), and who says so.
+
+    The last line is an expression for the dialplan, which sends emergency calls out while fsroute is away.
+    """
+    from fsroute.numbers import short_numbers
+
+    for line in short_numbers.told(country.upper()):
+        click.echo(line)
+
+
+def _moment(text: str | None, routing: Any) -> datetime:
+    """The time that was asked for, with its time zone."""
+    from zoneinfo import ZoneInfo
+
+    hosted = routing.numbers.get(routing.dialled)
+    account = hosted.account if hosted else routing.account
+    zone = ZoneInfo(account.timezone) if account else UTC
+    if text is None:
+        return datetime.now(zone).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--at {text!r}: is no time such as 2026-11-23T09:30 or 2026-11-23T09:30+01:00") from error
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ConfigError(f"--at {text!r}: has no day before or after it")
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+@main.command()
+@click.option("--to", "to", required=True, metavar="N", help="The dialled number.")
+@click.option(
+    "--from",
+    "caller",
+    default="",
+    metavar="N",
+    help="The caller's number; without it an inbound caller is anonymous, an outbound one is the user.",
+)
+@click.option("--name", default="", help="The caller's display name.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where fsroute listens.")
+@click.option("--port", default=8084, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--outcome", "outcomes", multiple=True, default=["answered"], show_default=True,
+    type=click.Choice(["answered", "busy", "no_answer", "unreachable"]),
+    help="How what rings ends; once for each time something rings.",
+)  # fmt: skip
+@click.option(
+    "--timeout", "timeout_s", default=10.0, show_default=True, type=click.FloatRange(min=0.1),
+    help="Seconds to wait for fsroute.",
+)  # fmt: skip
+@_direction
+@_account
+@_user
+@_trunk
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
+@_json
+def call(
+    to: str,
+    caller: str,
+    name: str,
+    host: str,
+    port: int,
+    outcomes: tuple[str, ...],
+    timeout_s: float,
+    direction: str,
+    account: str | None,
+    user: str | None,
+    trunk: str | None,
+    presented: str | None,
+    as_json: bool,
+) -> None:
+    """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
+    from fsroute.simulator import simulated_call
+
+    sender = caller or (user if direction == "outbound" else None) or "anonymous"
+    profile = {
+        "Caller-Caller-ID-Name": name,
+        "Caller-Caller-ID-Number": sender,
+        "Caller-Destination-Number": to,
+    }
+    named = {"fsroute_direction": direction, "fsroute_account": account, "fsroute_user": user, "fsroute_trunk": trunk}
+    named["fsroute_presented"] = presented
+    variables = {"sip_from_user": sender, **{key: value for key, value in named.items() if value}}
+    told = simulated_call.place_call((host, port), profile, variables, outcomes, timeout_s)
+    if as_json:
+        commands = [{"command": command.name, **command.headers} for command in told.commands]
+        click.echo(json.dumps({"commands": commands, "hangup_cause": told.cause}, ensure_ascii=False, indent=2))
+        return
+    for command in told.commands:
+        click.echo(_line(command))
+    click.echo(f"call ended: {told.cause}" if told.cause else "call handed back to the dialplan")
+
+
+def _line(command: Any) -> str:
+    if command.name != "sendmsg":
+        return str(command.name)
+    if command.application:
+        return f"{command.application} {command.argument}".rstrip()
+    return f"{command.headers.get('call-command', '')} {command.headers.get('hangup-cause', '')}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

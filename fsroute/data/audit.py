@@ -1,0 +1,203 @@
+"""The audit log: adds rows to it, one writer at a time, and reads what it says about a number."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from peewee import Database, DatabaseError, InterfaceError, fn
+
+from fsroute.data import tables as t
+from fsroute.data.database import explain_failure, is_sqlite, rows, snapshot
+from fsroute.errors import ConfigError, DataError
+from fsroute.model import AuditEntry, Verification, VerificationState
+
+_LOCK = int.from_bytes(b"fsroute", "big")
+"""PostgreSQL's advisory locks are numbers that all programs of a database share: this one is our name."""
+
+_WAIT_S = 5
+"""How long a writer waits for another one on PostgreSQL, as on SQLite (database.py)."""
+
+MAX_LENGTH = 200
+"""Characters of an actor or an origin: a line of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who changes something (a login name), and from where (`cli:host`, `load: numbers.sql`, the portal's address).
+
+    Raises ConfigError unless each is one line of 1 to 200 printable characters.
+    """
+
+    actor: str
+    origin: str
+
+    def __post_init__(self) -> None:
+        for name, text in (("actor", self.actor), ("origin", self.origin)):
+            if not text.strip() or len(text) > MAX_LENGTH or not text.isprintable():
+                raise ConfigError(f"{name} {text[:50]!r}: must be 1 to {MAX_LENGTH} printable characters")
+
+
+def login_name() -> str:
+    """Who runs this process: the login name, or the user id where it has none (in slim containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as the tables write it: UTC, whole seconds. Raises ValueError for one without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def exclusive(database: Database, url: str) -> Iterator[None]:
+    """A transaction, with one writer at a time: what it reads stays true until it has written.
+
+    Connects if need be, and then closes at the end. Raises DataError if the database fails or another writer does not
+    end in five seconds; nothing has changed then.
+    """
+    if database.in_transaction():
+        raise RuntimeError("exclusive() in a transaction: another writer may have changed what that has read")
+    opened = False
+    try:
+        opened = database.connect(reuse_if_open=True)
+        with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
+            if not is_sqlite(database):
+                # Whatever the server's default is: a snapshot from before the wait would not show the other's changes.
+                database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                database.execute_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
+                database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            yield
+    except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
+        opened = True  # a broken connection must not serve the next one
+        raise DataError(explain_failure(url, error)) from error
+    finally:
+        if opened:
+            database.close()
+
+
+def record(
+    database: Database,
+    at: datetime,
+    author: Author,
+    action: str,
+    account: str,
+    first: str,
+    last: str,
+    *,
+    verification: str | None = None,
+    method: str | None = None,
+    state: str | None = None,
+    expires_at: datetime | None = None,
+    reason: str | None = None,
+) -> None:
+    """Adds a row (see schema.sql for what its columns mean). Only inside `exclusive`, with the change that it tells of."""
+    row = t.AuditRow
+    ((last_id,),) = rows(database, row.select(fn.COALESCE(fn.MAX(row.id), 0)))
+    values: dict[str, Any] = {
+        "id": last_id + 1,
+        "at": timestamp(at),
+        "actor": author.actor,
+        "origin": author.origin,
+        "action": action,
+        "account": account,
+        "first_number": first,
+        "last_number": last,
+        "verification": verification,
+        "method": method,
+        "state": state,
+        "expires_at": timestamp(expires_at) if expires_at else None,
+        "reason": reason,
+    }
+    row.insert(values).bind(database).execute()
+
+
+_COLUMNS = "account, first_number, last_number, method, state, verified_at, expires_at, revoked_at, verified_by, source"
+_LOGGED = "id, at, actor, origin, action, account, first_number, last_number, method, state, expires_at, reason"
+_AUTHORED = (
+    "(SELECT COALESCE(MAX(id), 0) FROM audit_log) + ROW_NUMBER() OVER (ORDER BY account, first_number), {0}, {0}, {0}"
+)
+
+
+@contextmanager
+def watching(database: Database, at: datetime, author: Author) -> Iterator[None]:
+    """Adds a row for every row of verified_numbers that the block adds, changes or removes. Only inside `exclusive`.
+
+    The database compares: there may be a million of them.
+    """
+    # ruff: noqa: S608 - nothing but the names above is put into these texts
+    database.execute_sql(f"CREATE TEMPORARY TABLE fsroute_before AS SELECT {_COLUMNS} FROM verified_numbers")
+    yield
+    authored = _AUTHORED.format(database.param)
+    values = (timestamp(at), author.actor, author.origin)
+    # First what is gone, then what is there: the block may have given a row's place to another one.
+    database.execute_sql(
+        f"INSERT INTO audit_log ({_LOGGED})"
+        f" SELECT {authored}, 'removed', account, first_number, last_number, method, 'removed', NULL, NULL"
+        " FROM fsroute_before AS gone WHERE NOT EXISTS (SELECT 1 FROM verified_numbers AS row"
+        " WHERE row.account = gone.account AND row.first_number = gone.first_number)",
+        values,
+    )
+    database.execute_sql(
+        f"INSERT INTO audit_log ({_LOGGED})"
+        f" SELECT {authored}, 'loaded', account, first_number, last_number, method, state, expires_at,"
+        " NULLIF(ltrim(COALESCE('verified by ' || verified_by, '') || COALESCE(', from ' || source, ''), ', '), '')"
+        f" FROM (SELECT {_COLUMNS} FROM verified_numbers EXCEPT SELECT {_COLUMNS} FROM fsroute_before) AS changed",
+        values,
+    )
+    database.execute_sql("DROP TABLE fsroute_before")
+
+
+def read(database: Database, url: str, number: str) -> tuple[list[AuditEntry], list[Verification]]:
+    """What `history.of` needs of a number (E.164): entries of the log, and rows of verified_numbers, as of one moment.
+
+    Raises DataError if they can not be read.
+    """
+    try:
+        with database.connection_context(), snapshot(database):
+            entry, row = t.AuditRow, t.VerifiedNumber
+            # What covers the number, and all that stood in the same place: it need not cover it any more.
+            firsts = {
+                first
+                for table in (entry, row)
+                for (first,) in rows(
+                    database,
+                    table.select(table.first_number)
+                    .where((table.first_number <= number) & (table.last_number >= number))
+                    .distinct(),
+                )
+                if len(first) == len(number)
+            }
+            logged = rows(database, entry.select().where(entry.first_number.in_(firsts)).order_by(entry.id))
+            columns = (row.account, row.first_number, row.last_number, row.state, row.expires_at)
+            stored = rows(database, row.select(*columns).where(row.first_number.in_(firsts)))
+    except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
+        raise DataError(explain_failure(url, error)) from error
+    try:
+        return [_entry(*values) for values in logged], [_verification(*values) for values in stored]
+    except ValueError as error:
+        raise DataError(f"audit_log, verified_numbers: {number}: {error}") from error
+
+
+def _entry(
+    id_: int, at: str, actor: str, origin: str, action: str, account: str, first: str, last: str, verification: str | None,
+    method: str | None, state: str | None, expires_at: str | None, reason: str | None,
+) -> AuditEntry:  # fmt: skip
+    return AuditEntry(
+        id_, datetime.fromisoformat(at), actor, origin, action, account, first, last, verification, method, state,
+        datetime.fromisoformat(expires_at) if expires_at else None, reason,
+    )  # fmt: skip
+
+
+def _verification(account: str, first: str, last: str, state: str, expires_at: str | None) -> Verification:
+    expires = datetime.fromisoformat(expires_at) if expires_at else None
+    return Verification(account, first, last, VerificationState(state), expires)

@@ -1,0 +1,268 @@
+"""What the tables must hold beside what their constraints can say. Run inside every load, before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from peewee import Case, Database, fn
+
+from fsroute.callerid import policy
+from fsroute.data import tables as t
+from fsroute.data.database import rows
+from fsroute.numbers import country, phone_number, short_numbers
+from fsroute.routing import timeprofile
+from fsroute.routing.planner import MAX_LEGS
+
+
+def problems(database: Database) -> list[str]:
+    """One line for each row that can not work; empty if all can."""
+    found = [_places, _codes, _reached, _lines, _transfers, _shown, _verified, _holidays, _base_rules, _targets, _stages]
+    return [problem for problems_of in found for problem in problems_of(database)]
+
+
+def _places(database: Database) -> Iterator[str]:
+    account = t.Account
+    columns = account.select(account.name, account.country, account.timezone, account.area_code)
+    for name, code, timezone, area_code in rows(database, columns):
+        if not phone_number.is_country(code):
+            yield f"accounts: {name}: country {code} has no numbering plan"
+        elif area_code is not None:
+            yield from _not_an_area(name, area_code, code)
+        if not timeprofile.is_timezone(timezone):
+            yield f"accounts: {name}: {timezone} is no time zone"
+    for name, code in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
+        if not phone_number.is_country(code):
+            yield f"trunks: {name}: country {code} has no numbering plan"
+    profile = t.TimeProfile
+    for account, name, timezone in rows(database, profile.select(profile.account, profile.name, profile.timezone)):
+        if timezone is not None and not timeprofile.is_timezone(timezone):
+            yield f"time_profiles: {account}, {name}: {timezone} is no time zone"
+
+
+def _not_an_area(account: str, area_code: str, code: str) -> Iterator[str]:
+    if phone_number.is_area_code(area_code, code):
+        return
+    prefix = phone_number.national_prefix(code)
+    without = area_code.removeprefix(prefix)
+    if prefix and phone_number.is_area_code(without, code):
+        why = f"is meant without the national prefix: {without}"
+    elif phone_number.has_area_codes(code):
+        why = f"begins no number of a place in {code}"
+    else:
+        why = f"means nothing in {code}: numbers there are dialled whole"
+    yield f"accounts: {account}: area_code {area_code} {why}"
+
+
+def _codes(database: Database) -> Iterator[str]:
+    """Extensions and short codes that mean something else already: numbers that must get through are never ours, and a
+    short code is looked for after the extensions."""
+    user, owned = t.User, t.UserNumber
+    extensions = (
+        user.select(user.account, user.name, user.extension, t.Account.country)
+        .join(t.Account, on=t.Account.name == user.account)
+        .where(user.extension.is_null(False))
+    )
+    for account, name, extension, code in rows(database, extensions):
+        yield from _taken(f"users: {account}, {name}: extension {extension}", extension, code)
+    short_codes = (
+        owned.select(owned.account, owned.number, owned.short_code, t.Account.country, user.name)
+        .join(t.Account, on=t.Account.name == owned.account)
+        .left_outer_join(user, on=(user.account == owned.account) & (user.extension == owned.short_code))
+        .where(owned.short_code.is_null(False))
+    )
+    for account, hosted, short_code, code, extension_of in rows(database, short_codes):
+        yield from _taken(f"user_numbers: {account}, {hosted}: short code {short_code}", short_code, code)
+        if extension_of is not None:
+            yield f"user_numbers: {account}, {hosted}: short code {short_code} is the extension of {extension_of}"
+
+
+def _taken(what: str, digits: str, code: str) -> Iterator[str]:
+    short = short_numbers.find(digits, code)
+    if short is not None:
+        kind = f"an emergency number in {code}" if short.is_emergency else f"a number in {code} that must get through"
+        yield f"{what} is {kind}: {short.cited}"
+
+
+def _reached(database: Database) -> Iterator[str]:
+    """Numbers at which no call arrives, filters that no caller fits. What phonenumbers calls impossible can be dialled."""
+    hosted = t.Number.select(t.Number.number, t.Account.country).join(t.Account, on=t.Account.name == t.Number.account)
+    for text, code in rows(database, hosted):
+        meant = phone_number.candidates(text, code)
+        if meant and text not in meant:
+            yield f"numbers: {text}: every call to it is one to {meant[0]}, which is probably meant"
+    caller = t.RuleCaller
+    for dialled, position, text in rows(database, caller.select(caller.number, caller.rule_position, caller.caller)):
+        if policy.is_hidden(text):
+            yield (
+                f"rule_callers: {dialled}, {position}, {text}: stands for callers who hide their number; "
+                "rules.anonymous = TRUE is for them"
+            )
+
+
+def _lines(database: Database) -> Iterator[str]:
+    """Accounts whose calls could leave, but for that no carrier can be told whose they are."""
+    account, route, line = t.Account, t.TrunkRoute, t.Number
+    network = line.select(line.number).where((line.account == account.name) & line.is_network_number)
+    routed = route.select(route.account).where(route.account == account.name)
+    without = account.select(account.name).where(fn.EXISTS(routed) & ~fn.EXISTS(network)).order_by(account.name)
+    for (name,) in rows(database, without):
+        own = line.select(line.number).where(line.account == name).order_by(line.number).limit(1)
+        repair = f"INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', '{name}', TRUE)"  # noqa: S608 - told
+        for (first,) in rows(database, own):
+            repair = f"UPDATE numbers SET is_network_number = TRUE WHERE number = '{first}'"  # noqa: S608 - told, not run
+        yield (
+            f"accounts: {name}: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            f"for example: {repair}"
+        )
+
+
+def _shown(database: Database) -> Iterator[str]:
+    """Numbers that are there to be shown, and can be nobody's caller ID. Whether a number is verified is no matter of a
+    load: that comes and goes, and each call is told."""
+    account, hosted, target = t.Account, t.Number, t.RuleTarget
+    lines = (
+        hosted.select(hosted.number, account.country)
+        .join(account, on=account.name == hosted.account)
+        .where(hosted.is_network_number)
+    )
+    for text, code in rows(database, lines):
+        yield from _never_shown(f"numbers: {text}: a network number", text, code)
+    defaults = account.select(account.name, account.presented_number, account.country)
+    for name, text, code in rows(database, defaults.where(account.presented_number.is_null(False))):
+        yield from _never_shown(f"accounts: {name}: presented_number {text}", text, code)
+    wanted = (
+        target.select(target.number, target.rule_position, target.position, target.caller_id, account.country)
+        .join(account, on=account.name == target.account)
+        .where(target.caller_id.startswith(policy.VERIFIED))
+    )
+    for dialled, rule, position, text, code in rows(database, wanted):
+        what = f"rule_targets: {dialled}, {rule}, {position}: caller_id {text}"
+        yield from _never_shown(what, text.removeprefix(policy.VERIFIED), code)
+
+
+def _transfers(database: Database) -> Iterator[str]:
+    """Numbers that get what nobody took, and are not the account's."""
+    row, hosted = t.Account, t.Number
+    elsewhere = (
+        row.select(row.name, row.failed_transfer)
+        .left_outer_join(hosted, on=(hosted.account == row.name) & (hosted.number == row.failed_transfer))
+        .where(row.failed_transfer.startswith("+") & hosted.number.is_null())
+    )
+    for account, number_ in rows(database, elsewhere):
+        yield f"accounts: {account}: failed_transfer {number_} is no number of the account"
+
+
+def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:
+    rules = country.rules_for(code)
+    never = rules.never_presented.get(country.classify(e164, code))
+    if never is not None:
+        yield f"{what} can be no caller ID ({never.id}: {never.text})"
+    elif rules.own_country_only is not None and phone_number.is_country(code) and country.is_abroad(e164, code):
+        yield f"{what} is no number of {code} ({rules.own_country_only.id}: {rules.own_country_only.text})"
+
+
+def _verified(database: Database) -> Iterator[str]:
+    """Times that are none. Those of the audit log are not looked at: its rows can not be put right."""
+    row, attempt = t.VerifiedNumber, t.VerificationAttempt
+    times: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+        ("verified_numbers", row, (row.verified_at, row.expires_at, row.revoked_at)),
+        ("verifications", attempt, (attempt.started_at, attempt.code_expires_at, attempt.delivered_at, attempt.settled_at)),
+    )
+    for name, table, columns in times:
+        for account, first, *texts in rows(database, table.select(table.account, table.first_number, *columns)):
+            for column, text in zip(columns, texts, strict=True):
+                if text is not None and not _is_utc(text):
+                    yield f"{name}: {account}, {first}: {column.name} = {text} is no time"
+
+
+def _is_utc(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).isoformat() == text.replace("Z", "+00:00")
+    except ValueError:
+        return False
+
+
+def _holidays(database: Database) -> Iterator[str]:
+    profile, r = t.TimeProfile, t.TimeProfileRange
+    for account, name, region in rows(
+        database,
+        profile.select(profile.account, profile.name, profile.holiday_region).where(profile.holiday_region.is_null(False)),
+    ):
+        try:
+            timeprofile.public_holidays(region, 2026)
+        except LookupError as error:
+            yield f"time_profiles: {account}, {name}: {error}"
+    without_region = (
+        r.select(r.account, r.time_profile, r.position, r.holidays)
+        .join(profile, on=(profile.account == r.account) & (profile.name == r.time_profile))
+        .where((r.holidays != "any") & profile.holiday_region.is_null())
+    )
+    for account, name, position, holidays in rows(database, without_region):
+        yield (
+            f"time_profile_ranges: {account}, {name}, {position}: holidays = {holidays}, but the profile has no "
+            "holiday_region"
+        )
+    dates = r.select(r.account, r.time_profile, r.position, r.first_date, r.last_date).where(
+        r.first_date.is_null(False) | r.last_date.is_null(False)
+    )
+    for account, name, position, *days in rows(database, dates):
+        for day in days:
+            if day is not None and not timeprofile.is_date(day):
+                yield f"time_profile_ranges: {account}, {name}, {position}: {day} is no date"
+
+
+def _base_rules(database: Database) -> Iterator[str]:
+    rule, caller = t.Rule, t.RuleCaller
+    filtered = (
+        caller.select(caller.number, caller.rule_position, caller.caller)
+        .join(rule, on=(rule.number == caller.number) & (rule.position == caller.rule_position))
+        .where(rule.type == "base")
+    )
+    for hosted, position, text in rows(database, filtered):
+        yield f"rule_callers: {hosted}, {position}, {text}: a base rule is for every caller"
+
+
+def _targets(database: Database) -> Iterator[str]:
+    target = t.RuleTarget
+    late = (
+        target.select(target.number, target.rule_position, target.position, target.start_s)
+        .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))
+        .where((t.Rule.mode == "sequential") & (target.start_s > 0))
+    )
+    for hosted, rule, position, start_s in rows(database, late):
+        yield f"rule_targets: {hosted}, {rule}, {position}: start_s = {start_s}, but the rule is sequential"
+
+
+def _stages(database: Database) -> Iterator[str]:
+    """Rules that ring more legs together than FreeSWITCH can. Other hosted numbers are counted when they are called."""
+    target, member, phone = t.RuleTarget, t.RingGroupMember, t.Endpoint
+    members = (
+        member.select(member.account, member.ring_group, fn.COUNT(member.endpoint).alias("legs"))
+        .group_by(member.account, member.ring_group)
+        .alias("members")
+    )
+    phones = (
+        phone.select(phone.account, phone.user_name, fn.COUNT(phone.name).alias("legs"))
+        .where(phone.user_name.is_null(False))
+        .group_by(phone.account, phone.user_name)
+        .alias("phones")
+    )
+    # A group or a user without phones rings none; every other target is one leg.
+    one = Case(None, [(target.ring_group.is_null() & target.user_name.is_null(), 1)], 0)
+    legs: Any = fn.COALESCE(members.c.legs, phones.c.legs, one)
+    ringing = target.voicemail.is_null() & target.announcement.is_null() & target.hangup_cause.is_null()
+    sums = (
+        target.select(target.number, target.rule_position, t.Rule.mode, fn.SUM(legs), fn.MAX(legs))
+        .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))
+        .left_outer_join(members, on=(members.c.account == target.account) & (members.c.ring_group == target.ring_group))
+        .left_outer_join(phones, on=(phones.c.account == target.account) & (phones.c.user_name == target.user_name))
+        .where(target.enabled & ringing)
+        .group_by(target.number, target.rule_position, t.Rule.mode)
+        .having(fn.SUM(legs) > MAX_LEGS)
+    )
+    for hosted, rule, mode, together, largest in rows(database, sums):
+        count = together if mode == "parallel" else largest
+        if count > MAX_LEGS:
+            yield f"rules: {hosted}, {rule}: rings {count} legs together, FreeSWITCH can {MAX_LEGS}"

@@ -1,0 +1,213 @@
+"""Opens the database: SQLite, or PostgreSQL when several nodes share one truth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from peewee import (  # type: ignore[attr-defined]  # __exception_wrapper__ has no annotation
+    Database,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    PostgresqlDatabase,
+    SqliteDatabase,
+    __exception_wrapper__,
+)
+
+from fsroute.data.tables import SCHEMA_VERSION, SchemaVersion
+from fsroute.errors import ConfigError, DataError
+
+SQLITE_PREFIX = "sqlite:///"
+POSTGRESQL_PREFIXES = ("postgresql://", "postgres://")
+
+_BUSY_S = 5
+"""How long a writer waits for another one. Readers never wait: the database is in WAL mode."""
+
+_CACHE_KB = 16 * 1024
+"""What a connection keeps of an SQLite file, at most. With the usual 2 MB a read of a table of millions fetches the upper
+pages of its indexes again and again: 281 instead of 222 microseconds for a call."""
+
+_CONNECTING = {
+    "client_encoding": "UTF8",
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""Text is text whatever the database's encoding, which SQL_ASCII leaves open. Seconds to connect in, and when a connection
+counts as broken on which nothing comes back: after 25 s."""
+
+_PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
+
+
+def open_database(url: str, *, create: bool = False) -> Database:
+    """The database behind `sqlite:///PATH` or `postgresql://...`. Connects on first use.
+
+    An SQLite file that is not there is made only with `create`. Raises ConfigError for another kind of URL.
+    """
+    if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
+        pragmas = {"foreign_keys": 1, "cache_size": -_CACHE_KB}
+        return SqliteDatabase(sqlite_uri(url, create=create), pragmas=pragmas, uri=True, timeout=_BUSY_S)
+    if url.startswith(POSTGRESQL_PREFIXES):
+        if find_spec("psycopg") is None:
+            raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")
+        # peewee knows the long form only.
+        return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_connecting(url))
+    raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
+
+
+def sqlite_uri(url: str, *, create: bool = False) -> str:
+    """What SQLite's own functions take for `sqlite:///PATH`."""
+    return f"file:{quote(url.removeprefix(SQLITE_PREFIX))}?mode={'rwc' if create else 'rw'}"
+
+
+def psycopg_connect(url: str) -> Any:
+    """A connection of psycopg's own, for what peewee has no word for. Raises psycopg.Error."""
+    import psycopg  # noqa: PLC0415 - an optional dependency
+
+    return psycopg.connect(url, autocommit=True, **_connecting(url))
+
+
+def _connecting(url: str) -> dict[str, Any]:
+    """What psycopg is told beside the URL, unless that says it itself."""
+    return {name: value for name, value in _CONNECTING.items() if f"{name}=" not in url}
+
+
+def is_sqlite(database: Database) -> bool:
+    return isinstance(database, SqliteDatabase)
+
+
+def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
+    """What a peewee query over unbound models finds in this database."""
+    return list(query.bind(database).tuples())
+
+
+class Prepared:
+    """A peewee query that is built and compiled once for each number of values it is asked with, not once a call: peewee
+    takes ten times as long to write a query as SQLite to run it.
+
+    `build` gets a text for each argument, or a list of texts for one of `IN`, and returns the query. It must put them
+    nowhere but into comparisons with text columns. Rows come as the driver gives them: SQLite has no booleans.
+    """
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+        self._compiled: dict[tuple[int, ...], tuple[str, list[tuple[bool, Any]]]] = {}
+
+    def rows(self, database: Database, *arguments: str | Sequence[str]) -> list[tuple[Any, ...]]:
+        """What the query finds in this database with these values."""
+        key = (is_sqlite(database), *(-1 if isinstance(argument, str) else len(argument) for argument in arguments))
+        sql, sources = self._compiled.get(key) or self._compile(database, key)
+        values = [value for argument in arguments for value in ((argument,) if isinstance(argument, str) else argument)]
+        parameters = [values[source] if is_argument else source for is_argument, source in sources]
+        found: list[tuple[Any, ...]] = database.execute_sql(sql, parameters).fetchall()
+        return found
+
+    def _compile(self, database: Database, key: tuple[int, ...]) -> tuple[str, list[tuple[bool, Any]]]:
+        """The query's text, and where each of its parameters comes from: the arguments, or the query itself."""
+        marks = (f"\0{position}" for position in count())
+        arguments = [next(marks) if length < 0 else [next(marks) for _ in range(length)] for length in key[1:]]
+        sql, parameters = self._build(*arguments).bind(database).sql()
+        sources = [
+            (True, int(value[1:])) if isinstance(value, str) and value.startswith("\0") else (False, value)
+            for value in parameters
+        ]
+        self._compiled[key] = sql, sources
+        return sql, sources
+
+
+def execute_literally(database: Database, sql: str) -> None:
+    """Runs one statement, as it is written.
+
+    On PostgreSQL by the extended protocol, which takes one statement and no more: SQLite's lexer, which cuts scripts,
+    does not know PostgreSQL's strings with backslashes, and a COMMIT could hide behind one.
+    """
+    if is_sqlite(database):
+        database.execute_sql(sql)
+        return
+    with __exception_wrapper__:
+        database.cursor().execute(sql, prepare=True)
+
+
+def execute_whole(database: Database, sql: str) -> None:
+    """Runs a text of several statements, as it is written (PostgreSQL)."""
+    with __exception_wrapper__:
+        database.cursor().execute(sql)
+
+
+@contextmanager
+def snapshot(database: Database) -> Iterator[None]:
+    """A transaction in which all queries see the database as it was at the first of them."""
+    with database.atomic():
+        if not is_sqlite(database):
+            database.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}***", url)
+
+
+def explain_failure(url: str, error: Exception) -> str:
+    """One line for a database that can not be used."""
+    shown = without_password(url)
+    text = _without_secrets(url, next(iter(str(error).strip().splitlines()), type(error).__name__))
+    if "unable to open database file" in text:
+        return f"database {shown}: {_why_no_file(Path(url.removeprefix(SQLITE_PREFIX)))}"
+    if "no such table" in text or ('relation "' in text and "does not exist" in text):
+        return f"database {shown}: has no fsroute tables (fsroute init makes them): {text}"
+    return f"database {shown}: {text}"
+
+
+def _without_secrets(url: str, text: str) -> str:
+    """A driver's message. It quotes pieces of a password in which a character was to be escaped and was not."""
+    passwords = [match[2] or match[4] or "" for match in _PASSWORDS.finditer(url)]
+    pieces = {piece for password in passwords for piece in (password, *re.split("[@:/?#]", password)) if piece}
+    if not pieces:
+        return text
+    secret = re.compile("|".join(re.escape(piece) for piece in sorted(pieces, key=len, reverse=True)))
+    return re.sub(r"([\"']).*?\1", lambda quoted: secret.sub("***", quoted[0]), text)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.exists():
+        return "can not be opened"
+    if not path.parent.is_dir():
+        return f"no such directory as {path.parent}"
+    return "no such file (fsroute init makes it)"
+
+
+def check_version(database: Database, url: str) -> None:
+    """Raises DataError, with a line that says what to do, unless the database has the tables of this fsroute."""
+    try:
+        with database.connection_context():
+            versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
+    except (DatabaseError, InterfaceError, ImportError) as error:
+        raise DataError(explain_failure(url, error)) from error
+    if versions != [SCHEMA_VERSION]:
+        raise DataError(
+            f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}"
+        )
+
+
+def schema() -> str:
+    """The text of schema.sql."""
+    return (files("fsroute") / "schema.sql").read_text(encoding="utf-8")
+
+
+def is_empty(database: Database, url: str) -> bool:
+    """Whether the database has no tables yet. Raises DataError if it can not be used at all."""
+    try:
+        with database.connection_context():
+            return not database.get_tables()
+    except (OperationalError, DatabaseError, InterfaceError, ImportError) as error:
+        raise DataError(explain_failure(url, error)) from error

@@ -1,0 +1,212 @@
+"""What the tables said about a call is kept for the next one like it, until the tables change.
+
+Whether they have changed is asked before each call, where that costs next to nothing (SQLite), or told by the database
+(PostgreSQL). Where neither can be trusted to the moment, what was read is used for a few seconds and no longer.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from fsroute.data.database import SQLITE_PREFIX, explain_failure, psycopg_connect, sqlite_uri, without_password
+from fsroute.model import Call, Routing
+
+_RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
+"""Pause before PostgreSQL is asked again to tell of changes: at first, and at most."""
+
+ENTRIES = 4096
+"""Kinds of calls that are remembered: about 8 kB each, plans and dial strings too. What was asked for least recently makes
+room."""
+
+CHANNEL = "fsroute"
+"""On which PostgreSQL tells of changes (schema.sql)."""
+
+
+class Changes(Protocol):
+    """Tells whether the tables have changed."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether an unchanged version proves that the tables have not changed, at this very moment."""
+        ...
+
+    def version(self) -> object:
+        """Something that is different after a change. None when that can not be said now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    routing: Routing
+    version: object
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What was read last, although it may have changed since."""
+
+    routing: Routing
+    age_s: float
+
+
+class RoutingCache:
+    """The routing of recent calls. `seconds` bounds how old it may be; 0 keeps nothing.
+
+    `fresh` never reads a table; `read` does, and may be called from any thread.
+    """
+
+    def __init__(self, read: Callable[[Call], Routing], changes: Changes, seconds: float, entries: int = ENTRIES) -> None:
+        self._read = read
+        self._changes = changes
+        self._seconds = seconds
+        self._capacity = entries
+        self._entries: dict[tuple[Any, ...], _Entry] = {}
+        self._version: object = None
+
+    def fresh(self, call: Call) -> Routing | None:
+        """What is known of a call like this, if it is as good as read now."""
+        self._version = version = self._changes.version()
+        key = _key(call)
+        entry = self._entries.get(key)
+        if entry is None or entry.version != version or not self._seconds:
+            return None
+        if (version is None or not self._changes.is_exact) and time.monotonic() - entry.read_at > self._seconds:
+            return None
+        self._entries.pop(key, None)  # what was used last stands last
+        self._entries[key] = entry
+        return entry.routing
+
+    def read(self, call: Call) -> Routing:
+        """Reads and remembers. Raises DataError."""
+        # What changes from here on may be in it or not: with the version of before it counts as changed.
+        version, read_at = self._version, time.monotonic()
+        routing = self._read(call)
+        self._entries.pop(_key(call), None)
+        self._entries[_key(call)] = _Entry(routing, version, read_at)
+        while len(self._entries) > self._capacity:
+            with suppress(KeyError, StopIteration, RuntimeError):  # two threads may make room for each other
+                del self._entries[next(iter(self._entries))]
+        return routing
+
+    def stale(self, call: Call) -> Stale | None:
+        """What was known of a call like this, however old, for when the database is away."""
+        entry = self._entries.get(_key(call))
+        return Stale(entry.routing, time.monotonic() - entry.read_at) if entry else None
+
+
+def _key(call: Call) -> tuple[Any, ...]:
+    """All that Store.routing looks at."""
+    who = call.account, call.user, call.presented, call.transferred
+    return call.direction, call.destination, call.to_user, call.trunk, *who
+
+
+# --- has something changed? -------------------------------------------------------------------------------
+
+
+def watch(url: str, log: FilteringBoundLogger, turn: Callable[[], float] = time.monotonic) -> Changes:
+    """Who tells of changes in this database. `turn` is the same for calls that came in together (SqliteChanges)."""
+    return SqliteChanges(url, turn) if url.startswith(SQLITE_PREFIX) else PostgresqlChanges(url, log)
+
+
+class SqliteChanges:
+    """SQLite counts the commits of others (PRAGMA data_version): a read of shared memory, some microseconds.
+
+    Of one `turn` it is asked once: what came in before it was asked may know no more than that. A clock that runs on makes
+    each time a turn of its own.
+    """
+
+    is_exact = True
+
+    def __init__(self, url: str, turn: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._turn = turn
+        self._asked_in: float | None = None
+        self._version: object = None
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def version(self) -> object:
+        turn = self._turn()
+        if turn == self._asked_in:
+            return self._version
+        version = self._ask()
+        self._version, self._asked_in = version, turn
+        return version  # not what another thread has put there meanwhile, which may be older
+
+    def _ask(self) -> object:
+        with self._lock:
+            try:
+                if self._connection is None:
+                    # No waiting: a database that is busy now is a version that can not be said now.
+                    self._connection = sqlite3.connect(
+                        sqlite_uri(self._url), uri=True, timeout=0, isolation_level=None, check_same_thread=False
+                    )
+                return self._connection.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error:
+                return None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+class PostgresqlChanges:
+    """PostgreSQL notifies of each commit to the tables (schema.sql has the triggers). A thread waits for that.
+
+    A notification comes after the commit, and none while the connection is down: so versions are not exact.
+    """
+
+    is_exact = False
+
+    def __init__(self, url: str, log: FilteringBoundLogger) -> None:
+        self._url = url
+        self._log = log
+        self._count = 0
+        self._connection: Any = None
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def version(self) -> object:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="changes", daemon=True)
+            self._thread.start()
+        return self._count
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._connection is not None:
+            with suppress(Exception):  # it may be closing by itself
+                socket.socket(fileno=os.dup(self._connection.fileno())).shutdown(socket.SHUT_RDWR)
+
+    def _listen(self) -> None:
+        pause = _RECONNECT_S
+        while not self._closed.is_set():
+            try:
+                with psycopg_connect(self._url) as self._connection:
+                    self._connection.execute(f"LISTEN {CHANNEL}")
+                    self._count += 1
+                    pause = _RECONNECT_S
+                    for _ in self._connection.notifies():
+                        self._count += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
+                if not self._closed.is_set():
+                    self._log.warning(
+                        "not told of changes", db=without_password(self._url), reason=explain_failure(self._url, error)
+                    )
+            self._closed.wait(pause)
+            pause = min(2 * pause, _RECONNECT_MOST_S)

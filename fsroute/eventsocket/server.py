@@ -1,0 +1,172 @@
+"""Listens for FreeSWITCH: who may connect, how many, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.server import StreamServer
+from structlog.typing import FilteringBoundLogger
+
+from fsroute.eventsocket import sockets
+from fsroute.eventsocket.session import WORTH_WAKING, Session
+
+BACKLOG = 1024
+"""Connections the kernel keeps while we are busy. With the usual 100 a burst of calls waits for SYN retransmissions:
+one second, then three."""
+
+
+_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING),
+    *sockets.KEEPALIVE,
+)
+"""Each connection has them from the socket that listens."""
+
+_PEERS = 1000
+"""Addresses of which is remembered that they may connect. There are few switches."""
+
+
+_IDLE = 100
+"""Greenlets that are kept for the next calls. More have something to do at a time only when the database is slow."""
+
+
+class _Acceptor(StreamServer):
+    """Leaves a connection open when its greenlet ends: the call may only have paused. And gives it as a plain socket: of
+    gevent's each would bring watchers and timers of its own, for waits that hardly ever happen."""
+
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is what BaseServer takes for "no more"
+        """The next connection, if there is one."""
+        try:
+            accepted, address = self.socket.accept()
+        except BlockingIOError:
+            return None
+        accepted.setblocking(False)  # noqa: FBT003 - Python's signature
+        return accepted, address
+
+    def do_close(self, *_: Any) -> None:
+        """Nothing: sessions close their sockets."""
+
+
+class _Greenlets:
+    """Runs functions that may wait, in greenlets that are used again: for a new one Python maps memory for its frames, and
+    unmaps it at the end."""
+
+    def __init__(self) -> None:
+        self._idle: list[Any] = []
+
+    def run(self, function: Callable[..., object], *args: Any) -> None:
+        """Runs this as soon as gevent's loop comes to it."""
+        if self._idle:
+            gevent.get_hub().loop.run_callback(self._idle.pop().switch, (function, args))
+        else:
+            gevent.spawn_raw(self._work, function, args)
+
+    def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        while True:
+            function(*args)
+            if len(self._idle) >= _IDLE:
+                return
+            self._idle.append(gevent.getcurrent())
+            function, args = gevent.get_hub().switch()
+
+
+@dataclass(slots=True)
+class Server:
+    """Accepts connections and gives each to `handle`, up to `max_calls` at once; more go to `overload`.
+
+    `handle` leads a call and pauses where it waits for something that may last as long as a call: meanwhile there is
+    nothing but the iterator, the session and a watcher of its socket, and no greenlet. A session is closed in the end.
+    """
+
+    listener: socket.socket
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    max_calls: int
+    timeout_s: float
+    handle: Callable[[Session], Iterator[bool]]
+    overload: Callable[[Session], None]
+    log: FilteringBoundLogger
+    active: int = 0
+    _greenlets: _Greenlets = field(default_factory=_Greenlets)
+    _allowed: set[str] = field(default_factory=set)
+    _idle: Event = field(default_factory=Event)
+    _stop: Event = field(default_factory=Event)
+
+    def serve(self, drain_s: float) -> None:
+        """Serves until `stop` is called; then takes no new calls and waits up to `drain_s` for those there are."""
+        server = _Acceptor(self.listener, self._connection, spawn=None)  # None: at once, in the hub
+        server.start()
+        try:
+            self._stop.wait()
+        finally:
+            server.close()  # closes the listener: from here on FreeSWITCH is refused and tries its next host
+        self.log.info("draining", calls=self.active, seconds=drain_s)
+        if self.active and not self._idle.wait(drain_s):
+            self.log.warning("left calls to FreeSWITCH", calls=self.active)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, with the port that port 0 became."""
+        return sockets.written(self.listener)
+
+    def stop(self) -> None:
+        """Makes `serve` return after draining. Safe to call from a signal handler."""
+        self._stop.set()
+
+    def _connection(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        peer = str(address[0])
+        if not self._may_connect(peer):
+            self.log.warning("connection refused", peer=peer, reason="not in the allowed networks")
+            sock.close()
+            return
+        self.active += 1
+        self._idle.clear()
+        session = Session(peer, sock, self.timeout_s)
+        if self.active > self.max_calls:
+            self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
+            self._greenlets.run(self._lead, session, self._refuse(session))
+        else:
+            # In the hub, which must not wait: a call's first step is one write to a connection that is empty yet.
+            self._lead(session, self.handle(session))
+
+    def _may_connect(self, peer: str) -> bool:
+        if peer not in self._allowed:
+            if not any(ip_address(peer) in network for network in self.networks):
+                return False
+            if len(self._allowed) >= _PEERS:
+                self._allowed.clear()
+            self._allowed.add(peer)
+        return True
+
+    def _refuse(self, session: Session) -> Iterator[bool]:
+        self.overload(session)
+        yield from ()
+
+    def _lead(self, session: Session, call: Iterator[bool]) -> None:
+        """Leads a call to its next pause, or its end."""
+        try:
+            for bounded in call:
+                session.when_readable(partial(self._greenlets.run, self._lead, session, call), bounded=bounded)
+                return
+        except Exception:  # one call's defect must not end the server
+            self.log.exception("call failed", peer=session.peer)
+        session.stop()
+        self.active -= 1
+        if not self.active:
+            self._idle.set()
+
+
+def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
+    """A listening socket, which other processes may share if they say so too. Raises ConfigError when the address can not
+    be had."""
+    bound = sockets.bind(address, shared=shared, backlog=BACKLOG)
+    for level, option, value in _OPTIONS:
+        bound.setsockopt(level, option, value)
+    bound.setblocking(False)  # noqa: FBT003 - Python's signature
+    return bound

@@ -1,0 +1,474 @@
+"""From a rule's targets to the legs that ring. Pure.
+
+A parallel rule becomes one stage; a sequential one a stage per target. Another hosted number is expanded in place:
+its own rule decides, its stages take the target's place. Whatever can not ring is left out, with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from fsroute.callerid import policy
+from fsroute.model import (
+    Account,
+    AccountStatus,
+    Announcement,
+    Call,
+    CallerId,
+    Diversion,
+    Ending,
+    Endpoint,
+    EndpointDial,
+    Hangup,
+    HostedNumber,
+    KeptPlan,
+    Leg,
+    Mode,
+    Outcome,
+    Owner,
+    Plan,
+    Reason,
+    Routing,
+    Rule,
+    RuleType,
+    Stage,
+    Target,
+    TargetKind,
+    Trunk,
+    TrunkDial,
+    Voicemail,
+)
+from fsroute.routing import rules
+from fsroute.routing.permissions import may_call
+
+PARALLEL_RING_S = 25
+"""How long a parallel rule rings that does not say: five or six rings, what German carriers ring before their mailbox."""
+
+SEQUENTIAL_RING_S = 20
+"""How long a target of a sequential rule rings that does not say."""
+
+MAX_LEGS = 128
+"""Legs of a stage, and stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. What is more, it would
+glue to the last leg instead of dialling it."""
+
+_KEPT_PLANS = 32
+"""Plans that are kept of what was read for a number: more than it has rules. Callers can make up more, by hops."""
+
+PATIENCE_S = 6
+"""How long a trunk may give no sign of life before the next one is tried. ITU-T E.721 grants a toll call 5 s until it rings,
+on average; a good trunk that is slower once in a while is a call by the next trunk, not a lost one."""
+
+DEFAULT_HOP_LIMIT = 5
+"""How often a call may leave through a trunk and come back: chains of forwards that people mean are shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A leg before it is known what rings beside it."""
+
+    leg: Leg
+    confirm: bool | None
+
+
+@dataclass(slots=True)
+class _Drafts:
+    """A plan before it is known what rings beside what."""
+
+    stages: list[list[_Draft]] = field(default_factory=list)
+    final: Ending | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.stages) or self.final is not None
+
+
+@dataclass(slots=True)
+class Planner:
+    """Expands the rules of one call; phones see `caller_id`.
+
+    Collects the reasons, and in `expanded` the numbers of the last plan, each with the rule that it was expanded by.
+    `is_general` says that neither the caller nor the time mattered to it.
+    """
+
+    call: Call
+    routing: Routing
+    now: datetime
+    caller_id: CallerId
+    hop_limit: int = DEFAULT_HOP_LIMIT
+    reasons: list[Reason] = field(default_factory=list)
+    expanded: dict[str, Rule | None] = field(default_factory=dict)
+    is_general: bool = True
+
+    def tell(self, code: str, subject: object, text: str) -> None:
+        self.reasons.append(Reason(code, str(subject), text))
+
+    @property
+    def _seen(self) -> CallerId:
+        return policy.RECEIVED if self.caller_id.as_received else self.caller_id
+
+    def plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
+        """The plan of one rule of a hosted number. It may be empty: then nothing of it can ring.
+
+        Most plans are the same for all callers, at all times. They are kept with the rows that they were made from.
+        """
+        key = rule.number, rule.position, self._seen, self.call.hops, self.hop_limit
+        kept = self.routing.plans.get(key)
+        if kept is not None:
+            self.expanded = {hosted.number: rule}
+            self.reasons += kept.reasons
+            return kept.plan
+        before, self.is_general = len(self.reasons), True
+        plan = self._plan(rule, hosted)
+        if self.is_general and len(self.routing.plans) < _KEPT_PLANS:
+            self.routing.plans[key] = KeptPlan(plan, tuple(self.reasons[before:]))
+        return plan
+
+    def _plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
+        self.expanded = {hosted.number: rule}
+        drafts = self._of_rule(rule, hosted)
+        stages = [stage for stage in map(self._stage, drafts.stages) if stage]
+        for stage in stages[MAX_LEGS:]:
+            self.tell("stage_limit", stage[0].target, f"left out: more than {MAX_LEGS} stages")
+        return Plan(tuple(stages[:MAX_LEGS]), drafts.final)
+
+    # --- rules -------------------------------------------------------------------------------------------
+
+    def _of_rule(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        return (self._parallel if rule.mode is Mode.PARALLEL else self._sequential)(rule, hosted)
+
+    def _parallel(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        whole = rule.ring_s or PARALLEL_RING_S
+        together: list[_Draft] = []
+        final: Ending | None = None
+        for target in self._enabled(rule):
+            if final is not None and _final(target, hosted.account) is not None:
+                self.tell("after_final", _name(target), "left out: the call's way has already ended")
+                continue
+            found = self._of_target(target, rule, hosted, target.ring_s or whole)
+            final = final or found.final
+            for stage, offset in _one_after_another(found.stages, target.start_s):
+                together += self._until(whole, [_delayed(draft, offset) for draft in stage])
+        return _Drafts([together] if together else [], final)
+
+    def _sequential(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
+        result = _Drafts()
+        left = rule.ring_s
+        for target in self._enabled(rule):
+            if result.final is not None:
+                self.tell("after_final", _name(target), "left out: the call's way has already ended")
+                continue
+            found = self._of_target(target, rule, hosted, target.ring_s or SEQUENTIAL_RING_S)
+            for stage in found.stages:
+                kept = stage if left is None else self._until(left, stage)
+                if kept:
+                    result.stages.append(kept)
+                    left = None if left is None else left - _length(kept)
+            result.final = found.final
+        return result
+
+    def _enabled(self, rule: Rule) -> Iterable[Target]:
+        for target in rule.targets:
+            if target.enabled:
+                yield target
+            else:
+                self.tell("target_disabled", _name(target), "left out: is switched off")
+
+    def _until(self, end_s: int, stage: list[_Draft]) -> list[_Draft]:
+        """What is left of a stage when it must end at `end_s`."""
+        kept = []
+        for draft in stage:
+            leg = draft.leg
+            if leg.start_s >= end_s:
+                self.tell("no_time_left", leg.target, "left out: the time to ring is over before it would start")
+            elif leg.end_s <= end_s:
+                kept.append(draft)
+            else:
+                kept.append(replace(draft, leg=replace(leg, ring_s=end_s - leg.start_s)))
+        return kept
+
+    # --- targets -----------------------------------------------------------------------------------------
+
+    def _of_target(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
+        account = hosted.account
+        final = _final(target, account)
+        if final is not None:
+            return _Drafts(final=final)
+        if target.kind is TargetKind.EXTERNAL:
+            return self._external(target, rule, hosted, ring_s)
+        if target.kind is TargetKind.HOSTED:
+            return self._hosted(target, ring_s)
+        if not target.endpoints:
+            self.tell("no_endpoints", _name(target), "left out: has no endpoint")
+        drafts = [_Draft(leg, None) for leg in self.ring(target.endpoints, ring_s)]
+        return _Drafts([drafts] if drafts else [])
+
+    def ring(self, endpoints: Iterable[Endpoint], ring_s: int) -> list[Leg]:
+        """A leg for each endpoint that is switched on."""
+        legs = []
+        for endpoint in endpoints:
+            name = f"endpoint {endpoint.name}"
+            if endpoint.enabled:
+                dial = EndpointDial(endpoint.name, endpoint.domain)
+                legs.append(Leg(name, dial, self._seen, ring_s=ring_s, owner=_owner(endpoint)))
+            else:
+                self.tell("endpoint_disabled", name, "left out: is switched off")
+        return legs
+
+    def together(self, endpoints: Iterable[Endpoint], ring_s: int) -> Stage:
+        """A stage of these endpoints."""
+        return self._stage([_Draft(leg, None) for leg in self.ring(endpoints, ring_s)])
+
+    def _external(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
+        if target.value in self.routing.numbers:
+            self.tell("hosted_here", _name(target), "is hosted here and stays inside")
+            return self._hosted(target, ring_s)
+        if target.caller_id != policy.OWN:
+            self.is_general = False  # who calls may be shown, or what is verified until a certain day
+        diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
+        tried: list[Leg] = []
+        for trunk in self.ways(target.value, hosted.account):
+            caller_id = self._forwarded(target, hosted, trunk, first=not tried)
+            if caller_id is not None:
+                tried.append(replace(self.leg(trunk, target.value, caller_id, ring_s), diversion=diversion))
+        if not tried:
+            return _Drafts()
+        return _Drafts([[_Draft(replace(tried[0], fallbacks=tuple(tried[1:])), target.confirm)]])
+
+    def _forwarded(self, target: Target, hosted: HostedNumber, trunk: Trunk, *, first: bool) -> CallerId | None:
+        """What an external target is shown through this trunk, None if it may not ring through it."""
+        caller_id = policy.of_forwarded(
+            target.caller_id, self.call, self.routing, hosted.account, hosted.number, trunk, target.value, self.now
+        )
+        name = _name(target) if first else f"{_name(target)} by trunk {trunk.name}"
+        if isinstance(caller_id, policy.Refused):
+            verdict = caller_id.verdict
+            if caller_id.instead is None:
+                self.tell(verdict.code, name, f"left out: {target.caller_id} may not be shown: {verdict.why}")
+                return None
+            self.tell(verdict.code, name, f"is not shown {target.caller_id}: {verdict.why}")
+            caller_id = caller_id.instead
+        if caller_id.presented != hosted.number:
+            self.tell("caller_id", name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
+        return caller_id
+
+    def ways(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
+        """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way.
+
+        What must pass is not barred, and takes every other trunk too.
+        """
+        name = f"external {number}"
+        if self.call.hops >= self.hop_limit:
+            self.tell("hop_limit", name, f"left out: the call came through trunks {self.call.hops} times, a loop")
+            return []
+        if not must_pass and not may_call(number, account):
+            self.tell("destination_barred", name, f"left out: account {account.name} may not call it")
+            return []
+        trunks = self._trunks(number, account)
+        if must_pass:
+            trunks = list(dict.fromkeys([*trunks, *every_trunk(account)]))
+        if not trunks:
+            self.tell("no_trunk", name, f"left out: account {account.name} has no trunk to it")
+        return trunks
+
+    def leg(self, trunk: Trunk, number: str, caller_id: CallerId, ring_s: int) -> Leg:
+        """A leg to a number through this trunk."""
+        return Leg(f"external {number}", TrunkDial(trunk, number), caller_id, ring_s=ring_s, hops=self.call.hops + 1)
+
+    def _trunks(self, number: str, account: Account) -> list[Trunk]:
+        """Those with the longest prefix first, then by position; only what is switched on."""
+        matching = sorted(
+            (route for route in account.routes if number.startswith(route.prefix)),
+            key=lambda route: (-len(route.prefix), route.position),
+        )
+        for route in matching:
+            if not route.trunk.enabled:
+                self.tell("trunk_disabled", f"trunk {route.trunk.name}", f"not used for {number}: is switched off")
+        return list(dict.fromkeys(route.trunk for route in matching if route.trunk.enabled))
+
+    def _hosted(self, target: Target, ring_s: int) -> _Drafts:
+        """The plan of another number that is hosted here, in place of the target."""
+        self.is_general = False  # its rules may be for certain callers and times
+        name = f"number {target.value}"
+        hosted = self.routing.numbers.get(target.value)
+        if hosted is None:
+            self.tell("number_limit", name, "left out: the call leads to more numbers than are read for one")
+            return _Drafts()
+        if hosted.number in self.expanded:
+            self.tell("loop", name, "left out: the call has already been there")
+            return _Drafts()
+        if not hosted.enabled:
+            self.tell("number_disabled", name, "left out: is switched off")
+            return _Drafts()
+        if hosted.account.status is AccountStatus.SUSPENDED:
+            self.tell("account_suspended", name, f"left out: account {hosted.account.name} is suspended")
+            return _Drafts()
+        self.expanded[hosted.number] = None
+        rule = rules.first_rule(hosted, self.call, self.routing.country, self.now, self.tell)
+        while rule is not None:
+            drafts = self._of_rule(rule, hosted)
+            if drafts:
+                self.expanded[hosted.number] = rule
+                return self._within(target, drafts, ring_s)
+            self.tell("empty_plan", rule, "nothing of it can ring")
+            rule = rules.next_rule(hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.tell)
+        return _Drafts()
+
+    def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:
+        """The drafts of another number, ended by the target's own ring time if it has one."""
+        if target.ring_s is None:
+            return drafts
+        stages = []
+        for stage, offset in _one_after_another(drafts.stages, 0):
+            kept = self._until(ring_s - offset, stage) if offset < ring_s else self._until(0, stage)
+            if kept:
+                stages.append(kept)
+        return _Drafts(stages, drafts.final)
+
+    # --- stages ------------------------------------------------------------------------------------------
+
+    def _stage(self, drafts: list[_Draft]) -> Stage:
+        """The legs of a stage: each device and number once, no more than FreeSWITCH can dial, confirmed where needed."""
+        first: dict[object, _Draft] = {}
+        for draft in drafts:
+            seen = first.get(draft.leg.dial)
+            if seen is None:
+                first[draft.leg.dial] = draft
+                continue
+            self.tell("duplicate", draft.leg.target, "rings once")
+            if draft.leg.start_s < seen.leg.start_s:
+                first[draft.leg.dial] = draft
+        kept = list(first.values())
+        for draft in kept[MAX_LEGS:]:
+            self.tell("leg_limit", draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
+        kept = kept[:MAX_LEGS]
+        beside = len(kept) > 1
+        return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, beside=beside) else d.leg for d in kept])
+
+
+def _owner(endpoint: Endpoint) -> Owner | None:
+    """None where nothing is known of it but its name, as in tests."""
+    return Owner(endpoint.account, endpoint.user, endpoint.name, endpoint.extension) if endpoint.account else None
+
+
+_DIVERSIONS = {
+    RuleType.GENERAL: "unconditional",
+    RuleType.BUSY: "user-busy",
+    RuleType.NO_ANSWER: "no-answer",
+    RuleType.UNREACHABLE: "unavailable",
+    RuleType.BASE: "no-answer",
+}
+"""Why a rule sends a call on, in RFC 5806's words."""
+
+
+def every_trunk(account: Account) -> list[Trunk]:
+    """All that are switched on, the account's main ones first: those of the most general routes."""
+    general = sorted(account.routes, key=lambda route: (len(route.prefix), route.position))
+    return list(dict.fromkeys(route.trunk for route in general if route.trunk.enabled))
+
+
+def attempts(leg: Leg) -> tuple[Leg, ...]:
+    """The leg and its fallbacks, as they ring one after the other when a trunk fails.
+
+    Each but the last has PATIENCE_S, and no more than half of the time, to give a sign of life. The next one has the rest,
+    so that all of them end when the leg alone would have ended. Without time left a further trunk is not tried.
+    """
+    if not leg.fallbacks:
+        return (leg,)
+    tried: list[Leg] = []
+    left, trunks = leg.ring_s, (replace(leg, fallbacks=()), *leg.fallbacks)
+    for number, attempt in enumerate(trunks, 1):
+        patience = max(min(PATIENCE_S, left // 2), 1)
+        following = number < len(trunks) and left > patience
+        tried.append(
+            replace(
+                attempt,
+                start_s=leg.start_s,
+                ring_s=left,
+                confirm=leg.confirm,
+                progress_s=patience if following else leg.progress_s,
+            )
+        )
+        if not following:
+            break
+        left -= patience
+    return tuple(tried)
+
+
+def rounds(plan: Plan) -> tuple[tuple[Stage, ...], ...]:
+    """The stages of a plan as they are given to FreeSWITCH: together, up to one of which a leg has fallbacks.
+
+    Such a stage needs a dial string of its own (dialstring.py).
+    """
+    found: tuple[tuple[Stage, ...], ...] | None = plan.derived.get(rounds)
+    if found is None:
+        found = plan.derived[rounds] = _rounds(plan.stages)
+    return found
+
+
+def _rounds(stages: Iterable[Stage]) -> tuple[tuple[Stage, ...], ...]:
+    found: list[list[Stage]] = []
+    joined = False
+    for stage in stages:
+        alone = any(leg.fallbacks for leg in stage)
+        if joined and not alone:
+            found[-1].append(stage)
+        else:
+            found.append([stage])
+        joined = not alone
+    return tuple(map(tuple, found))
+
+
+def from_zero(legs: Sequence[Leg]) -> Stage:
+    """The stage with its first leg starting at once. When all that is left starts late, FreeSWITCH does not wait for
+    it either (check_per_channel_timeouts), and nobody would understand the silence."""
+    first = min((leg.start_s for leg in legs), default=0)
+    return tuple(replace(leg, start_s=leg.start_s - first) for leg in legs) if first else tuple(legs)
+
+
+def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:
+    if isinstance(draft.leg.dial, EndpointDial):
+        return False
+    return beside if draft.confirm is None else draft.confirm
+
+
+def _final(target: Target, account: Account) -> Ending | None:
+    match target.kind:
+        case TargetKind.VOICEMAIL:
+            return Voicemail(target.value, account.domain)
+        case TargetKind.ANNOUNCEMENT:
+            return Announcement(target.value)
+        case TargetKind.HANGUP:
+            return Hangup(target.value)
+    return None
+
+
+def _name(target: Target) -> str:
+    return f"{_KIND_NAMES[target.kind]} {target.value}"
+
+
+_KIND_NAMES = {
+    TargetKind.ENDPOINT: "endpoint",
+    TargetKind.RING_GROUP: "ring group",
+    TargetKind.USER: "user",
+    TargetKind.EXTERNAL: "external",
+    TargetKind.HOSTED: "number",
+    TargetKind.VOICEMAIL: "voicemail",
+    TargetKind.ANNOUNCEMENT: "announcement",
+    TargetKind.HANGUP: "hang-up",
+}
+
+
+def _length(stage: list[_Draft]) -> int:
+    return max(draft.leg.end_s for draft in stage)
+
+
+def _delayed(draft: _Draft, by_s: int) -> _Draft:
+    return replace(draft, leg=replace(draft.leg, start_s=draft.leg.start_s + by_s)) if by_s else draft
+
+
+def _one_after_another(stages: list[list[_Draft]], start_s: int) -> Iterable[tuple[list[_Draft], int]]:
+    """Each stage with the second at which it begins when the first one begins at `start_s`."""
+    for stage in stages:
+        yield stage, start_s
+        start_s += _length(stage)

@@ -1,0 +1,484 @@
+"""Where a call goes: the decision, in its order. Pure: facts, tables and time in, a Decision out.
+
+Inbound: the dialled number's rules. Outbound, from a user: emergency number, the account's extensions, a number
+that is hosted here, a trunk. When a plan failed, the same function says what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from fsroute.callerid import policy, received
+from fsroute.model import (
+    HANGUP,
+    TRANSFEROR,
+    Account,
+    AccountStatus,
+    Call,
+    CallerId,
+    Decision,
+    Direction,
+    Diversion,
+    Endpoint,
+    FailedPlan,
+    Hangup,
+    HostedNumber,
+    Outcome,
+    Plan,
+    Routing,
+    Rule,
+    Stage,
+    Trunk,
+    TrunkDial,
+    User,
+)
+from fsroute.numbers import country, phone_number, short_numbers
+from fsroute.numbers.country import NumberClass
+from fsroute.numbers.short_numbers import ShortNumber
+from fsroute.routing import rules
+from fsroute.routing.causes import TRUNK_FAILURES
+from fsroute.routing.planner import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk, rounds
+
+TRANSFER_RING_S = 30
+"""How long an external number rings that a call was transferred to: six rings, then the call comes back to whoever
+transferred it. The party that waits meanwhile has nobody to talk to."""
+
+OUTBOUND_RING_S = 120
+"""How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
+
+EMERGENCY_PATIENCE_S = 10
+"""How long a trunk may give no sign of life in an emergency call, when there is another one. Longer than any call within a
+country takes to ring; SIP itself would wait for 32 s, or for ever after a 100."""
+
+END_CAUSES = {
+    Outcome.BUSY: "USER_BUSY",
+    Outcome.NO_ANSWER: "NO_ANSWER",
+    Outcome.UNREACHABLE: "SUBSCRIBER_ABSENT",
+}
+"""What the caller of a number hears when its rules have come to their end (SIP 486, 480 and 480)."""
+
+
+def route(
+    call: Call, routing: Routing, now: datetime, failed: FailedPlan | None = None, hop_limit: int = DEFAULT_HOP_LIMIT
+) -> Decision:
+    """Decides what a call does now; after `failed`, what it does next.
+
+    `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
+    """
+    read = received.as_read(call, routing)
+    planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
+    if read.caller != call.caller:
+        planner.tell("caller_read", "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}")
+    _tell_unknown(planner)
+    if call.transferred:
+        return _transferred(planner, failed)
+    if call.direction is Direction.OUTBOUND:
+        return _outbound(planner, failed)
+    return _to_number(planner, failed)
+
+
+UNKNOWN = frozenset({"account_unknown", "trunk_unknown", "user_unknown"})
+"""Names that the dialplan or the directory gave and the tables do not have: an operator's mistake, told as a warning."""
+
+
+def _tell_unknown(planner: Planner) -> None:
+    call, routing = planner.call, planner.routing
+    if call.direction is Direction.INBOUND and call.trunk is not None and routing.trunk is None:
+        text = f"is no trunk here: numbers without + are read as in {routing.country}, and no rule of a trunk applies"
+        planner.tell("trunk_unknown", call.trunk, text)
+    if call.direction is Direction.OUTBOUND and call.user is not None and routing.account and routing.caller is None:
+        text = f"is no user of account {routing.account.name}: the call shows what the account's calls show"
+        planner.tell("user_unknown", call.user, text)
+
+
+def _caller_id(call: Call, routing: Routing) -> CallerId:
+    """What the phones of the called account see."""
+    if call.transferred:
+        return policy.of_transferred(call, routing.country)
+    received = policy.of_caller(call, routing.country)
+    return policy.of_extension(routing.caller, received) if call.direction is Direction.OUTBOUND else received
+
+
+def _writes(trunk: Trunk | None) -> str:
+    """How an incoming call says who calls."""
+    if trunk is None:
+        return "the call came through no trunk that is known"
+    return f"trunk {trunk.name} writes {trunk.number_format.value}, with identity profile {trunk.profile.name}"
+
+
+# --- inbound ----------------------------------------------------------------------------------------------
+
+
+def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
+    call, routing = planner.call, planner.routing
+    hosted = routing.numbers.get(routing.dialled) if routing.dialled else None
+    if hosted is None and phone_number.is_context_malformed(call.destination):
+        return _malformed(planner)
+    if hosted is None:
+        return _end(planner, None, "number_unknown", call.destination, "is no number here", "UNALLOCATED_NUMBER")
+    refused = _guard(planner, hosted)
+    if refused is not None:
+        return refused
+    rest = _rest(planner, hosted, failed) if failed is not None else None
+    if rest is not None:
+        return rest
+    while True:
+        rule = _first_or_next(planner, hosted, failed)
+        if rule is None:
+            break
+        plan = planner.plan(rule, routing.numbers[rule.number])
+        if plan.stages or plan.final:
+            return _decision(planner, hosted, rule, plan, planner.caller_id, "routed")
+        planner.tell("empty_plan", rule, "nothing of it can ring")
+        # What follows is the base rule; the caller hears how the phones that did ring ended it.
+        failed = FailedPlan(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
+    if failed is None:
+        return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
+    cause = END_CAUSES[failed.outcome]
+    return _end(planner, hosted, "rules_exhausted", hosted.number, f"{failed.outcome}, and no rule follows", cause)
+
+
+def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decision | None:
+    """What is left of the rule that has failed: the rounds of its plan that have not rung, or its own last target."""
+    rule = _rule(planner.routing, failed)
+    if rule is None:
+        return None
+    plan = _aside(planner).plan(rule, planner.routing.numbers[rule.number])
+    left = rounds(plan)[failed.rounds :] if failed.rounds else ()
+    if left:
+        planner.tell("next_round", rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow")
+        rest = Plan(tuple(stage for stages in left for stage in stages), plan.final)
+        decision = _decision(planner, hosted, rule, rest, planner.caller_id, "routed")
+        return replace(decision, rounds=failed.rounds, before=failed.outcome)
+    if plan.final is None:
+        return None
+    planner.tell("final_target", rule, "nobody answered: its last target follows")
+    return _decision(planner, hosted, rule, Plan(final=plan.final), planner.caller_id, "routed")
+
+
+def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
+    """A decision if the number may not be called. Hides an incoming caller's number where the law says so."""
+    if not hosted.enabled:
+        return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
+    if hosted.account.status is AccountStatus.SUSPENDED:
+        return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+    call, routing = planner.call, planner.routing
+    verdict = policy.inbound_verdict(call, routing, hosted.account) if call.direction is Direction.INBOUND else None
+    if verdict is None:
+        return None
+    if not verdict.granted:
+        planner.caller_id = CallerId(None, None, verdict.code)
+        return _end(planner, hosted, verdict.code, call.caller, verdict.why, "CALL_REJECTED")
+    planner.tell(verdict.code, call.caller, f"is hidden: {verdict.why}")
+    planner.call = replace(call, anonymous=True)
+    planner.caller_id = policy.of_caller(planner.call, routing.country)
+    return None
+
+
+def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | None) -> Rule | None:
+    call, routing, now, tell = planner.call, planner.routing, planner.now, planner.tell
+    if failed is None:
+        return rules.first_rule(hosted, call, routing.country, now, tell)
+    rule = _rule(routing, failed)
+    if rule is None:
+        planner.tell("rule_gone", failed.rule or hosted.number, "was deleted while it rang")
+        return rules.base_rule(hosted, tell)
+    owner = routing.numbers[rule.number]
+    following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, tell)
+    if following is not None or owner.number != hosted.number:
+        return following
+    # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
+    # another number is used, it does not come back here, so two numbers can not send a caller round in circles.
+    inner = _aside(planner)
+    inner.plan(rule, owner)
+    for number_, used in inner.expanded.items():
+        if used is not None and number_ != hosted.number:
+            other = routing.numbers[number_]
+            following = rules.next_rule(other, used, failed.outcome, call, routing.country, now, tell)
+            if following is not None:
+                return following
+    return None
+
+
+def _aside(planner: Planner) -> Planner:
+    """A planner for the same call that keeps its reasons to itself."""
+    return replace(planner, reasons=[], expanded={})
+
+
+def _rule(routing: Routing, failed: FailedPlan) -> Rule | None:
+    key = failed.rule
+    hosted = routing.numbers.get(key.number) if key else None
+    return next((rule for rule in hosted.rules if rule.key == key), None) if hosted else None
+
+
+# --- transferred ------------------------------------------------------------------------------------------
+
+
+def _transferred(planner: Planner, failed: FailedPlan | None) -> Decision:
+    """A call that a user has transferred goes where a call of that user would go. One that gets nowhere comes back."""
+    ended: Decision | None = None
+    if failed is None or not failed.is_recall:
+        decision = _outbound(planner, failed)
+        if not _got_nowhere(planner, decision, failed):
+            return decision
+        ended, failed = decision, None
+    return _recall(planner, failed, ended)
+
+
+def _got_nowhere(planner: Planner, decision: Decision, failed: FailedPlan | None) -> bool:
+    account, is_emergency = planner.routing.account, any(reason.code == "emergency" for reason in decision.reasons)
+    if account is None or account.status is AccountStatus.SUSPENDED or (is_emergency and failed is None):
+        return False  # nobody has a right to it, or the dialplan must send it out (flow.py)
+    return not decision.plan.stages and isinstance(decision.plan.final, Hangup)
+
+
+def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None) -> Decision:
+    """What becomes of a transfer that nobody took: `ended` is how it would end, `failed` how the recall ended."""
+    call, routing = planner.call, planner.routing
+    account, caller, callee = routing.account, routing.caller, routing.callee
+    if account is None or account.failed_transfer == HANGUP:
+        return ended or _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+    planner.caller_id = _caller_id(call, routing)  # phones ring again: not what an external number would have seen
+    if account.failed_transfer != TRANSFEROR:
+        planner.tell("transfer_recall", f"number {account.failed_transfer}", "gets transferred calls that nobody took")
+        planner.routing = replace(routing, dialled=account.failed_transfer)
+        return replace(_to_number(planner, failed), is_recall=True)
+    if ended is None:
+        return _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+    if caller is not None and callee == caller:
+        return ended  # the user's own phones have just rung
+    phones = caller.endpoints if caller is not None else _one_endpoint(call, account)
+    stage = planner.together(phones, PARALLEL_RING_S)
+    if not stage:
+        planner.tell("no_endpoints", f"user {call.user or '(none)'}", "has no phone for the transferred call to return to")
+        return replace(ended, reasons=tuple(planner.reasons))
+    who = f"user {caller.name}" if caller is not None else f"endpoint {call.endpoint}"
+    planner.tell("transfer_recall", who, "gets the call back, which nobody took")
+    return replace(_direct(planner, [stage], planner.caller_id, "transfer_recall", None), is_recall=True)
+
+
+def _one_endpoint(call: Call, account: Account) -> tuple[Endpoint, ...]:
+    """The phone that transferred a call, where it belongs to no user."""
+    return (Endpoint(call.endpoint, account.domain, account=account.name),) if call.endpoint else ()
+
+
+# --- outbound ---------------------------------------------------------------------------------------------
+
+
+def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
+    call, routing = planner.call, planner.routing
+    account = routing.account
+    if account is None and call.transferred and call.account is None:
+        text = "was transferred by nobody of ours"
+        return _end(planner, None, "transferor_unknown", call.destination, text, "CALL_REJECTED")
+    if account is None:
+        who = call.account or "(none)"
+        short = short_numbers.find(call.destination, routing.country)
+        if short is not None and short.is_emergency:
+            text = f"is an emergency number, and without an account there is no trunk for it: {short}"
+            planner.tell("emergency", short.digits, text)
+            return _end(planner, None, "account_unknown", who, "is no account here", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, "account_unknown", who, "is no account here", "CALL_REJECTED")
+    short = short_numbers.find(call.destination, account.country)
+    if short is not None:
+        return (_emergency if short.is_emergency else _protected)(planner, account, short, failed)
+    if account.status is AccountStatus.SUSPENDED:
+        return _end(planner, None, "account_suspended", account.name, "is suspended", "OUTGOING_CALL_BARRED")
+    if routing.callee is not None:
+        return _extension(planner, routing.callee, failed)
+    if routing.dialled is not None:
+        planner.tell("hosted_here", f"number {routing.dialled}", "is hosted here and stays inside")
+        if routing.numbers[routing.dialled].account != account:
+            # Extensions mean nothing to another account's phones: they see what the telephone network would.
+            refused = _show(planner, account, None, routing.dialled)
+            if refused is not None:
+                return refused
+        return _to_number(planner, failed)
+    return _trunk(planner, account, failed)
+
+
+def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
+    """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
+    (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
+    planner.tell("emergency", short.digits, f"is an emergency number: {short}")
+    caller_id = policy.of_emergency(account)
+    if caller_id.network is None:
+        text = "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call"
+        planner.tell("emergency_line_unknown", account.name, text)
+    trunks = every_trunk(account)
+    tried = failed.trunks if failed else 0
+    if tried >= len(trunks):
+        return _direct(planner, [], caller_id, "emergency", failed)
+    leg = planner.leg(trunks[tried], short.digits, caller_id, OUTBOUND_RING_S)
+    if tried + 1 < len(trunks):
+        leg = replace(leg, progress_s=EMERGENCY_PATIENCE_S)
+    return replace(_direct(planner, [(leg,)], caller_id, "emergency", None), trunks=tried + 1)
+
+
+def _protected(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
+    """As any call to the telephone network, but whatever the account's state and permissions (Directive (EU) 2018/1972,
+    Annex VI, part A (e): calls without a charge may go on)."""
+    planner.tell("protected", short.digits, f"is a number that must get through: {short}")
+    return _trunk(planner, account, failed, short)
+
+
+def _extension(planner: Planner, callee: User, failed: FailedPlan | None) -> Decision:
+    dialled = planner.call.destination
+    kind = "extension" if callee.extension == dialled else "short code"
+    planner.tell("extension", f"user {callee.name}", f"has {kind} {dialled}")
+    hosted = planner.routing.numbers.get(planner.routing.dialled or "")
+    if hosted is not None and _has_rules_inside(planner, hosted) and (failed is None or failed.rule is not None):
+        if not planner.call.transferred:
+            # Inside they see each other's extensions, hidden or not: no colleague is an anonymous caller.
+            planner.call = replace(planner.call, anonymous=False)
+        decision = _to_number(planner, failed)
+        if decision.code != "no_rule":
+            return decision
+    stage = planner.together(callee.endpoints, PARALLEL_RING_S)
+    return _direct(planner, [stage], planner.caller_id, "extension", failed)
+
+
+def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
+    """Whether an extension or short code follows the rules of this number: the one with the short code, or the primary
+    number of the user with the extension. Without rules, switched off, or without a rule for this call, phones just ring."""
+    if hosted.account != planner.routing.account or not any(rule.position for rule in hosted.rules):
+        return False
+    name = f"number {hosted.number}"
+    if not hosted.enabled:
+        planner.tell("number_disabled", name, "is switched off: its rules do not count")
+        return False
+    planner.tell("extension_rules", name, "is called inside: its rules count")
+    return True
+
+
+def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protected: ShortNumber | None = None) -> Decision:
+    """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
+    call = planner.call
+    short = protected.digits if protected else _service_number(planner.call.destination, account.country)
+    spellings = phone_number.dialled(planner.call.destination, account.country, account.area_code)
+    if short is None and not spellings:
+        return _unreadable(planner, account)
+    if short is None and phone_number.is_local(planner.call.destination, account.country):
+        planner.tell("area_code", planner.call.destination, f"is {spellings[0]}, by the account's area code")
+    if account.network_number is None:
+        text = "has no network number, which a carrier must be given"
+        return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
+    # Routes and permissions know a service number with its calling code; it is dialled without.
+    to = f"+{phone_number.calling_code(account.country)}{short}" if short else spellings[0]
+    tried = failed.trunks if failed else 0
+    planner.tell("trunk", short or to, "is not hosted here: to the telephone network")
+    trunks = planner.ways(to, account, must_pass=protected is not None)
+    if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
+        return _direct(planner, [], planner.caller_id, "trunk", failed)
+    if not trunks and planner.reasons[-1].code == "destination_barred":
+        barred = Plan(final=Hangup("OUTGOING_CALL_BARRED"))
+        return _decision(planner, None, None, barred, planner.caller_id, "destination_barred")
+    if not trunks:
+        return _end(planner, None, "empty_plan", to, "can not ring", "NO_ROUTE_DESTINATION")
+    trunk = trunks[tried]
+    refused = _show(planner, account, trunk, to, must_pass=protected is not None)
+    if refused is not None:
+        return refused
+    leg = planner.leg(trunk, short or to, planner.caller_id, TRANSFER_RING_S if call.transferred else OUTBOUND_RING_S)
+    if call.transferred:
+        diversion = Diversion(account.network_number, "deflection", call.hops + 1)
+        leg = replace(leg, diversion=diversion)
+    return replace(_direct(planner, [(leg,)], planner.caller_id, "trunk", None), trunks=tried + 1)
+
+
+def _unreadable(planner: Planner, account: Account) -> Decision:
+    """The end of a user's call to what is no number."""
+    where = planner.call.destination
+    if phone_number.is_context_malformed(where):
+        return _malformed(planner)
+    if phone_number.is_local(where, account.country):
+        text = "can only be a local number, and the account has no area code"
+        if account.area_code is not None:
+            text = f"can only be a local number, and is none of the area {account.area_code}"
+        return _end(planner, None, "local_number", where, text, "INVALID_NUMBER_FORMAT")
+    return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+
+
+def _malformed(planner: Planner) -> Decision:
+    text = "has a phone-context that is neither the beginning of a number nor a domain name"
+    return _end(planner, None, "phone_context_malformed", planner.call.destination, text, "INVALID_NUMBER_FORMAT")
+
+
+def _service_number(dialled: str, country_code: str) -> str | None:
+    """The short number that was dialled (115, 116117), None if it is none."""
+    spelled = phone_number.spelled(dialled) or ""
+    digits = "".join(filter(str.isdigit, spelled))
+    known = country.classify(digits, country_code) is not NumberClass.OTHER
+    return digits if known and not spelled.startswith("+") else None
+
+
+def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, must_pass: bool = False) -> Decision | None:
+    """Sets what a user's call shows outside the account, and says why. A decision if it must end instead."""
+    if account.network_number is None:
+        planner.caller_id = policy.of_caller(replace(planner.call, anonymous=True), account.country)
+        return None
+    asked = policy.requested(planner.call, planner.routing) or ""
+    of_call = policy.of_transferred_outside if planner.call.transferred else policy.of_outgoing
+    caller_id = of_call(planner.call, planner.routing, account, trunk, to, planner.now)
+    if isinstance(caller_id, policy.Refused):
+        verdict = caller_id.verdict
+        text = f"may not be shown: {verdict.why}"
+        if caller_id.instead is None and must_pass:
+            line = account.network_number
+            caller_id = replace(caller_id, instead=CallerId(line, line, verdict.code))
+        if caller_id.instead is None:
+            planner.caller_id = CallerId(None, None, verdict.code)
+            return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")
+        planner.tell(verdict.code, asked, text)
+        caller_id = caller_id.instead
+    planner.tell("caller_id", caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
+    planner.caller_id = caller_id
+    return None
+
+
+def _direct(
+    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: FailedPlan | None
+) -> Decision:
+    """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
+    if failed is not None:
+        cause = failed.cause or END_CAUSES[failed.outcome]
+        return _end(planner, None, "call_failed", planner.call.destination, f"ended {failed.outcome}", cause)
+    if not any(stages):
+        return _end(planner, None, "empty_plan", planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
+    return _decision(planner, None, None, Plan(tuple(stages)), caller_id, code)
+
+
+# --- ends -------------------------------------------------------------------------------------------------
+
+
+def _end(planner: Planner, hosted: HostedNumber | None, code: str, subject: str, text: str, cause: str) -> Decision:
+    planner.tell(code, subject, text)
+    return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
+
+
+def _decision(
+    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: str
+) -> Decision:
+    account = hosted.account if hosted else planner.routing.account
+    return Decision(
+        hosted.number if hosted else None,
+        account.name if account else None,
+        rule,
+        plan,
+        caller_id,
+        code,
+        tuple(planner.reasons),
+        attestation=_attestation(plan, account) if account else None,
+    )
+
+
+def _attestation(plan: Plan, account: Account) -> str | None:
+    """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
+    if not country.rules_for(account.country).attestation:
+        return None
+    legs = (each for stage in plan.stages for leg in stage for each in (leg, *leg.fallbacks))
+    outside = (leg.caller_id for leg in legs if isinstance(leg.dial, TrunkDial))
+    hints = (policy.attestation(caller_id, account) for caller_id in outside)
+    return max((hint for hint in hints if hint), default=None)

@@ -1,0 +1,178 @@
+"""Which phones are registered is kept as FreeSWITCH said it, until it tells that a registration has changed.
+
+To ask costs a round trip and two commands in every call. To whoever listens on its inbound Event Socket FreeSWITCH tells of
+each registration that comes or goes. So an answer is good until then, for the switch whose events are heard. Calls of
+another one, and all calls while nothing is heard, ask.
+
+Facts (mod_sofia.c, sofia_reg.c and sofia.c of FreeSWITCH 1.11):
+
+  * sofia::register and sofia::unregister name the user in `from-user`, sofia::expire in `user`.
+  * sofia::register comes when the row has been written, sofia::unregister when it has been deleted. After sofia::expire, and
+    after sofia::unregister of a connection that broke, the row may still be there: a queue deletes it within half a second.
+  * An event comes a little late: mod_event_socket looks for them every 20 ms, and sofia::expire waits for a thread that
+    looks every 100 ms. A call within that time still gets the answer of before.
+  * A SIP profile that has stopped knows no registrations until it runs again, with those of before. UNPUBLISH and PUBLISH
+    say so. sofia::profile_start comes before that, by seconds if the port is not free yet.
+  * `sofia_contact` finds a user in any letter case, and not only under the domain of the registration (presence-hosts, a
+    profile's domain_name): the user alone says which answers an event concerns.
+  * Not told: what other switches write into a database of registrations that they share (odbc-dsn), or send by multicast
+    (mod_event_multicast); and a registration that ends because another user's REGISTER has the same Contact or Call-ID
+    (whichever multiple-registrations goes by). The bound in seconds is for these.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from fsroute.eventsocket.client import EventSocketClient, connected, printable
+from fsroute.eventsocket.frames import Frame
+from fsroute.model import EndpointDial
+from fsroute.switch.contacts import Registered
+
+SETTLED_S = 2.0
+"""Seconds after a change from which on an answer is kept: by then the queue has deleted what it was told to, and a profile
+that says it starts is there."""
+
+USERS = 50_000
+"""Users whose answers are kept, about 0.5 kB each. What was kept first makes room."""
+
+_ABSENT_S = 10.0
+"""How long "nobody is registered" is believed at most. FreeSWITCH says that too when it could not look, and it costs calls;
+to ask costs a millisecond."""
+
+_ANSWERED_S = 30.0
+"""How long after the question an answer is still kept."""
+
+_CHANGES_KEPT_S = _ANSWERED_S + 2 * SETTLED_S
+"""How long it is remembered that a user's registrations have changed: until no answer from before is kept any more."""
+
+_RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
+"""Pause before FreeSWITCH is asked again to tell of registrations: at first, and at most."""
+
+_EVENTS = b"event plain PUBLISH UNPUBLISH CUSTOM sofia::register sofia::unregister sofia::expire\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    registered: Registered
+    until: float
+
+
+_NOTHING: dict[EndpointDial, _Known] = {}
+
+
+class Registrations:
+    """What FreeSWITCH said of the phones of endpoints, for at most so many seconds; 0 keeps nothing.
+
+    Calls ask and keep in one thread, events take away in another. The clock is monotonic, in seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._switch: str | None = None
+        self._changed_all = 0.0
+        self._changed: dict[str, float] = {}
+        self._known: dict[str, dict[EndpointDial, _Known]] = {}
+
+    def known(self, switch: str, asked: Iterable[EndpointDial]) -> dict[EndpointDial, Registered] | None:
+        """The phones of all these endpoints. None if this switch must be asked for them."""
+        if switch != self._switch:
+            return None
+        now, found = self.clock(), {}
+        for endpoint in asked:
+            known = self._known.get(endpoint.user.lower(), _NOTHING).get(endpoint)
+            if known is None or now > known.until:
+                return None
+            found[endpoint] = known.registered
+        return found
+
+    def keep(self, switch: str, said: Mapping[EndpointDial, Registered], asked_at: float) -> None:
+        """Keeps what a switch said when it was asked at that time, unless it may have changed since."""
+        with self._lock:
+            if switch != self._switch or self.clock() - asked_at > _ANSWERED_S:
+                return
+            for endpoint, registered in said.items():
+                user = endpoint.user.lower()
+                if asked_at > self._changed.get(user, self._changed_all) + SETTLED_S:
+                    seconds = self._seconds if registered.contacts else min(self._seconds, _ABSENT_S)
+                    self._known.setdefault(user, {})[endpoint] = _Known(registered, asked_at + seconds)
+            while len(self._known) > USERS:
+                del self._known[next(iter(self._known))]
+
+    def heard(self, switch: str) -> None:
+        """From now on changes at this switch (its Core-UUID) are told; empty: at none."""
+        with self._lock:
+            self._switch = switch if switch and self._seconds else None
+            self._forget()
+
+    def changed(self, user: str) -> None:
+        """The registrations of this user have changed, or are about to; empty: of all users."""
+        user, now = user.lower(), self.clock()
+        with self._lock:
+            if not user:
+                self._forget()
+                return
+            self._known.pop(user, None)
+            self._changed.pop(user, None)
+            self._changed[user] = now  # so the oldest stands first
+            while now - (oldest := next(iter(self._changed.items())))[1] > _CHANGES_KEPT_S:
+                del self._changed[oldest[0]]
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._changed.clear()
+        self._changed_all = self.clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Hears of registrations at a switch's inbound Event Socket, in a thread of its own that waits for them."""
+
+    registrations: Registrations
+    address: tuple[str, int]
+    password: str = field(repr=False)
+    timeout_s: float
+    log: FilteringBoundLogger
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Once it is set, the thread ends with its connection. The program has no need of that: the thread ends with it."""
+
+    def start(self) -> None:
+        """Listens until the process ends. While FreeSWITCH is away it is tried again and again."""
+        threading.Thread(target=self._run, name="registrations", daemon=True).start()
+
+    def _run(self) -> None:
+        pause, said = _RECONNECT_S, ""
+        while not self.stopped.is_set():
+            try:
+                with connected(self.address, self.password, self.timeout_s) as switch:
+                    self._begin(switch)
+                    pause, said = _RECONNECT_S, ""
+                    while True:
+                        user = _user(switch.event(None))
+                        self.registrations.changed(user)
+                        self.log.debug("registrations changed", user=printable(user) if user else "all")
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
+                self.registrations.heard("")
+                if str(error) != said:  # once for each outage
+                    said = str(error)
+                    self.log.warning("not told of registrations: phones are asked for in every call", reason=said)
+            self.stopped.wait(pause)
+            pause = min(2 * pause, _RECONNECT_MOST_S)
+
+    def _begin(self, switch: EventSocketClient) -> None:
+        switch.command(_EVENTS)
+        core = switch.api("global_getvar core_uuid")
+        self.registrations.heard(core)
+        self.log.info("told of registrations", switch=core)
+
+
+def _user(event: Frame) -> str:
+    """Whose registrations an event is about; empty for those of all users, as when a SIP profile starts or stops."""
+    return event.get("from-user") or event.get("user")

@@ -1,0 +1,99 @@
+"""Wires a server together from settings: what `fsroute serve` runs."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+import gevent
+from gevent.threadpool import ThreadPool
+from structlog.typing import FilteringBoundLogger
+
+from fsroute.configuration.settings import Settings, parse_address
+from fsroute.data.database import check_version, open_database, without_password
+from fsroute.errors import DataError
+from fsroute.eventsocket import sockets
+from fsroute.eventsocket.server import Server, listen
+from fsroute.eventsocket.session import READABLE
+from fsroute.model import Call, Routing
+from fsroute.serving.registrations import Listener, Registrations
+from fsroute.serving.wiring import Read, make_controller
+from fsroute.serving.workers import Master, hold
+
+READ_THREADS = 8
+"""Threads that read the database, for calls of which nothing is known yet. SQLite and Python use one processor whatever
+their number; the others are there for the case that some hang in a database that does not answer."""
+
+
+def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
+    """A server that listens but does not serve yet. Raises ConfigError or DataError if it could not."""
+    pool = ThreadPool(READ_THREADS)
+    registrations = Registrations(settings.contact_seconds)
+    flow = make_controller(
+        settings,
+        log,
+        registrations,
+        lambda read: within_deadline(pool, settings.decision_ms / 1000, read),
+        gevent.get_hub().loop.now,  # what the last poll brought has one time
+    )
+    server = Server(
+        listen(settings.address, shared=settings.workers > 1),
+        settings.networks,
+        settings.max_calls,
+        settings.handshake_s,
+        flow.run,
+        flow.give_up,
+        log,
+    )
+    if settings.contact_seconds and settings.event_socket_password:
+        address = parse_address("event_socket", settings.event_socket)
+        Listener(registrations, address, settings.event_socket_password, settings.event_socket_s, log).start()
+    return server
+
+
+def serve(settings: Settings, log: FilteringBoundLogger) -> None:
+    """Serves until SIGTERM or SIGINT, with as many processes as the settings say. Raises ConfigError or DataError."""
+    if settings.workers == 1:
+        run(make_server(settings, log), settings, log)
+        return
+    # What is wrong with the settings is said once, and before anything is started.
+    check_version(open_database(settings.db), settings.db)
+    held = hold(settings.address)
+    shared = replace(settings, listen=sockets.written(held))
+    log.info("starting workers", listen=shared.listen, workers=settings.workers)
+    with held:
+        Master(settings.workers, lambda lifeline: run(make_server(shared, log), shared, log, lifeline), log).run()
+
+
+def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, or until the process at the other end of the lifeline has gone."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, server.stop)
+    if lifeline is not None:
+        gevent.get_hub().loop.io(lifeline, READABLE).start(server.stop)
+    log.info("serving", listen=server.address, db=without_password(settings.db))
+    server.serve(settings.drain_s)
+    log.info("stopped")
+
+
+def within_deadline(pool: ThreadPool, seconds: float, read: Read) -> Read:
+    """`read`, in a thread of its own, for at most so long.
+
+    A database that hangs holds a thread, not the process: other calls are decided meanwhile, and this one gets its
+    answer in time, if only that there is none. The thread goes on and is used again when it returns.
+    """
+
+    def attempt(call: Call) -> Routing | Exception:
+        try:
+            return read(call)
+        except Exception as error:  # noqa: BLE001 - raised again below; out of the thread, gevent would print it
+            return error
+
+    def read_within(call: Call) -> Routing:
+        with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
+            result: Routing | Exception = pool.apply(attempt, (call,))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return read_within

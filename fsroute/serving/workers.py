@@ -1,0 +1,102 @@
+"""Several processes that share one port, and the master that starts them and replaces one that dies.
+
+The kernel spreads connections over the processes (SO_REUSEPORT). They share nothing else: a call lives in one of them, and
+the death of one costs the calls that ring there their follow-up, not their bridge.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from fsroute.errors import FsrouteError
+from fsroute.eventsocket import sockets
+
+_HEALTHY_S = 5.0
+"""A process that lived so long is replaced at once; one that did not, after a pause that doubles."""
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
+
+_PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
+
+
+@dataclass(slots=True)
+class Master:
+    """Keeps `count` processes running, each of which runs `work(lifeline)` to its end.
+
+    The lifeline is a file descriptor that can be read when the master has gone: then a process must end too, or it would
+    hold the port for ever.
+    """
+
+    count: int
+    work: Callable[[int], None]
+    log: FilteringBoundLogger
+    _started: dict[int, float] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT, which it passes on; returns when all processes have ended."""
+        lifeline, held = os.pipe()
+        for number in _PASSED_ON:
+            signal.signal(number, self._pass_on)
+        for _ in range(self.count):
+            self._start(lifeline, held)
+        pause = _PAUSE_S
+        while self._started:
+            pid, status = os.wait()
+            lived = time.monotonic() - self._started.pop(pid)
+            if self._stop.is_set():
+                continue
+            self.log.error("worker ended", pid=pid, status=os.waitstatus_to_exitcode(status), seconds=round(lived, 1))
+            pause = _PAUSE_S if lived > _HEALTHY_S else min(2 * pause, _PAUSE_MOST_S)
+            if lived > _HEALTHY_S or not self._stop.wait(pause):
+                self._start(lifeline, held)
+        os.close(lifeline)
+        os.close(held)
+
+    def _start(self, lifeline: int, held: int) -> None:
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # not before the process is known
+        pid = os.fork()
+        if pid:
+            self._started[pid] = time.monotonic()
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+            return
+        for number in _PASSED_ON:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        os.close(held)
+        status = 1
+        try:
+            self.work(lifeline)
+            status = 0
+        except FsrouteError as error:
+            self.log.error("worker can not start", reason=str(error))  # noqa: TRY400 - it is no defect
+        except BaseException:
+            self.log.exception("worker failed")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # what the master has opened is not the worker's to close
+
+    def _pass_on(self, number: int, _: Any) -> None:
+        self._stop.set()
+        for pid in list(self._started):
+            os.kill(pid, number)
+
+
+def hold(address: tuple[str, int]) -> socket.socket:
+    """A socket that holds the port for the processes that will share it.
+
+    Raises ConfigError when the address can not be had, or another program listens there, sharing or not.
+    """
+    sockets.bind(address).close()
+    return sockets.bind(address, shared=True)

@@ -1,0 +1,402 @@
+"""What a channel's snapshot says: the call that it is, and what became of its last plan. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+
+from fsroute.callerid import policy
+from fsroute.eventsocket import frames
+from fsroute.eventsocket.frames import Facts, Frame
+from fsroute.model import (
+    Call,
+    Direction,
+    FailedPlan,
+    Identity,
+    IdentityHeader,
+    Outcome,
+    RuleKey,
+)
+from fsroute.numbers import phone_number
+from fsroute.switch import contacts, dialstring, outcome
+
+STEP_VARIABLE = "fsroute_step"
+"""The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
+ringing; when that fails too, the next process to get the call reads here what comes next."""
+
+PLAN_VARIABLE = "fsroute_plan"
+"""The channel variable that counts the plans of a call: what was decided first stays readable beside what came last."""
+
+_HEADERS = [
+    "Unique-ID",
+    "Core-UUID",
+    "Caller-Caller-ID-Name",
+    "Caller-Caller-ID-Number",
+    "Caller-Destination-Number",
+    "Caller-Privacy-Hide-Number",
+    "Channel-State-Number",
+    "Answer-State",
+]
+_VARIABLES = [
+    *("fsroute_direction", "fsroute_trunk", "fsroute_account", "fsroute_user", "fsroute_presented", "fsroute_roaming"),
+    *("fsroute_endpoint", "fsroute_transferred"),
+    *(STEP_VARIABLE, PLAN_VARIABLE, contacts.VARIABLE, "sip_Privacy", "sip_from_user"),
+    *("sip_from_host", "sip_to_user", "sip_req_user", "sip_req_params", "sip_to_params", "sip_from_params"),
+    *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+    "max_forwards",
+    *contacts.FILTERS,
+]
+_HOPS_VARIABLE = f"sip_h_{dialstring.HOPS_HEADER}"
+_SPELLED = [_HOPS_VARIABLE, "sip_h_Diversion"]
+
+_OF_A_NEW_CALL = frames.lines_of(_HEADERS, _VARIABLES, _SPELLED)
+"""What is read of a channel that has had no plan and was not transferred."""
+
+FACTS = frames.lines_of(
+    [*_HEADERS, "Call-Direction", "Hangup-Cause"],
+    [
+        *_VARIABLES,
+        *("fsroute_called_account", "fsroute_shown", "sip_refer_to"),
+        *(f"fsroute_transferor_{part}" for part in ("account", "user", "endpoint")),
+        *("originate_causes", "originate_disposition", "originated_legs"),
+        *outcome.MARKS,
+    ],
+    _SPELLED,
+)
+"""All that is ever read of a channel's snapshot, here, in `outcome` and in `flow`."""
+
+
+def facts_of(snapshot: Frame) -> Facts:
+    """What is read of a snapshot. Most calls are new, and of a new one half of it is enough, which takes less time."""
+    found = snapshot.only(_OF_A_NEW_CALL)
+    if found.variable(STEP_VARIABLE) or found.variable("fsroute_transferred"):
+        return snapshot.only(FACTS)
+    return found
+
+
+_POSITION_DIGITS = 9
+"""More than any rule's position has, and no more than an INTEGER of PostgreSQL takes."""
+
+_DEFAULT_FORWARDS = 70
+"""RFC 3261, 8.1.1.6."""
+
+NOTHING_BEFORE = "-"
+_ROUNDS = re.compile(rf"[^/]+/[0-9]{{1,9}}/([0-9]{{1,3}})/([a-z_]{{1,16}}|{NOTHING_BEFORE})\Z")
+"""A step of a plan with several rounds: the rule, how many rounds have rung, and how those before the last one ended."""
+
+DIRECT = "direct"
+DONE = "done"
+RECALL = "recall:"
+"""Stands before the step of a transferred call that comes back to the transferor."""
+
+_EXECUTES = "4"
+"""CS_EXECUTE (switch_types.h): the dialplan's applications run, ours among them. Channel-State-Number is the state into
+which a channel was put; Channel-State can still be the one before (switch_channel.c,
+switch_channel_event_set_basic_data)."""
+
+_HUNG_UP = 10
+"""CS_HANGUP; what is higher comes after it."""
+
+_ELSEWHERE = {"2": "transferred", "3": "transferred", "6": "parked", "8": "picked up", "9": "bridged to another call"}
+"""What CS_ROUTING, CS_SOFT_EXECUTE, CS_PARK, CS_HIBERNATE and CS_RESET mean for a call whose bridge is over
+(switch_ivr.c, switch_ivr_session_transfer; switch_ivr_bridge.c, switch_ivr_uuid_bridge)."""
+
+_NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+"""Names of accounts, users and endpoints, as schema.sql has them."""
+
+_NOBODY_CONNECTED = "-USAGE"
+"""How uuid_getvar begins when it gets no uuid (mod_commands.c): no phone was connected to the transferred leg."""
+
+_SHOWN = re.compile(r"\+?[0-9*#]{1,32}\Z")
+
+_BRIDGE_PAUSE_MS, _PLAYBACK_END_PAUSE_MS = 1000, 100
+"""How long a call is watched that seems to be over. FreeSWITCH marks a call that it transfers before it moves it
+(CF_TRANSFER; switch_ivr.c, switch_ivr_session_transfer), and the application att_xfer moves it a moment after its bridge has
+ended."""
+
+_MAX_HOPS = 99
+_WISHES = frozenset({"id", "user", "header", "full"})
+"""What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
+FreeSWITCH itself knows `id` only."""
+
+_HIDING = re.compile(r";\s*privacy\s*=\s*\"?(?:uri|full)\b", re.IGNORECASE)
+"""What in Remote-Party-ID hides the number (draft-ietf-sip-privacy-04, 5). FreeSWITCH does not know `uri` (sofia.c)."""
+
+_NO_HOST = ".invalid"
+"""The end of the host in From of a caller who is anonymous, whatever the user part says (RFC 3323, 4.1.1.3:
+anonymous.invalid). No host has such a name (RFC 2606)."""
+
+_MAX_IDENTITIES = 4
+"""RFC 3325 allows two in one header, one of each scheme."""
+
+_PHONE_CONTEXT = re.compile(r"(?:^|(?<=;))phone-context=[^;]*", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\\\]|\\\\.)*"')
+_ADDRESS = re.compile("<([^<>]*)>")
+_BETWEEN_WISHES = re.compile("[;, ]+")
+_COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
+_CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
+
+
+def call_of(channel: Facts) -> Call:
+    """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
+    caller, name = channel.get("Caller-Caller-ID-Number"), channel.get("Caller-Caller-ID-Name")
+    from_user = channel.variable("sip_from_user")
+    transferred = channel.variable("fsroute_transferred") == "true"
+    is_phone = channel.variable("fsroute_direction") == Direction.OUTBOUND
+    # What a trunk sent is read as such also when the leg comes back: a phone may have names that say something else there.
+    sender = Direction.OUTBOUND if is_phone else Direction.INBOUND
+    account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
+    outbound = transferred or is_phone
+    destination = channel.get("Caller-Destination-Number")
+    to_user = "" if outbound else channel.variable("sip_to_user")
+    call = Call(
+        destination=destination,
+        caller=caller,
+        caller_name=name,
+        direction=Direction.OUTBOUND if outbound else Direction.INBOUND,
+        anonymous=channel.get("Caller-Privacy-Hide-Number") == "true"
+        or channel.variable("sip_from_host").lower().endswith(_NO_HOST)
+        or policy.is_hidden(caller, sender)
+        or (from_user != caller and policy.is_hidden(from_user, sender))
+        or policy.is_unnamed(sender, name, caller, from_user),
+        trunk=channel.variable("fsroute_trunk") or None,
+        account=account,
+        user=user,
+        hops=_hops(channel),
+        uuid=channel.get("Unique-ID"),
+        from_user=from_user,
+        to_user=to_user,
+        switch=channel.get("Core-UUID"),
+        endpoint=endpoint,
+        transferred=transferred,
+        shown=_shown(channel, account) if transferred else None,
+        forwards=_forwards(channel.variable("max_forwards")),
+    )
+    return call if channel.has_none_of(_RARE) else _with_rare(call, channel)
+
+
+_RARE = frozenset(
+    f"variable_{name}"
+    for name in (
+        *("sip_Privacy", "sip_req_params", "sip_to_params", "sip_from_params", *contacts.FILTERS),
+        *("sip_P-Asserted-Identity", "sip_i_p_asserted_identity", "sip_P-Preferred-Identity", "sip_Remote-Party-ID"),
+        *("fsroute_presented", "fsroute_roaming"),
+    )
+)
+"""What many calls have nothing of: it is asked for at once."""
+
+
+def _with_rare(call: Call, channel: Facts) -> Call:
+    """The call with what further headers and the dialplan say of it."""
+    destination = call.destination
+    if channel.variable("sip_req_user") == destination:  # a transferred call has another one
+        destination = _with_context(destination, channel.variable("sip_req_params"))
+    return replace(
+        call,
+        destination=destination,
+        anonymous=call.anonymous or _wishes_privacy(channel),
+        presented=channel.variable("fsroute_presented") or None,
+        is_roaming=channel.variable("fsroute_roaming") == "true",
+        from_user=_with_context(call.from_user, channel.variable("sip_from_params")),
+        to_user=call.to_user and _with_context(call.to_user, channel.variable("sip_to_params")),
+        identities=() if call.direction is Direction.OUTBOUND else _identities(channel),
+        switch="" if any(map(channel.variable, contacts.FILTERS)) else call.switch,
+    )
+
+
+@lru_cache(maxsize=128)
+def _forwards(text: str) -> int:
+    return _count(text) if text.isascii() and text.isdigit() else _DEFAULT_FORWARDS
+
+
+def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
+    """Account, user and endpoint of a phone, as the directory or we ourselves wrote them."""
+    return (
+        channel.variable(f"fsroute_{prefix}account") or None,
+        channel.variable(f"fsroute_{prefix}user") or None,
+        channel.variable(f"fsroute_{prefix}endpoint") or None,
+    )
+
+
+def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
+    """On whose behalf a transferred leg goes on: the phone that was connected to it, as the dialplan has noted from that
+    phone's own leg (freeswitch/dialplan/transferor.xml).
+
+    Where no phone was connected, the switch itself has moved the call (uuid_transfer while it rings): then it is a call of
+    the account whose number was called, or of the phone that the leg belongs to. The phone's never when somebody sent
+    REFER: that came from the other party, who may be anybody.
+
+    Nobody's, if the leg is one that rings. A phone that sends REFER before it has an answer makes FreeSWITCH transfer the
+    leg of a callee who is not there yet (sofia.c, sofia_handle_sip_i_refer), and whoever rings for it would talk to nobody.
+    """
+    if channel.get("Call-Direction") == "outbound" and channel.get("Answer-State") != "answered":
+        return None, None, None
+    noted = _owner(channel, "transferor_")
+    account, user, endpoint = (name if name and _NAMES.match(name) else None for name in noted)
+    if account is not None:
+        return account, user, endpoint
+    if not (noted[0] or "").startswith(_NOBODY_CONNECTED):
+        return None, None, None
+    called = channel.variable("fsroute_called_account")
+    if called:
+        return called, None, None
+    return (None, None, None) if channel.variable("sip_refer_to") else _owner(channel, "")
+
+
+def _shown(channel: Facts, transferor: str | None) -> str | None:
+    """As whom a transferred party was shown before. A phone that was called has its extension, which means nothing to
+    another account's phones."""
+    shown, own = channel.variable("fsroute_shown"), channel.variable("fsroute_account")
+    if own and own != transferor and channel.get("Call-Direction") == "outbound":
+        return policy.ANONYMOUS
+    return shown if shown == policy.ANONYMOUS or _SHOWN.match(shown) else None
+
+
+def _wishes_privacy(channel: Facts) -> bool:
+    """Whether a header asks to hide the number."""
+    asked, remote = channel.variable("sip_Privacy"), channel.variable("sip_Remote-Party-ID")
+    if asked and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(asked.lower())):
+        return True
+    return bool(remote) and _HIDING.search(remote) is not None
+
+
+def _with_context(user: str, params: str) -> str:
+    """A number with what it is relative to (RFC 3966), which stands behind it or, in a tel: URI, in the URI's parameters."""
+    found = _PHONE_CONTEXT.search(params) if params else None
+    return f"{user};{found[0]}" if found else user
+
+
+def _identities(channel: Facts) -> tuple[Identity, ...]:
+    """What the identity headers say. FreeSWITCH tells of a second P-Asserted-Identity, and of parameters in it, only with
+    the profile's parse-all-invite-headers."""
+    asserted = channel.variable("sip_i_p_asserted_identity") or channel.variable("sip_P-Asserted-Identity")
+    preferred = channel.variable("sip_P-Preferred-Identity")
+    remote = channel.variable("sip_Remote-Party-ID")
+    if not (asserted or preferred or remote):
+        return ()
+    headers = ((IdentityHeader.PAI, asserted), (IdentityHeader.PPI, preferred), (IdentityHeader.RPID, remote))
+    found = [Identity(header, address) for header, text in headers if text for address in _addresses(text)]
+    return tuple(found[:_MAX_IDENTITIES])
+
+
+def _addresses(text: str) -> list[str]:
+    """The addresses in a header, which FreeSWITCH gives whole, or as the user part alone."""
+    return _ADDRESS.findall(_QUOTED.sub("", text)) if "<" in text else [text]
+
+
+def _hops(channel: Facts) -> int:
+    """How often the call was sent on before: by our own header, or by Diversion's counter where a carrier kept only that.
+
+    Whoever writes a larger number ends their own call; a smaller one is stopped by SIP's Max-Forwards.
+    """
+    sent, diversions = channel.variables(_HOPS_VARIABLE), channel.variables("sip_h_Diversion")
+    if not sent and not diversions:
+        return 0  # as nearly every call
+    counted = [text for text in sent if text.isascii() and text.isdigit()]
+    counted += [count for text in diversions for count in _COUNTER.findall(text) or ["1"]]
+    return max((_count(text) for text in counted), default=0)
+
+
+def _count(digits: str) -> int:
+    """The number in these digits, of which there may be thousands: int() refuses so many."""
+    digits = digits.lstrip("0")
+    return min(int(digits or "0"), _MAX_HOPS) if len(digits) <= len(str(_MAX_HOPS)) else _MAX_HOPS
+
+
+class Ear(StrEnum):
+    """What the caller hears: the tone of their own phone or network, sound that came before an answer, or us."""
+
+    NOTHING = "nothing"
+    EARLY = "early"
+    ANSWERED = "answered"
+
+
+def ear_of(channel: Facts) -> Ear:
+    """What the caller of this channel hears."""
+    state = channel.get("Answer-State")
+    return Ear(state) if state in ("early", "answered") else Ear.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that needs no further decision: it was answered and is over, or has had its last decision. `cause` is how the
+    bridge ended. `pause_ms` is how long it is watched before it is ended: it may be about to go elsewhere."""
+
+    cause: str = "NORMAL_CLEARING"
+    pause_ms: int = _PLAYBACK_END_PAUSE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A call that goes on without us: `how` it was taken from its bridge, and where to if that is known."""
+
+    how: str
+    to: str
+
+
+def elsewhere(channel: Facts | Frame) -> Elsewhere | None:
+    """Where a call has been taken, None if it is still ours or has ended."""
+    state = channel.get("Channel-State-Number")
+    if state in {"", _EXECUTES} or is_hung_up(channel):
+        return None
+    return Elsewhere(_ELSEWHERE.get(state, f"in state {state[:4]}"), channel.get("Caller-Destination-Number"))
+
+
+def progress_of(channel: Facts) -> FailedPlan | Ended | None:
+    """What became of the plan that rang. None for a call that has had none yet."""
+    step = channel.variable(STEP_VARIABLE)
+    if not step:
+        return None
+    if step == DONE:
+        return Ended()
+    if outcome.was_answered(channel):
+        cause = channel.variable("bridge_hangup_cause")
+        return Ended(cause if _CAUSE.match(cause) else "NORMAL_CLEARING", _BRIDGE_PAUSE_MS)
+    ended, cause = outcome.of_failed(channel)
+    is_recall, step = step.startswith(RECALL), step.removeprefix(RECALL)
+    cause = cause if _CAUSE.match(cause) else ""
+    rounds, before = _rounds_rung(step)
+    return FailedPlan(
+        _rule_key(step),
+        outcome.best(before, ended),
+        cause,
+        _trunks_tried(step),
+        is_recall,
+        outcome.legs(channel),
+        rounds,
+    )
+
+
+def is_hung_up(channel: Facts | Frame) -> bool:
+    """Whether the call has ended, although its channel is still there."""
+    state = channel.get("Channel-State-Number")
+    return state.isascii() and state.isdigit() and int(state[:4]) >= _HUNG_UP
+
+
+def plans_of(channel: Facts) -> int:
+    """How many plans this channel has had."""
+    count = channel.variable(PLAN_VARIABLE)
+    return int(count) if count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
+
+
+def _rounds_rung(step: str) -> tuple[int, Outcome | None]:
+    """How many rounds of the rule's plan have rung, and how those before the last one ended."""
+    found = _ROUNDS.match(step)
+    if found is None:
+        return 0, None
+    return int(found[1]), Outcome(found[2]) if found[2] in set(Outcome) else None
+
+
+def _trunks_tried(step: str) -> int:
+    kind, _, count = step.partition("/")
+    return int(count) if kind == DIRECT and count.isascii() and count.isdigit() and len(count) <= _POSITION_DIGITS else 0
+
+
+def _rule_key(step: str) -> RuleKey | None:
+    hosted, _, position = step.partition("/")
+    position = position.partition("/")[0]
+    if phone_number.is_e164(hosted) and position.isascii() and position.isdigit() and len(position) <= _POSITION_DIGITS:
+        return RuleKey(hosted, int(position))
+    return None

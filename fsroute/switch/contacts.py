@@ -1,0 +1,183 @@
+"""The phones that are registered for an endpoint, and which of them may be dialled. Pure.
+
+A phone chooses the text of its Contact, and FreeSWITCH gives it back unchanged: `sofia_contact` written into a dial
+string lets whoever knows one phone's password add legs to any call (`;x=a,sofia/gateway/...`) and run commands on the
+switch (`;x=a,[execute_on_ring=system ...]...`). And `user/1001` rings one phone only, as soon as anything rings beside it.
+
+So fsroute asks first and dials after. FreeSWITCH puts the contacts into a channel variable, the next snapshot brings
+them, and only what has the form of a plain SIP address goes on, as text of ours.
+
+Facts (mod_sofia.c and sofia_reg.c of FreeSWITCH 1.11):
+
+  * `sofia_contact profile/user@domain` gives `sofia/PROFILE/sip:...,sofia/PROFILE/sip:...` or `error/...`. With `*` for
+    the profile it drops contacts that begin like another one.
+  * `set` expands its value once, and does not expand what an API command gives. The expansion before that, of every
+    application's argument, is switched off by app_disable_expand_variables: with both, `${...}` in a Contact would run.
+  * Behind NAT, or behind a proxy, FreeSWITCH itself appends `;fs_path=` with an encoded address, as the last parameter.
+    The Event Socket does not encode it again, so it arrives decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from urllib.parse import quote
+
+from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Stage
+from fsroute.routing.planner import MAX_LEGS, from_zero, rounds
+
+VARIABLE = "fsroute_contacts"
+
+FILTERS = ("sip_exclude_contact", "sip_match_user_agent")
+"""Channel variables by which a dialplan leaves phones out: then what FreeSWITCH says holds for this call alone."""
+
+_ADDRESS = re.compile(
+    r"sips?:(?:(?P<user>[A-Za-z0-9_.!~*+&-]{1,64})@)?"
+    r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"(?:;[A-Za-z0-9_.+-]{1,64}(?:=[A-Za-z0-9_.!~*+-]{1,128})?){0,16}"
+    r"\Z"
+)
+"""A SIP address as phones register it (RFC 3261, 25.1, without escapes, headers and passwords)."""
+
+_REMEMBERED = 4096
+"""Answers of FreeSWITCH that need not be looked at again: a phone's is the same until it registers anew."""
+
+_PATH = ";fs_path="
+_PATH_TEXT = re.compile(r"[A-Za-z0-9_.!~*+&:@;=<>,\[\]-]{1,512}\Z")
+
+_TELEPHONE_NUMBER = re.compile(r"\+?[0-9]{6,}\Z")
+"""A registered user part like this makes an INVITE to a telephone number. Sent to a carrier's address, which a Contact can
+hold too, the carrier would connect it and charge us for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The phones of one endpoint: what can be dialled, and how many contacts were refused."""
+
+    contacts: tuple[ContactDial, ...] = ()
+    refused: int = 0
+
+
+def endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
+    """The endpoints of a plan, each once."""
+    found: tuple[EndpointDial, ...] | None = plan.derived.get(endpoints)
+    if found is None:
+        found = plan.derived[endpoints] = _endpoints(plan)
+    return found
+
+
+def _endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
+    dials = (leg.dial for stage in plan.stages for leg in stage)
+    return tuple(dict.fromkeys(dial for dial in dials if isinstance(dial, EndpointDial)))
+
+
+def question(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> str:
+    """The value that FreeSWITCH expands to the contacts of these endpoints in these SIP profiles.
+
+    `mark` stands before each answer. It must be new and unguessable, so that no Contact can hold it and pass as the
+    answer for another endpoint.
+    """
+    return "".join(
+        f"{mark}${{sofia_contact({profile}/{endpoint.user}@{endpoint.domain})}}"
+        for endpoint in asked
+        for profile in profiles
+    )
+
+
+def read(text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> dict[EndpointDial, Registered]:
+    """The answer to `question`. Endpoints that it does not speak of have no phones."""
+    answers = text.split(mark)[1:]
+    found: dict[EndpointDial, Registered] = {}
+    slots = [(endpoint, profile) for endpoint in asked for profile in profiles]
+    for (endpoint, profile), answer in zip(slots, answers, strict=False):
+        new, before = _contacts(answer, endpoint, profile), found.get(endpoint)
+        found[endpoint] = (
+            Registered(before.contacts + new.contacts, before.refused + new.refused) if before is not None else new
+        )
+    return found
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _contacts(answer: str, endpoint: EndpointDial, profile: str) -> Registered:
+    prefix = f"sofia/{profile}/"
+    if not answer.startswith(prefix):
+        return Registered()  # error/user_not_registered, or a profile that does not exist
+    addresses = re.split(f",{re.escape(prefix)}(?=sips?:)", answer.removeprefix(prefix))
+    dialled = [_address(address, endpoint) for address in addresses]
+    contacts = tuple(dict.fromkeys(ContactDial(profile, address) for address in dialled if address))
+    return Registered(contacts, sum(address is None for address in dialled))
+
+
+def _address(text: str, endpoint: EndpointDial) -> str | None:
+    """The address as it is dialled, or None if it is refused."""
+    text, path_name, path = text.partition(_PATH)
+    found = _ADDRESS.match(text)
+    if found is None or (path_name and not _PATH_TEXT.match(path)):
+        return None
+    user = found["user"] or ""
+    if user != endpoint.user and _TELEPHONE_NUMBER.match(user):
+        return None
+    return text + (path_name + quote(path, safe="") if path_name else "")
+
+
+def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -> Decision:
+    """The decision with a leg for each registered phone in place of its endpoint. Stages without any are left out."""
+    plan, phones = decision.plan, [registered.get(endpoint) for endpoint in endpoints(decision.plan)]
+    last = plan.derived.get(resolve)
+    if last is None or last.phones != phones:
+        last = plan.derived[resolve] = _resolve(plan, registered, phones)
+    return Decision(
+        decision.number,
+        decision.account,
+        decision.rule,
+        last.plan,
+        decision.caller_id,
+        decision.code,
+        decision.reasons + last.reasons,
+        decision.trunks,
+        decision.attestation,
+        decision.is_recall,
+        decision.rounds + last.rounds,
+        decision.before,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """What a plan became, the last time, with these phones of its endpoints. Most calls find the same as the one before."""
+
+    phones: list[Registered | None]
+    plan: Plan
+    reasons: tuple[Reason, ...]
+    rounds: int
+    """Rounds before its first one that no phone is left of."""
+
+
+def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: list[Registered | None]) -> _Resolved:
+    reasons: list[Reason] = []
+    stages = [
+        _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons) for stage in plan.stages
+    ]
+    resolved = Plan(tuple(stage for stage in stages if stage), plan.final)
+    # Only what comes first can vanish as a whole: a round of its own has a leg through a trunk.
+    before = rounds(plan)
+    gone = len(before) > 1 and not any(stages[: len(before[0])])
+    return _Resolved(phones, resolved, tuple(dict.fromkeys(reasons)), int(gone))
+
+
+def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: list[Reason]) -> list[Leg]:
+    if not isinstance(leg.dial, EndpointDial):
+        return [leg]
+    phones = registered.get(leg.dial, Registered())
+    if phones.refused:
+        reasons.append(Reason("contact_refused", leg.target, f"{phones.refused} contacts are no plain SIP addresses"))
+    if not phones.contacts:
+        reasons.append(Reason("not_registered", leg.target, "left out: no phone is registered"))
+    return [replace(leg, dial=contact) for contact in phones.contacts]
+
+
+def _stage(legs: list[Leg], reasons: list[Reason]) -> Stage:
+    reasons += [Reason("leg_limit", leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]]
+    return from_zero(legs[:MAX_LEGS])

@@ -1,0 +1,20 @@
+"""Verification of external numbers, for portals: what `fsroute verify` does, in Python. docs/operation.md has an example."""
+
+from fsroute.data.audit import Author
+from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus
+from fsroute.verification.eligibility import Limits, Method
+from fsroute.verification.service import Expired, Imported, VerificationRefused, Verifications, from_settings
+
+__all__ = [
+    "Attempt",
+    "AttemptState",
+    "Author",
+    "Expired",
+    "Imported",
+    "Limits",
+    "Method",
+    "NumberStatus",
+    "VerificationRefused",
+    "Verifications",
+    "from_settings",
+]

@@ -1,0 +1,313 @@
+"""Whether a number may be verified for an account, and what stands against it. Pure.
+
+A code is sent to whoever answers, and somebody pays for it: so what can be known before is asked before. The order is that
+of the sentence a customer needs to hear first: the spelling, the account, the number, the way of delivery, the limits, and
+at last who else holds the number, which costs a start like any other, so that nobody can ask for all numbers in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import phonenumbers
+
+from fsroute.model import Account, AccountStatus, Verification, VerificationState
+from fsroute.numbers import country, phone_number
+from fsroute.numbers.country import NumberClass
+from fsroute.routing.permissions import may_call
+
+BLOCK_DIGITS = 4
+"""In which the numbers of a block differ (schema.sql). Carriers give out blocks of up to four digits of extension; a longer
+one is a slip of the pen."""
+
+MAX_LINES = 2_000
+"""Lines of one import. It is one transaction, of some two seconds then; everybody else waits up to five for their turn."""
+
+_GERMAN = frozenset({"DE", "AT", "CH", "LI"})
+
+BAD_INPUT = frozenset(
+    {
+        "account_unknown",
+        "block_malformed",
+        "code_malformed",
+        "not_a_number",
+        "not_e164",
+        "text_malformed",
+        "verification_unknown",
+    }
+)
+"""Codes of what is no request at all. It leaves no row anywhere; every other refusal leaves one in the audit log."""
+
+CONFLICTS = frozenset({"hosted_by_another_account", "verified_by_another_account"})
+"""Codes of what an operator has to settle. An attempt is written down that is in conflict."""
+
+
+class Method(StrEnum):
+    """How a number is verified."""
+
+    CALL = "call"
+    SMS = "sms"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What stands against something: a code for programs, a sentence that goes on after "+49...: ", the id of the country's
+    rule if one did. `retry_at`: when it will not any more. `meant`: the number that was probably meant."""
+
+    code: str
+    text: str
+    rule: str = ""
+    retry_at: datetime | None = None
+    meant: str | None = None
+
+    @property
+    def why(self) -> str:
+        return f"{self.text} ({self.rule})" if self.rule else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings verify_*: how long a code lives (seconds), how many are compared, and how many are sent."""
+
+    code_s: int
+    tries: int
+    starts_per_number: int
+    starts_per_account: int
+    call_pause_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """An account that wants a number verified; the columns are schema.sql's."""
+
+    account: Account
+    verifies_abroad: bool
+    verification_days: int
+    approves_blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who holds numbers of a range: the accounts that host one of them, and the rows of verified_numbers that overlap."""
+
+    hosts: frozenset[str] = frozenset()
+    verifications: tuple[Verification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An earlier start of a verification by code."""
+
+    method: Method
+    at: datetime
+
+
+# --- what was written -------------------------------------------------------------------------------------
+
+
+def misspelled(text: str, country_code: str) -> Obstacle | None:
+    """What is wrong with a number that must be E.164, and which one was probably meant."""
+    meant = next(iter(phone_number.candidates(text, country_code)), None)
+    if phone_number.is_e164(text) and meant in {text, None}:
+        return None if meant else Obstacle("not_a_number", "is too long or too short for a number of its country")
+    if meant is None:
+        return Obstacle("not_a_number", "is no number; a number is written +4922129191999")
+    if country.classify(meant, country_code) is NumberClass.OTHER:  # too short, or of a network that nobody has: no guess
+        return Obstacle("not_e164", "is not written in E.164; a number is written +4922129191999")
+    return Obstacle("not_e164", f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
+
+
+def malformed_block(first: str, last: str) -> Obstacle | None:
+    """What is wrong with a block of two numbers that are well spelled."""
+    if len(first) != len(last):
+        return Obstacle("block_malformed", "a block's first and last number have the same length")
+    if first > last:
+        return Obstacle("block_malformed", "a block's first number is not behind its last")
+    if first[:-BLOCK_DIGITS] != last[:-BLOCK_DIGITS]:
+        return Obstacle("block_malformed", f"the numbers of a block agree but for their last {BLOCK_DIGITS} digits")
+    return None
+
+
+def language_of(country_code: str) -> str:
+    """The language in which a code is told if nobody says otherwise."""
+    return "de" if country_code in _GERMAN else "en"
+
+
+# --- who may verify what ----------------------------------------------------------------------------------
+
+
+def may_start(
+    applicant: Applicant,
+    number: str,
+    method: Method,
+    claims: Claims,
+    to_number: Sequence[Start],
+    by_account: Sequence[Start],
+    limits: Limits,
+    now: datetime,
+) -> Obstacle | None:
+    """What stands against sending a code to a number (E.164), None if nothing does.
+
+    `to_number` are the starts of the last day, `by_account` those of the last hour, also those in the future: a clock that
+    was set back does not make them undone.
+    """
+    name = applicant.account.name
+    if name in claims.hosts:
+        return Obstacle("own_number", "is hosted here for the account and needs no verification")
+    return (
+        _barred(applicant.account, number, number)
+        or in_own_block(name, number, number, claims, now)
+        or _can_not_be_sent(applicant, number, method)
+        or _too_many(to_number, by_account, method, limits, now)
+        or conflict(name, claims, now)
+    )
+
+
+def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Obstacle | None:
+    """What stands against these numbers being verified for the account at this moment, however that came about."""
+    return _barred(account, first, last) or conflict(account.name, claims, now)
+
+
+def closed(account: Account) -> Obstacle | None:
+    """Whether the account may verify nothing at all."""
+    if account.status is AccountStatus.TRIAL:
+        return Obstacle("trial_account", "trial accounts verify no numbers")
+    if account.status is AccountStatus.SUSPENDED:
+        return Obstacle("account_suspended", "the account is suspended")
+    return None
+
+
+def conflict(account: str, claims: Claims, now: datetime) -> Obstacle | None:
+    """Whether somebody else holds one of the numbers. An operator has to settle that."""
+    if claims.hosts - {account}:
+        return Obstacle("hosted_by_another_account", "is hosted here for another account; an operator has to settle that")
+    if any(held.account != account and is_valid(held, now) for held in claims.verifications):
+        return Obstacle("verified_by_another_account", "is verified for another account; an operator has to settle that")
+    return None
+
+
+def is_valid(held: Verification, now: datetime) -> bool:
+    """Whether it is verified at this moment."""
+    return held.state is VerificationState.VERIFIED and held.expires_at is not None and now < held.expires_at
+
+
+def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Obstacle | None:
+    """Whether these numbers are verified anyway, in a larger block of the account."""
+    for held in claims.verifications:
+        larger = held.first <= first and last <= held.last and (held.first, held.last) != (first, last)
+        if held.account == account and larger and is_valid(held, now):
+            return Obstacle("in_block", f"is verified in the block {held.first} to {held.last}")
+    return None
+
+
+def _barred(account: Account, first: str, last: str) -> Obstacle | None:
+    barred = closed(account)
+    if barred is not None:
+        return barred
+    banned = country.rules_for(account.country).never_presented
+    for number in (first, last):
+        never = banned.get(country.classify(number, account.country))
+        if never is not None:
+            return Obstacle("class_never_presented", never.text, never.id)
+    return None
+
+
+def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Obstacle | None:
+    account = applicant.account
+    if method is Method.SMS and not _may_be_mobile(number, account.country):
+        return Obstacle("no_mobile_number", "is no mobile number; only these get a code by SMS")
+    if not may_call(number, account):
+        return Obstacle("destination_barred", "is a number that the account may not call")
+    if country.is_abroad(number, account.country) and not applicant.verifies_abroad:
+        return Obstacle("foreign_number", "is a number of another country, to which the account may send no codes")
+    return None
+
+
+def _may_be_mobile(number: str, country_code: str) -> bool:
+    if country.classify(number, country_code) is NumberClass.MOBILE:
+        return True
+    # North American numbers do not tell. The gateway will.
+    either = phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE
+    return bool(phonenumbers.number_type(phonenumbers.parse(number)) == either)
+
+
+# --- how often --------------------------------------------------------------------------------------------
+
+
+def _too_many(
+    to_number: Sequence[Start], by_account: Sequence[Start], method: Method, limits: Limits, now: datetime
+) -> Obstacle | None:
+    day, hour, pause = timedelta(days=1), timedelta(hours=1), timedelta(seconds=limits.call_pause_s)
+    calls = [start for start in to_number if start.method is Method.CALL] if method is Method.CALL else []
+    checks = (
+        (to_number, limits.starts_per_number, day, "number_limit", "was sent enough codes for one day"),
+        (by_account, limits.starts_per_account, hour, "account_limit", "the account sent enough codes for one hour"),
+        (calls, 1, pause, "call_pause", "was called for a code just now"),
+    )
+    for starts, most, window, code, text in checks:
+        retry_at = _free_at(starts, most, window, now)
+        if retry_at is not None:
+            return Obstacle(code, f"{text}; the next one can be sent from {_shown(retry_at)} on", retry_at=retry_at)
+    return None
+
+
+def _free_at(starts: Sequence[Start], most: int, window: timedelta, now: datetime) -> datetime | None:
+    """When there will be room for one more start in the window; None if there is."""
+    recent = sorted((start.at for start in starts if start.at > now - window), reverse=True)
+    return recent[most - 1] + window if len(recent) >= most else None
+
+
+def _shown(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+# --- imports ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an import: a number (`first` = `last`) or a block. `line` counts from 1."""
+
+    line: int
+    first: str
+    last: str
+
+
+def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[int, str]]]:
+    """The numbers and blocks of an import, one a line (`+49...` or `+49...,+49...`, # begins a comment), and what is wrong
+    with which line."""
+    found: list[Line] = []
+    wrong: list[tuple[int, str]] = []
+    lines: dict[str, int] = {}
+    for count, written in enumerate(text.split("\n"), 1):
+        parts = [part.strip() for part in written.partition("#")[0].split(",")]
+        if parts == [""]:
+            continue
+        first, last = parts[0], parts[-1]
+        told = _wrong_line(parts, country_code)
+        if told is None and first in lines:
+            told = f"{first} stands in line {lines[first]} already"
+        if told is not None:
+            wrong.append((count, told))
+            continue
+        lines[first] = count
+        found.append(Line(count, first, last))
+    if len(found) > MAX_LINES:
+        wrong.append((found[MAX_LINES].line, f"has more than {MAX_LINES} numbers and blocks: import it in parts"))
+        found = found[:MAX_LINES]
+    return found, wrong
+
+
+def _wrong_line(parts: Sequence[str], country_code: str) -> str | None:
+    if len(parts) > 2:  # noqa: PLR2004 - first and last
+        return "has more than a first and a last number"
+    for part in parts:
+        obstacle = misspelled(part, country_code)
+        if obstacle is not None:
+            return f"{part[:40]!r} {obstacle.text}"
+    obstacle = malformed_block(parts[0], parts[-1])
+    return f"{parts[0]} to {parts[-1]}: {obstacle.text}" if obstacle else None

@@ -1,0 +1,245 @@
+"""Whether a number was allowed to be shown at some moment, and why: what the audit log says. Pure, but for the printing.
+
+The log is replayed in the order of its ids. That is the order in which things happened; times are not, when a clock was
+set back. A moment that the clock has shown twice is then taken for the later of the two: everything counts up to the last
+row that has this time or an earlier one. So one row that a wrong clock dated into the future hides none of the rows after
+it. The answer says where times go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from fsroute.callerid import policy
+from fsroute.callerid.policy import Verdict
+from fsroute.model import AuditEntry, NumberFacts, Verification, VerificationState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+REMOVED = "removed"
+"""The state in the log of what has no row in verified_numbers any more."""
+
+NOT_KNOWN = (
+    "The log tells of verifications only. It does not know whether the account was active, on trial or suspended at that"
+    " moment, which numbers it hosted, and what its country, the trunk and the destination allowed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether an account was allowed to show the number, as far as its verification goes. `entry` decided it, None where
+    nothing was ever verified; `verified` is the entry by which the number was verified last."""
+
+    account: str
+    verdict: Verdict
+    entry: AuditEntry | None
+    verified: AuditEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The answers for a moment, one for each account that the log names; the entries up to then that concern the number;
+    and notes on what makes them less than certain."""
+
+    number: str
+    at: datetime
+    answers: tuple[Answer, ...]
+    entries: tuple[AuditEntry, ...]
+    notes: tuple[str, ...]
+
+
+class _Replay:
+    """How a number stands after a part of the log."""
+
+    def __init__(self, number: str) -> None:
+        self._number = number
+        self.entries: list[AuditEntry] = []
+        self.standing: dict[tuple[str, str], Verification] = {}
+        self._decided: dict[tuple[str, str], AuditEntry] = {}
+        self._verified: dict[tuple[str, str], AuditEntry] = {}
+
+    def add(self, entry: AuditEntry) -> None:
+        covers, before = _covers(entry, self._number), self.standing.get(entry.key)
+        # A row that takes the place of another one ends what that covered.
+        replaces = entry.state is not None and before is not None and _covers(before, self._number)
+        if covers or replaces:
+            self.entries.append(entry)
+        if entry.state is None:
+            return
+        if covers or replaces:
+            self._decided[entry.key] = entry
+        if entry.state == REMOVED:
+            self.standing.pop(entry.key, None)
+            return
+        state = VerificationState(entry.state)
+        self.standing[entry.key] = Verification(entry.account, entry.first, entry.last, state, entry.expires_at)
+        if state is VerificationState.VERIFIED and covers:
+            self._verified[entry.key] = entry
+
+    def answer(self, account: str, at: datetime) -> Answer:
+        verdict = self._verdict(tuple(self.standing.values()), account, at)
+        entry = self._decider(verdict, account, at)
+        return Answer(account, verdict, entry, self._verified.get(entry.key) if entry else None)
+
+    def _verdict(self, verifications: tuple[Verification, ...], account: str, at: datetime) -> Verdict:
+        return policy.verification_verdict(self._number, NumberFacts(verifications=verifications), account, at)
+
+    def _decider(self, verdict: Verdict, account: str, at: datetime) -> AuditEntry | None:
+        """The latest entry that leads to this verdict by itself; where nothing stands, the one that ended it."""
+        newest = sorted(self._decided.values(), key=lambda entry: -entry.id)
+        if verdict.code != "verified_by_another_account":
+            newest = [entry for entry in newest if entry.account == account]
+        for entry in newest:
+            standing = self.standing.get(entry.key)
+            if standing is not None and self._verdict((standing,), account, at) == verdict:
+                return entry
+        return next(iter(newest), None)
+
+
+def _covers(row: AuditEntry | Verification, number: str) -> bool:
+    return row.first <= number <= row.last and len(row.first) == len(number)
+
+
+def of(number: str, at: datetime, entries: Sequence[AuditEntry], table: Sequence[Verification]) -> History:
+    """What the log says of a number (E.164) at a moment.
+
+    `table` is what verified_numbers says of it now: the rows that cover the number or have the key of an entry that does.
+    `entries` are those that cover it, and all others with the key of one of these or of a row of `table`, by id.
+    """
+    happened = max((position for position, entry in enumerate(entries, 1) if entry.at <= at), default=0)
+    replay, later = _Replay(number), _Replay(number)
+    for position, entry in enumerate(entries):
+        later.add(entry)
+        if position < happened:
+            replay.add(entry)
+    accounts = sorted({entry.account for entry in replay.entries})
+    notes = (*_turned_back(replay.entries), *_changed_outside(number, later.standing, table))
+    return History(number, at, tuple(replay.answer(account, at) for account in accounts), tuple(replay.entries), notes)
+
+
+def _turned_back(entries: list[AuditEntry]) -> Iterator[str]:
+    for before, after in pairwise(entries):
+        if after.at < before.at:
+            yield (
+                f"the clock was set back between row {before.id} ({_utc(before.at)}) and row {after.id} ({_utc(after.at)}):"
+                " times between the two are taken for those after it"
+            )
+
+
+def _changed_outside(
+    number: str, logged: dict[tuple[str, str], Verification], table: Sequence[Verification]
+) -> Iterator[str]:
+    """Where verified_numbers is not what the log leads to."""
+    stored = {(row.account, row.first): row for row in table}
+    for key in sorted(logged.keys() | stored.keys()):
+        row, expected = stored.get(key), logged.get(key)
+        concerned = any(side is not None and _covers(side, number) for side in (row, expected))
+        if concerned and _described(row) != _described(expected):
+            yield (
+                f"{', '.join(key)}: verified_numbers was changed outside fsroute: it has {_described(row)},"
+                f" and the log {_described(expected)}"
+            )
+
+
+def _described(row: Verification | None) -> str:
+    if row is None:
+        return "no such row"
+    until = f" until {_utc(row.expires_at)}" if row.state is VerificationState.VERIFIED and row.expires_at else ""
+    return f"{row.first} to {row.last} {row.state.value}{until}"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# --- as JSON ----------------------------------------------------------------------------------------------
+
+
+def as_data(history: History) -> dict[str, Any]:
+    """The history as JSON holds it. Times are UTC."""
+    return {
+        "number": history.number,
+        "at": _utc(history.at),
+        "accounts": [_answer(answer) for answer in history.answers],
+        "log": [_entry(entry) for entry in history.entries],
+        "notes": list(history.notes),
+        "not_known": NOT_KNOWN,
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "account": answer.account,
+        "allowed": answer.verdict.granted,
+        "code": answer.verdict.code,
+        "text": answer.verdict.text,
+        "decided_by": _entry(answer.entry) if answer.entry else None,
+        "verified_by": _entry(answer.verified) if answer.verified else None,
+    }
+
+
+def _entry(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "row": entry.id,
+        "at": _utc(entry.at),
+        "who": entry.actor,
+        "from": entry.origin,
+        "action": entry.action,
+        "account": entry.account,
+        "first_number": entry.first,
+        "last_number": entry.last,
+        "verification": entry.verification,
+        "method": entry.method,
+        "state": entry.state,
+        "expires_at": _utc(entry.expires_at) if entry.expires_at else None,
+        "reason": entry.reason,
+    }
+
+
+# --- for people -------------------------------------------------------------------------------------------
+
+
+def show(data: dict[str, Any], console: Console) -> None:
+    """Prints what `as_data` gave."""
+    from rich.table import Table  # noqa: PLC0415 - half of a cold start, and --json does not need it
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    console.print(Text(f"{data['number']} at {data['at']}", style="bold"))
+    for line in _told(data):
+        console.print(Text(_printable(line)), soft_wrap=True)
+    if data["log"]:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("row", "when", "who", "from", "action", "account", "state", "until", "reason"):
+            table.add_column(heading, justify="right" if heading == "row" else "left", overflow="fold")
+        columns = ("row", "at", "who", "from", "action", "account", "state", "expires_at", "reason")
+        for row in data["log"]:
+            cells = ("" if row[column] is None else str(row[column]) for column in columns)
+            table.add_row(*(Text(_printable(cell)) for cell in cells))
+        console.print(table)
+    for note in (*data["notes"], data["not_known"]):
+        console.print(Text(_printable(note)), soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Evidence, and the answers of gateways, are anybody's text: a terminal must not obey it."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _told(data: dict[str, Any]) -> Iterator[str]:
+    if not data["accounts"]:
+        yield "not allowed: the log has no verification of it, for any account (not_verified)"
+    for answer in data["accounts"]:
+        allowed = "allowed" if answer["allowed"] else "not allowed"
+        decided = f", by row {answer['decided_by']['row']}" if answer["decided_by"] else ""
+        yield f"{answer['account']}: {allowed}: {answer['text']} ({answer['code']}){decided}"
+        row = answer["verified_by"]
+        if row:
+            method = f" ({row['method']})" if row["method"] else ""
+            yield f"  verified {row['at']}{method} by {row['who']}, {row['from']}, until {row['expires_at']}"
+            if row["reason"]:
+                yield f"  evidence: {row['reason']}"

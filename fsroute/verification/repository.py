@@ -1,0 +1,353 @@
+"""The rows of a verification: reads and writes verifications and verified_numbers, and leaves a row in the audit log with
+each change. What may be changed is decided elsewhere (eligibility.py, attempt.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from peewee import Database
+
+from fsroute.data import audit
+from fsroute.data import tables as t
+from fsroute.data.audit import Author, timestamp
+from fsroute.data.database import rows
+from fsroute.model import Account, AccountStatus, Permission, Verification, VerificationState
+from fsroute.verification import codes
+from fsroute.verification.attempt import STANDINGS, Attempt, AttemptState, NumberStatus
+from fsroute.verification.eligibility import Applicant, Claims, Method, Start
+
+_ATTEMPT = (
+    "id", "account", "first_number", "last_number", "method", "state", "language", "tries", "started_at", "started_by",
+    "code_expires_at", "outcome", "answer", "delivered_at", "settled_at", "evidence", "approved_by",
+)  # fmt: skip
+_STANDING = (
+    "account", "first_number", "last_number", "method", "state", "verified_at", "expires_at", "revoked_at", "verified_by",
+    "source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReader:
+    """What the tables say, inside a transaction."""
+
+    database: Database
+
+    def applicant(self, name: str) -> Applicant | None:
+        row, permission = t.Account, t.CallPermission
+        found = self._rows(
+            row.select(
+                row.country, row.timezone, row.domain, row.status, row.verifies_abroad, row.verification_days,
+                row.approves_blocks,
+            ).where(row.name == name)
+        )  # fmt: skip
+        if not found:
+            return None
+        country, timezone, domain, status, abroad, days, approves = found[0]
+        permissions = tuple(
+            Permission(prefix, allowed)
+            for prefix, allowed in self._rows(
+                permission.select(permission.prefix, permission.allowed).where(permission.account == name)
+            )
+        )
+        account = Account(name, country, timezone, domain, AccountStatus(status), permissions=permissions)
+        return Applicant(account, abroad, days, approves)
+
+    def claims(self, first: str, last: str) -> Claims:
+        """Who holds numbers from `first` to `last`."""
+        hosted, row = t.Number, t.VerifiedNumber
+        hosts = {
+            account
+            for number, account in self._rows(
+                hosted.select(hosted.number, hosted.account).where(hosted.number.between(first, last))
+            )
+            if len(number) == len(first)
+        }
+        overlapping = self._rows(
+            row.select(row.account, row.first_number, row.last_number, row.state, row.expires_at)
+            .where((row.first_number <= last) & (row.last_number >= first))
+            .order_by(row.account, row.first_number)
+        )
+        return Claims(
+            frozenset(hosts),
+            tuple(
+                Verification(account, start, end, VerificationState(state), _moment(expires))
+                for account, start, end, state, expires in overlapping
+                if len(start) == len(first)
+            ),
+        )
+
+    def attempt(self, id_: str) -> Attempt | None:
+        found = self._attempts(t.VerificationAttempt.id == id_)
+        return found[0] if found else None
+
+    def pending(self, account: str, first: str) -> Attempt | None:
+        """The attempt that is pending for a number, or for the block that begins with it."""
+        row = t.VerificationAttempt
+        found = self._attempts((row.account == account) & (row.first_number == first) & (row.state == AttemptState.PENDING))
+        return found[0] if found else None
+
+    def overdue(self, now: datetime) -> list[Attempt]:
+        """The pending attempts whose code can not be confirmed any more (attempt.is_too_late)."""
+        row = t.VerificationAttempt
+        too_late = (row.code_expires_at <= timestamp(now)) | (row.started_at > timestamp(now))
+        return self._attempts((row.state == AttemptState.PENDING) & (row.method != Method.MANUAL) & too_late)
+
+    def attempts_of(self, account: str, number: str) -> list[Attempt]:
+        """The attempts to verify a number, alone or in a block, the oldest first."""
+        row = t.VerificationAttempt
+        covering = (row.account == account) & (row.first_number <= number) & (row.last_number >= number)
+        return [attempt for attempt in self._attempts(covering) if len(attempt.first) == len(number)]
+
+    def listed(self, account: str | None, source: str | None, *, all_sources: bool) -> list[NumberStatus]:
+        """How the numbers of an account, or of all, stand that are from a source: None is here."""
+        row = t.VerifiedNumber
+        which = [row.account == account] if account is not None else []
+        if not all_sources:
+            which.append(row.source.is_null() if source is None else row.source == source)
+        return self._standings(*which)
+
+    def standings_of(self, account: str, number: str) -> list[NumberStatus]:
+        """How a number stands, alone and in blocks."""
+        row = t.VerifiedNumber
+        covering = self._standings(row.account == account, row.first_number <= number, row.last_number >= number)
+        return [standing for standing in covering if len(standing.first) == len(number)]
+
+    def standing(self, account: str, first: str) -> NumberStatus | None:
+        row = t.VerifiedNumber
+        return next(iter(self._standings(row.account == account, row.first_number == first)), None)
+
+    def _standings(self, *which: Any) -> list[NumberStatus]:
+        row, attempt = t.VerifiedNumber, t.VerificationAttempt
+        pending = (
+            (attempt.account == row.account)
+            & (attempt.first_number == row.first_number)
+            & (attempt.state == AttemptState.PENDING)
+        )
+        query = (
+            row.select(*(getattr(row, name) for name in _STANDING), attempt.id)
+            .left_outer_join(attempt, on=pending)
+            .order_by(row.account, row.first_number)
+        )
+        return [_standing(*columns) for columns in self._rows(query.where(*which) if which else query)]
+
+    def lapsed(self, now: datetime) -> list[NumberStatus]:
+        """What is verified and has expired, and nobody has written that down."""
+        row = t.VerifiedNumber
+        return self._standings(row.state == VerificationState.VERIFIED, row.expires_at <= timestamp(now))
+
+    def expiring(self, now: datetime, within: timedelta) -> list[NumberStatus]:
+        """What is verified and expires in this time."""
+        row = t.VerifiedNumber
+        soon = row.expires_at.between(timestamp(now), timestamp(now + within))
+        return [s for s in self._standings(row.state == VerificationState.VERIFIED, soon) if s.is_valid(now)]
+
+    def starts_to(self, number: str, since: datetime) -> list[Start]:
+        """The starts of verifications by code of a number, by any account."""
+        return self._starts(t.VerificationAttempt.first_number == number, since)
+
+    def starts_by(self, account: str, since: datetime) -> list[Start]:
+        """The starts of verifications by code by an account."""
+        return self._starts(t.VerificationAttempt.account == account, since)
+
+    def _starts(self, whose: Any, since: datetime) -> list[Start]:
+        row = t.VerificationAttempt
+        query = row.select(row.method, row.started_at).where(
+            whose & (row.method != Method.MANUAL) & (row.started_at > timestamp(since))
+        )
+        return [Start(Method(method), datetime.fromisoformat(at)) for method, at in self._rows(query)]
+
+    def _attempts(self, which: Any) -> list[Attempt]:
+        row = t.VerificationAttempt
+        query = row.select(*(getattr(row, name) for name in _ATTEMPT)).where(which).order_by(row.started_at, row.id)
+        return [_attempt(*columns) for columns in self._rows(query)]
+
+    def _rows(self, query: Any) -> list[tuple[Any, ...]]:
+        return rows(self.database, query)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRepository(VerificationReader):
+    """Changes the tables for `author` at `now`, inside audit.exclusive."""
+
+    author: Author
+    now: datetime
+
+    def open(
+        self,
+        account: str,
+        first: str,
+        last: str,
+        method: Method,
+        *,
+        state: AttemptState = AttemptState.PENDING,
+        language: str | None = None,
+        code_hash: str | None = None,
+        code_s: int | None = None,
+        evidence: str | None = None,
+    ) -> Attempt:
+        """Adds an attempt that is pending, or has come to its end at once."""
+        expires_at = self.now + timedelta(seconds=code_s) if code_s is not None else None
+        attempt = Attempt(
+            id=codes.new_id(), account=account, first=first, last=last, method=method, state=state, language=language,
+            tries=0, started_at=self.now, started_by=self.author.actor, code_expires_at=expires_at, outcome=None,
+            answer=None, delivered_at=None, settled_at=None if state is AttemptState.PENDING else self.now,
+            evidence=evidence, approved_by=None,
+        )  # fmt: skip
+        t.VerificationAttempt.insert(
+            id=attempt.id, account=account, first_number=first, last_number=last, method=method, state=state,
+            language=language, code_hash=code_hash, tries=0, started_at=timestamp(self.now), started_by=attempt.started_by,
+            code_expires_at=_text(expires_at), settled_at=_text(attempt.settled_at), evidence=evidence,
+        ).bind(self.database).execute()  # fmt: skip
+        return attempt
+
+    def code_hash(self, attempt: Attempt) -> str:
+        row = t.VerificationAttempt
+        ((kept,),) = self._rows(row.select(row.code_hash).where(row.id == attempt.id))
+        return str(kept)
+
+    def count_try(self, attempt: Attempt) -> Attempt:
+        self._change(attempt, tries=attempt.tries + 1)
+        return replace(attempt, tries=attempt.tries + 1)
+
+    def note_delivery(self, attempt: Attempt, outcome: str, answer: str) -> Attempt:
+        self._change(attempt, outcome=outcome, answer=answer, delivered_at=timestamp(self.now))
+        return replace(attempt, outcome=outcome, answer=answer, delivered_at=self.now)
+
+    def begin(self, attempt: Attempt, action: str) -> None:
+        """Lets the number stand as pending, unless it is valid now."""
+        standing = self.standing(attempt.account, attempt.first)
+        pending = standing is None or not standing.is_valid(self.now)
+        if pending:
+            self._put(attempt.account, attempt.first, attempt.last, attempt.method, VerificationState.PENDING)
+        self.note(action, attempt, state=VerificationState.PENDING if pending else None, reason=attempt.evidence)
+
+    def settle(self, attempt: Attempt, state: AttemptState, action: str, reason: str | None = None) -> Attempt:
+        """Ends a pending attempt without success, and the number's pending state with it."""
+        self._change(attempt, state=state, settled_at=timestamp(self.now), code_hash=None)
+        standing = self.standing(attempt.account, attempt.first)
+        ends = standing and (standing.state, standing.last) == (VerificationState.PENDING, attempt.last)
+        if ends:
+            self._put(attempt.account, attempt.first, attempt.last, attempt.method, STANDINGS[state])
+        self.note(action, attempt, state=STANDINGS[state] if ends else None, reason=reason)
+        return replace(attempt, state=state, settled_at=self.now)
+
+    def verify(self, attempt: Attempt, days: int, action: str, approved_by: str | None = None) -> Attempt:
+        """Ends a pending attempt with success: the numbers can be shown from now on, for so many days."""
+        expires_at = self.now + timedelta(days=days)
+        self._end_lapsed(attempt.account, attempt.first, attempt.last)
+        self._change(
+            attempt, state=AttemptState.VERIFIED, settled_at=timestamp(self.now), code_hash=None, approved_by=approved_by
+        )
+        self._put(
+            attempt.account, attempt.first, attempt.last, attempt.method, VerificationState.VERIFIED,
+            verified_at=timestamp(self.now), expires_at=timestamp(expires_at), verified_by=self.author.actor,
+        )  # fmt: skip
+        self.note(action, attempt, state=VerificationState.VERIFIED, expires_at=expires_at, reason=attempt.evidence)
+        return replace(attempt, state=AttemptState.VERIFIED, settled_at=self.now, approved_by=approved_by)
+
+    def take_over(self, account: str, first: str, last: str, source: str, days: int) -> None:
+        """Writes down a number that another system has verified."""
+        expires_at = self.now + timedelta(days=days)
+        self._end_lapsed(account, first, last)
+        self._put(
+            account, first, last, "import", VerificationState.VERIFIED, verified_at=timestamp(self.now),
+            expires_at=timestamp(expires_at), verified_by=self.author.actor, source=source,
+        )  # fmt: skip
+        audit.record(
+            self.database, self.now, self.author, "imported", account, first, last, method="import",
+            state=VerificationState.VERIFIED, expires_at=expires_at, reason=f"known to {source}",
+        )  # fmt: skip
+
+    def withdraw(
+        self, standing: NumberStatus, state: VerificationState, action: str, reason: str | None = None
+    ) -> NumberStatus:
+        """Ends the right to show verified numbers: by revoking it, or because it has expired."""
+        revoked_at = self.now if state is VerificationState.REVOKED else None
+        row = t.VerifiedNumber
+        row.update(state=state, revoked_at=_text(revoked_at)).where(
+            (row.account == standing.account) & (row.first_number == standing.first)
+        ).bind(self.database).execute()
+        audit.record(
+            self.database, self.now, self.author, action, standing.account, standing.first, standing.last,
+            method=standing.method, state=state, reason=reason,
+        )  # fmt: skip
+        return replace(standing, state=state, revoked_at=revoked_at)
+
+    def note(
+        self,
+        action: str,
+        attempt: Attempt,
+        *,
+        state: VerificationState | None = None,
+        expires_at: datetime | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Adds a row about an attempt to the audit log."""
+        audit.record(
+            self.database, self.now, self.author, action, attempt.account, attempt.first, attempt.last,
+            verification=attempt.id, method=attempt.method, state=state, expires_at=expires_at, reason=reason,
+        )  # fmt: skip
+
+    def note_refusal(self, account: str, first: str, last: str, code: str, method: Method | None = None) -> None:
+        """Adds a row about what was asked for and refused."""
+        audit.record(self.database, self.now, self.author, "refused", account, first, last, method=method, reason=code)
+
+    def _end_lapsed(self, account: str, first: str, last: str) -> None:
+        """Writes down that others' right to these numbers has expired: a clock that is set back must not bring it back."""
+        row = t.VerifiedNumber
+        overlapping = (row.first_number <= last) & (row.last_number >= first) & (row.account != account)
+        for standing in self._standings(overlapping, row.state == VerificationState.VERIFIED):
+            if len(standing.first) == len(first):
+                self.withdraw(standing, VerificationState.EXPIRED, "expired")
+
+    def _change(self, attempt: Attempt, **columns: Any) -> None:
+        row = t.VerificationAttempt
+        row.update(columns).where(row.id == attempt.id).bind(self.database).execute()
+
+    def _put(self, account: str, first: str, last: str, method: str, state: VerificationState, **more: str) -> None:
+        """Writes a row of verified_numbers, in the place of one that began with the same number."""
+        row = t.VerifiedNumber
+        times = dict.fromkeys(("verified_at", "expires_at", "revoked_at", "verified_by", "source"))
+        values = {"last_number": last, "method": method, "state": state, **times, **more}
+        found = row.update(values).where((row.account == account) & (row.first_number == first))
+        if found.bind(self.database).execute() == 0:
+            row.insert(account=account, first_number=first, **values).bind(self.database).execute()
+
+
+def moment(now: datetime) -> datetime:
+    """A time as the tables can hold it: UTC, whole seconds. Raises ValueError for one without a time zone."""
+    return datetime.fromisoformat(timestamp(now))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _text(at: datetime | None) -> str | None:
+    return timestamp(at) if at else None
+
+
+def _attempt(
+    id_: str, account: str, first: str, last: str, method: str, state: str, language: str | None, tries: int,
+    started_at: str, started_by: str, code_expires_at: str | None, outcome: str | None, answer: str | None,
+    delivered_at: str | None, settled_at: str | None, evidence: str | None, approved_by: str | None,
+) -> Attempt:  # fmt: skip
+    return Attempt(
+        id=id_, account=account, first=first, last=last, method=Method(method), state=AttemptState(state),
+        language=language, tries=tries, started_at=datetime.fromisoformat(started_at), started_by=started_by,
+        code_expires_at=_moment(code_expires_at), outcome=outcome, answer=answer, delivered_at=_moment(delivered_at),
+        settled_at=_moment(settled_at), evidence=evidence, approved_by=approved_by,
+    )  # fmt: skip
+
+
+def _standing(
+    account: str, first: str, last: str, method: str, state: str, verified_at: str | None, expires_at: str | None,
+    revoked_at: str | None, verified_by: str | None, source: str | None, pending: str | None,
+) -> NumberStatus:  # fmt: skip
+    return NumberStatus(
+        account=account, first=first, last=last, method=method, state=VerificationState(state),
+        verified_at=_moment(verified_at), expires_at=_moment(expires_at), revoked_at=_moment(revoked_at),
+        verified_by=verified_by, source=source, pending=pending,
+    )  # fmt: skip

@@ -1,0 +1,253 @@
+"""A PostgreSQL of the test session's own, and databases for tests on both kinds.
+
+A plugin that conftest.py loads. The server lives in a temporary directory, is reached through a socket there, and is
+stopped by its process id. Databases are made by copying: tables and demo data are loaded once for each kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from fsroute.data import loader
+from fsroute.data.database import open_database
+
+DEMO = Path(__file__).parents[2] / "scripts" / "demo.sql"
+
+LOADED = (datetime(2026, 1, 1, 12, tzinfo=UTC), "tests")
+"""When the tests' scripts are loaded, and by whom."""
+
+_START_S = 30
+_STOP_S = 30
+_SUPERUSER = "fsroute"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running PostgreSQL that nobody else uses."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+
+    def url(self, name: str) -> str:
+        return f"postgresql://{_SUPERUSER}@{quote(str(self.directory), safe='')}/{name}"
+
+    def create(self, name: str, template: str = "template0") -> str:
+        """Makes a database, as a copy of another one, and returns its URL."""
+        database = open_database(self.url("postgres"))
+        with database.connection_context():
+            database.execute_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        database = open_database(self.url("postgres"))
+        with database.connection_context():
+            database.execute_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)  # fast shutdown: connections are closed
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def why_not() -> str | None:
+    """What is missing for a PostgreSQL; None if it can be started."""
+    try:
+        import psycopg  # noqa: F401, PLC0415 - an optional dependency: whether it is there is the question
+    except ImportError:
+        return "psycopg is not installed (pip install fsroute[postgresql])"
+    return None if _binaries() else "PostgreSQL is not installed (on Debian: apt-get install postgresql)"
+
+
+def _binaries() -> Path | None:
+    """Where initdb and postgres are: the newest version, in Debian's place or where pg_config says."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    pg_config = shutil.which("pg_config")
+    if pg_config is None:
+        return None
+    told = Path(subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())
+    return told if (told / "initdb").exists() else None
+
+
+def start() -> Server:
+    """Starts a server with a cluster of its own. It refuses to be root, so as root it is another user's."""
+    binaries = _binaries()
+    assert binaries is not None
+    directory = Path(tempfile.mkdtemp(prefix="fsroute-postgresql-"))
+    user = _unprivileged_user() if os.geteuid() == 0 else None
+    if user is not None:
+        shutil.chown(directory, user)
+    data = directory / "data"
+    made = subprocess.run(
+        [
+            *(binaries / "initdb", "--pgdata", data, "--username", _SUPERUSER, "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
+        ],
+        user=user, cwd=directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(directory),
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "shared_buffers": "32MB",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "autovacuum": "off",
+        "checkpoint_timeout": "1d",
+        "max_wal_size": "4GB",
+    }
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())],
+            user=user, cwd=directory, stdout=log, stderr=log,
+            # A terminal's Ctrl-C is for pytest, which stops the server itself.
+            start_new_session=True,
+        )  # fmt: skip
+    server = Server(directory, process)
+    _wait(server)
+    return server
+
+
+def _unprivileged_user() -> str:
+    import pwd  # noqa: PLC0415 - only where there is a root
+
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _wait(server: Server) -> None:
+    end = time.monotonic() + _START_S
+    while not (server.directory / ".s.PGSQL.5432").exists() or not _answers(server):
+        if server.process.poll() is not None or time.monotonic() > end:
+            raise AssertionError((server.directory / "log").read_text())
+        time.sleep(0.02)
+
+
+def _answers(server: Server) -> bool:
+    from psycopg import OperationalError, connect  # noqa: PLC0415 - an optional dependency
+
+    try:
+        connect(server.url("postgres")).close()
+    except OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    reason = why_not()
+    if reason:
+        pytest.skip(f"NOT RUN: the tests on PostgreSQL: {reason}")
+    server = start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.directory)
+
+
+# --- databases --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Databases:
+    """Makes databases of one kind."""
+
+    directory: Path
+    server: Server | None
+    _templates: dict[tuple[Path, ...], str] = field(default_factory=dict)
+    _shared: dict[tuple[Path, ...], str] = field(default_factory=dict)
+
+    def empty(self) -> str:
+        """The URL of a database without tables. On SQLite its file is not there yet."""
+        return self._create(None)
+
+    def filled(self, *scripts: Path) -> str:
+        """The URL of a database with tables in which the scripts were loaded, one after another."""
+        if scripts not in self._templates:
+            self._templates[scripts] = self._made(scripts)
+        return self._create(self._templates[scripts])
+
+    def shared(self, *scripts: Path) -> str:
+        """The same, for tests that only read: it is always the same database."""
+        if scripts not in self._shared:
+            self._shared[scripts] = self._made(scripts)
+        return self._shared[scripts]
+
+    def _made(self, scripts: tuple[Path, ...]) -> str:
+        if not scripts:
+            url = self.empty()
+            loader.make_tables(open_database(url, create=True), url)
+        else:
+            url = self.filled(*scripts[:-1])
+            loader.load(open_database(url), url, scripts[-1:], *LOADED)
+        return url
+
+    def _create(self, template: str | None) -> str:
+        name = f"fsroute_{next(_created)}"
+        if self.server is not None:
+            copied = template.rpartition("/")[2] if template else "template0"
+            return self.server.create(name, copied)
+        path = self.directory / f"{name}.db"
+        if template is not None:
+            shutil.copy(template.removeprefix("sqlite:///"), path)
+        return f"sqlite:///{path}"
+
+
+_created = itertools.count()
+"""Databases of this process: pytest may make the fixture below anew, and the server stays."""
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """Makes databases: the test runs once for each kind."""
+    server = request.getfixturevalue("postgresql_server") if request.param == "postgresql" else None
+    return Databases(tmp_path_factory.mktemp("databases"), server)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> str:
+    """A database without tables."""
+    return databases.empty()
+
+
+@pytest.fixture
+def tables_url(databases: Databases) -> str:
+    """A database with empty tables."""
+    return databases.filled()
+
+
+@pytest.fixture
+def demo_url(databases: Databases) -> str:
+    """A database with the demo data, only for reading: tests share it."""
+    return databases.shared(DEMO)
+
+
+@pytest.fixture
+def postgresql_demo_url(postgresql_server: Server, tmp_path: Path) -> str:
+    """The demo data in a PostgreSQL database of the test's own, for what there is only there."""
+    return Databases(tmp_path, postgresql_server).filled(DEMO)
+
+
+@pytest.fixture
+def changeable_demo_url(databases: Databases) -> str:
+    """A database with the demo data of the test's own."""
+    return databases.filled(DEMO)

@@ -1,0 +1,139 @@
+"""`fsroute serve` in a process of its own, for tests that talk to it over its socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fsroute.data import database, loader
+from fsroute.simulator import simulated_channel
+from fsroute.simulator.dialstring_reader import Parsed
+from fsroute.simulator.simulated_channel import Command, Result, SimulatedChannel
+from tests.support.postgresql import LOADED
+
+TOP = Path(__file__).resolve().parents[2]
+START_S = 10.0
+TIMEOUT_S = 5.0
+
+
+def demo_database(path: Path, *more: Path) -> str:
+    """A database with the demo in it, and more scripts."""
+    url = f"sqlite:///{path}"
+    opened = database.open_database(url, create=True)
+    loader.make_tables(opened, url)
+    loader.load(opened, url, [TOP / "scripts" / "demo.sql", *more], *LOADED)
+    return url
+
+
+class Server:
+    """A running server; `port` is where it listens."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+        self.port = 0
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """What it logged so far, each line checked to be one JSON object."""
+        parsed = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in parsed if event in (None, line["event"])]
+
+    def wait_for(self, event: str, count: int = 1, timeout_s: float = TIMEOUT_S) -> list[dict[str, Any]]:
+        """The log lines of an event, once there are so many."""
+        deadline = time.monotonic() + timeout_s
+        while len(found := self.lines(event)) < count:
+            assert self.process.poll() is None or time.monotonic() < deadline - timeout_s + 1, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.01)
+        return found
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def descriptors(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+
+@contextmanager
+def serving(url: str, directory: Path, *flags: str) -> Iterator[Server]:
+    """A server on a port of its own."""
+    log = directory / "serve.log"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fsroute", "serve", "--db", url, "--listen", "127.0.0.1:0", *flags],
+            stdout=stream,
+            stderr=stream,
+            env=environment,
+        )
+    server = Server(process, log)
+    try:
+        server.port = int(server.wait_for("serving", timeout_s=START_S)[0]["listen"].rpartition(":")[2])
+        yield server
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+
+
+def far_end(to: str, **changes: str) -> SimulatedChannel:
+    """A channel as a carrier's call makes it. Its bridges end busy, unless changed."""
+    profile = {
+        "Unique-ID": "c0ffee",
+        "Caller-Caller-ID-Name": "Eve",
+        "Caller-Caller-ID-Number": "+493023125001",
+        "Caller-Destination-Number": to,
+    }
+    variables = {"fsroute_direction": "inbound", "fsroute_trunk": "carrier", "sip_from_user": "+493023125001"}
+    return SimulatedChannel(profile, variables | changes, busy)
+
+
+def busy(_: Parsed) -> Result:
+    return Result({"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"})
+
+
+def converse(sock: socket.socket, far: SimulatedChannel, until: str | None = None) -> SimulatedChannel:
+    """Answers commands until the call or the connection has ended, or an application is asked for."""
+    sock.settimeout(TIMEOUT_S)
+    for command in simulated_channel.read_commands(sock):
+        if until is not None and command.application == until:
+            far.told.append(command)
+            return far
+        sock.sendall(far.answer(command))
+        if far.hangup_cause is not None:
+            break
+    return far
+
+
+def applications(told: list[Command]) -> list[tuple[str, str]]:
+    """What FreeSWITCH was told, without the variables: application and argument, or command and cause."""
+    shown: list[tuple[str, str]] = []
+    for command in told:
+        if command.name == "connect":
+            shown.append(("connect", ""))
+        elif command.application:
+            shown.append((command.application, command.argument))
+        else:
+            shown.append((command.headers["call-command"], command.headers.get("hangup-cause", "")))
+    return [pair for pair in shown if pair[0] not in ("multiset", "set")]
+
+
+def call(server: Server, to: str, headers: Mapping[str, str] | None = None, **changes: str) -> SimulatedChannel:
+    """One whole call."""
+    far = far_end(to, **changes)
+    far.profile |= headers or {}
+    with server.connect() as sock:
+        return converse(sock, far)

@@ -1,0 +1,601 @@
+"""A channel's snapshot as the call it is, and a decision as what FreeSWITCH is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsroute.callerid import policy
+from fsroute.errors import DialStringError
+from fsroute.eventsocket.frames import Command, End, Execute, Facts, Frame
+from fsroute.model import (
+    Announcement,
+    Call,
+    CallerId,
+    ContactDial,
+    Decision,
+    Direction,
+    EndpointDial,
+    FailedPlan,
+    Hangup,
+    Identity,
+    IdentityHeader,
+    Leg,
+    Outcome,
+    Plan,
+    Rule,
+    RuleKey,
+    Trunk,
+    TrunkDial,
+    Voicemail,
+)
+from fsroute.simulator.simulated_channel import encode
+from fsroute.switch import call_commands, outcome
+from fsroute.switch.call_commands import commands
+from fsroute.switch.channel_state import FACTS, Ear, Ended, call_of, ear_of, progress_of
+from fsroute.switch.dialstring import Confirmation
+
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
+LINE = CallerId("+492214710100", "+492214710100", "network_number")
+RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
+LINE_NUMBER = "+492214710100"
+PAI = IdentityHeader.PAI
+UNREAD = replace(RECEIVED, presented=None)
+"""Of a caller whose number can not be read."""
+CONFIRMATION = Confirmation()
+
+
+def channel(variables: dict[str, str] | None = None, **headers: str) -> Facts:
+    """A snapshot of a channel: its headers, with `_` for `-`, and its variables."""
+    lines = {name.replace("_", "-"): text for name, text in headers.items()}
+    lines |= {f"variable_{name}": text for name, text in (variables or {}).items()}
+    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode()).only(FACTS)
+
+
+# --- the call ---------------------------------------------------------------------------------------------
+
+
+def test_an_outbound_call_has_everything_that_the_dialplan_set() -> None:
+    snapshot = channel(
+        {
+            "fsroute_direction": "outbound",
+            "fsroute_account": "acme",
+            "fsroute_user": "reception",
+            "fsroute_presented": "+498999998123",
+            "sip_from_user": "1001",
+        },
+        Unique_ID="c0ffee",
+        Caller_Caller_ID_Number="1001",
+        Caller_Caller_ID_Name="Jörg",
+        Caller_Destination_Number="0171 3920042",
+    )
+    assert call_of(snapshot) == Call(
+        "0171 3920042",
+        "1001",
+        "Jörg",
+        Direction.OUTBOUND,
+        account="acme",
+        user="reception",
+        uuid="c0ffee",
+        presented="+498999998123",
+        from_user="1001",
+    )
+
+
+def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> None:
+    snapshot = channel(
+        {"fsroute_direction": "inbound", "fsroute_trunk": "carrier", "fsroute_roaming": "true", "sip_from_user": "x"},
+        Caller_Caller_ID_Number="+491713920042",
+        Caller_Destination_Number="+492214710100",
+    )
+    assert call_of(snapshot) == Call("+492214710100", "+491713920042", trunk="carrier", is_roaming=True, from_user="x")
+
+
+HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
+    "none": ({}, ()),
+    "P-Asserted-Identity": ({"sip_P-Asserted-Identity": LINE_NUMBER}, (Identity(PAI, LINE_NUMBER),)),
+    "of which more is known": (
+        {
+            "sip_P-Asserted-Identity": "alice",
+            "sip_i_p_asserted_identity": f'ARRAY::"A, <B>" <sip:alice@x.example>|:<tel:{LINE_NUMBER};phone-context=+49>',
+        },
+        (Identity(PAI, "sip:alice@x.example"), Identity(PAI, f"tel:{LINE_NUMBER};phone-context=+49")),
+    ),
+    "all three": (
+        {
+            "sip_P-Asserted-Identity": LINE_NUMBER,
+            "sip_P-Preferred-Identity": "<sip:+493023125001@x>",
+            "sip_Remote-Party-ID": '"R" <sip:+493023125002@x>;party=calling;privacy=off',
+        },
+        (
+            Identity(PAI, LINE_NUMBER),
+            Identity(IdentityHeader.PPI, "sip:+493023125001@x"),
+            Identity(IdentityHeader.RPID, "sip:+493023125002@x"),
+        ),
+    ),
+    "too many": ({"sip_i_p_asserted_identity": "<sip:1@x>|:" * 50}, (Identity(PAI, "sip:1@x"),) * 4),
+    "no header": ({"sip_Remote-Party-ID": '"<sip:1@x>" <'}, ()),
+}
+
+
+@pytest.mark.parametrize(("variables", "expected"), HEADERS.values(), ids=HEADERS.keys())
+def test_an_inbound_call_has_all_its_identities(variables: dict[str, str], expected: tuple[Identity, ...]) -> None:
+    named = {"fsroute_direction": "inbound", "sip_from_user": "x"} | variables
+    assert call_of(channel(named, Caller_Caller_ID_Number="x")).identities == expected
+    assert call_of(channel(named | {"fsroute_direction": "outbound"})).identities == ()
+
+
+def test_numbers_keep_what_they_are_relative_to() -> None:
+    params = {f"sip_{header}_params": "phone-context=+49221;user=phone" for header in ("req", "from", "to")}
+    users = {"sip_req_user": "4710602", "sip_from_user": "4710603", "sip_to_user": "4710604"}
+    call = call_of(channel(params | users, Caller_Destination_Number="4710602"))
+    assert (call.destination, call.from_user, call.to_user) == tuple(
+        f"{text};phone-context=+49221" for text in ("4710602", "4710603", "4710604")
+    )
+    transferred = call_of(channel(params | users, Caller_Destination_Number="12"))
+    assert transferred.destination == "12"
+    whole = {"sip_req_user": "1;phone-context=+49", "sip_req_params": "user=phone;x-phone-context=+1"}
+    assert call_of(channel(whole, Caller_Destination_Number="1;phone-context=+49")).destination == "1;phone-context=+49"
+
+
+def test_a_call_of_which_nothing_is_known_is_inbound_and_anonymous() -> None:
+    assert call_of(Frame(b"Event-Name: CHANNEL_DATA").only(FACTS)) == Call("", anonymous=True)
+
+
+PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
+    "nothing said": ({}, False),
+    "none": ({"sip_Privacy": "none"}, False),
+    "id": ({"sip_Privacy": "id"}, True),
+    "id and critical": ({"sip_Privacy": "id;critical"}, True),
+    "user": ({"sip_Privacy": "user"}, True),
+    "header, in capitals": ({"sip_Privacy": "HEADER"}, True),
+    "full": ({"sip_Privacy": "full"}, True),
+    "session only": ({"sip_Privacy": "session"}, False),
+    "From says so": ({"sip_from_user": "anonymous"}, True),
+    "Remote-Party-ID hides the URI": (
+        {"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;party=calling;privacy=uri"},
+        True,
+    ),
+    "Remote-Party-ID, in quotes": ({"sip_Remote-Party-ID": '<sip:+493023125001@x.example> ; Privacy = "URI"'}, True),
+    "Remote-Party-ID hides the name": ({"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;privacy=name"}, False),
+    "Remote-Party-ID hides nothing": ({"sip_Remote-Party-ID": "<sip:+493023125001@x.example>;privacy=off"}, False),
+    "From says so by its host": ({"sip_from_host": "anonymous.invalid"}, True),
+    "From says so by its host, in capitals": ({"sip_from_host": "Anonymous.Invalid"}, True),
+    "From has a host": ({"sip_from_host": "carrier.example"}, False),
+    "From says so in German": ({"sip_from_user": "unbekannt"}, True),
+    "From has a number for it": ({"sip_from_user": "+266696687"}, True),
+    "a phone has no number for it": ({"sip_from_user": "0000", "fsroute_direction": "outbound"}, False),
+    "a phone has few words for it": ({"sip_from_user": "privat", "fsroute_direction": "outbound"}, False),
+    "a phone says so": ({"sip_from_user": "anonymous", "fsroute_direction": "outbound"}, True),
+}
+
+
+@pytest.mark.parametrize(("more", "expected"), PRIVACY.values(), ids=PRIVACY.keys())
+def test_a_caller_hides_however_they_say_so(more: dict[str, str], expected: bool) -> None:
+    snapshot = channel({"sip_from_user": "1001"} | more, Caller_Caller_ID_Number="1001")
+    assert call_of(snapshot).anonymous is expected
+    hidden = channel({"sip_from_user": "1001"}, Caller_Caller_ID_Number="1001", Caller_Privacy_Hide_Number="true")
+    assert call_of(hidden).anonymous
+
+
+@pytest.mark.parametrize(
+    ("name", "caller", "from_user", "expected"),
+    [
+        ("Private Number", "trunk77", "trunk77", True),
+        ("Numéro masqué", "trunk77", "trunk77", True),
+        ("Private Number", "+493023125001", "+493023125001", False),
+        ("Private Number", "+493023125001", "trunk77", False),
+        ("Private Number", "trunk77", "+493023125001", False),
+        ("Anna Privat", "trunk77", "trunk77", False),
+        ("", "trunk77", "trunk77", False),
+    ],
+)
+def test_a_name_counts_where_no_number_stands_beside_it(name: str, caller: str, from_user: str, expected: bool) -> None:
+    snapshot = {"Caller_Caller_ID_Name": name, "Caller_Caller_ID_Number": caller}
+    assert call_of(channel({"sip_from_user": from_user}, **snapshot)).anonymous is expected
+    from_phone = channel({"sip_from_user": from_user, "fsroute_direction": "outbound"}, **snapshot)
+    assert call_of(from_phone).anonymous is False
+
+
+WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "+49\n1", "ä" * 1000]
+
+
+@pytest.mark.parametrize("text", WISHES)
+def test_the_number_to_show_is_taken_as_it_is(text: str) -> None:
+    """What is none is refused later, with a reason."""
+    assert call_of(channel({"fsroute_presented": text})).presented == text
+
+
+def test_without_a_wish_there_is_none() -> None:
+    assert call_of(channel({"fsroute_presented": ""})).presented is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("false", False), ("", False), ("TRUE", False), ("1", False)]
+)
+def test_only_the_dialplan_s_true_is_roaming(text: str, expected: bool) -> None:
+    assert call_of(channel({"fsroute_roaming": text})).is_roaming is expected
+
+
+def test_a_header_that_a_caller_sends_is_not_a_variable_of_the_dialplan() -> None:
+    sent = {"sip_h_X-fsroute_presented": "+49110", "sip_h_P-fsroute_roaming": "true"}
+    found = call_of(channel(sent, Caller_Caller_ID_Number="+493023125001"))
+    assert (found.presented, found.is_roaming, found.direction) == (None, False, Direction.INBOUND)
+
+
+# --- hops -------------------------------------------------------------------------------------------------
+
+DIVERTED = "<sip:+492214710100@carrier.example>;reason=unconditional"
+
+HOPS: dict[str, tuple[dict[str, str], int]] = {
+    "none": ({}, 0),
+    "ours": ({"sip_h_X-FSRoute-Hops": "3"}, 3),
+    "ours, in small letters": ({"sip_h_x-fsroute-hops": "3"}, 3),
+    "ours, in capitals": ({"sip_h_X-FSROUTE-HOPS": "3"}, 3),
+    "ours, twice: the larger": ({"sip_h_x-fsroute-hops": "1", "sip_h_X-FSRoute-Hops": "4"}, 4),
+    "a diversion": ({"sip_h_Diversion": f"{DIVERTED};counter=2"}, 2),
+    "a diversion in small letters": ({"sip_h_diversion": f"{DIVERTED};counter=2"}, 2),
+    "a diversion in capitals": ({"sip_h_DIVERSION": f"{DIVERTED};COUNTER=2"}, 2),
+    "a diversion with blanks": ({"sip_h_Diversion": f"{DIVERTED} ; counter = 2"}, 2),
+    "a diversion in quotes": ({"sip_h_Diversion": f'{DIVERTED};counter="2"'}, 2),
+    "a parameter after it": ({"sip_h_Diversion": f"{DIVERTED};counter=2;privacy=off"}, 2),
+    "several diversions: the larger": ({"sip_h_Diversion": f"{DIVERTED};counter=1, {DIVERTED};counter=3"}, 3),
+    "a diversion without a counter": ({"sip_h_Diversion": DIVERTED}, 1),
+    "both: the larger": ({"sip_h_X-FSRoute-Hops": "1", "sip_h_diversion": f"{DIVERTED};counter=4"}, 4),
+    "both: the larger, ours": ({"sip_h_X-FSRoute-Hops": "5", "sip_h_diversion": f"{DIVERTED};counter=4"}, 5),
+    "too many": ({"sip_h_X-FSRoute-Hops": "100"}, 99),
+    "far too many": ({"sip_h_X-FSRoute-Hops": "9" * 5000}, 99),
+    "far too many, diverted": ({"sip_h_Diversion": f"{DIVERTED};counter={'9' * 5000}"}, 99),
+    "zeros in front": ({"sip_h_X-FSRoute-Hops": "0" * 5000 + "2"}, 2),
+    "zero": ({"sip_h_X-FSRoute-Hops": "0"}, 0),
+    "no number": ({"sip_h_X-FSRoute-Hops": "three"}, 0),
+    "less than none": ({"sip_h_X-FSRoute-Hops": "-1"}, 0),
+    "other digits": ({"sip_h_X-FSRoute-Hops": "\u0663"}, 0),
+    "another header": ({"sip_h_X-FSRoute-Hops-2": "3", "sip_h_Y-X-FSRoute-Hops": "3"}, 0),
+    "text in another variable": ({"x": "\nvariable_sip_h_X-FSRoute-Hops: 3"}, 0),
+}
+
+
+@pytest.mark.parametrize(("variables", "expected"), HOPS.values(), ids=HOPS.keys())
+def test_hops_are_counted_however_their_header_is_written(variables: dict[str, str], expected: int) -> None:
+    assert call_of(channel(variables)).hops == expected
+
+
+@given(st.text(), st.text(), st.text())
+def test_any_text_in_these_headers_makes_a_call(hops: str, diversion: str, wish: str) -> None:
+    call = call_of(channel({"sip_h_X-FSRoute-Hops": hops, "sip_h_Diversion": diversion, "fsroute_presented": wish}))
+    assert 0 <= call.hops <= 99
+
+
+# --- what became of it ------------------------------------------------------------------------------------
+
+
+def after(step: str, cause: str, **headers: str) -> Facts:
+    variables = {"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"}
+    return channel(variables | {"originated_legs": "leg;name;1001"}, Channel_State_Number="4", **headers)
+
+
+def failed(
+    cause: str, outcome: Outcome, *, rule: RuleKey | None = None, trunks: int = 0, is_recall: bool = False, why: str = ""
+) -> FailedPlan:
+    return FailedPlan(rule, outcome, cause, trunks, is_recall, (f"1001 {why or cause}",))
+
+
+GONE, RANG = Outcome.UNREACHABLE, Outcome.NO_ANSWER
+PROGRESS: dict[str, tuple[Facts, FailedPlan | Ended | None]] = {
+    "a new call": (channel(), None),
+    "a rule": (
+        after("+492214710100/2", "USER_BUSY"),
+        failed("USER_BUSY", Outcome.BUSY, rule=RuleKey("+492214710100", 2)),
+    ),
+    "the first trunk": (after("direct/1", "GATEWAY_DOWN"), failed("GATEWAY_DOWN", GONE, trunks=1)),
+    "the third trunk": (
+        after("direct/3", "NORMAL_TEMPORARY_FAILURE"),
+        failed("NORMAL_TEMPORARY_FAILURE", GONE, trunks=3),
+    ),
+    "a call that needs no trunk": (after("direct/0", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "without a count": (after("direct", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count that is none": (after("direct/x", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count below zero": (after("direct/-1", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a count too large": (after(f"direct/{'9' * 5000}", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
+    "a cause that is none": (after("direct/1", "x y"), failed("", GONE, trunks=1, why="x y")),
+    "a transferred call that came back": (
+        after("recall:direct/0", "NO_ANSWER"),
+        failed("NO_ANSWER", RANG, is_recall=True),
+    ),
+    "a transferred call that went to a number": (
+        after("recall:+492214710100/2", "NO_ANSWER"),
+        failed("NO_ANSWER", RANG, rule=RuleKey("+492214710100", 2), is_recall=True),
+    ),
+    "done": (after("done", "USER_BUSY"), Ended()),
+    "answered": (after("direct/1", "SUCCESS", Answer_State="answered"), Ended(pause_ms=1000)),
+    "bridged by early media, and nobody answered": (
+        channel(
+            {"fsroute_step": "direct/1", "originate_disposition": "SUCCESS", "last_bridge_hangup_cause": "USER_BUSY"},
+            Channel_State_Number="4",
+            Answer_State="early",
+        ),
+        FailedPlan(None, Outcome.BUSY, "USER_BUSY", 1),
+    ),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "expected"), PROGRESS.values(), ids=PROGRESS.keys())
+def test_what_became_of_the_plan_that_rang(snapshot: Facts, expected: FailedPlan | Ended | None) -> None:
+    assert progress_of(snapshot) == expected
+
+
+# --- what FreeSWITCH is told ------------------------------------------------------------------------------
+
+
+def told(decision: Decision, call: Call | None = None) -> list[Command]:
+    return commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION)
+
+
+def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none", more: str = "") -> Execute:
+    after_bridge = "" if step == "done" else "|hangup_after_bridge=true"
+    return Execute(
+        "multiset",
+        (
+            f"^^|fsroute_step={step}|fsroute_plan=1|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
+            f"|fsroute_caller_id={caller_id}{more}|fsroute_contacts=read{after_bridge}"
+        ),
+    )
+
+
+def refused(code: str) -> Decision:
+    return Decision(None, "acme", None, Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, code), code, ())
+
+
+@pytest.mark.parametrize("code", sorted(policy.REFUSALS))
+def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(code: str) -> None:
+    assert told(refused(code)) == [
+        variables("done", code, code),
+        Execute("set", f"sip_rh_X-FSRoute-Reason={code}"),
+        End("CALL_REJECTED"),
+    ]
+
+
+ENDS: dict[str, tuple[Decision, list[Command]]] = {
+    "a cause": (
+        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, "call_failed", ()),
+        [variables("done", "call_failed", "network_number"), End("USER_BUSY")],
+    ),
+    "an announcement": (
+        Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, "routed", ()),
+        [
+            variables("done", "routed", "caller_received"),
+            Execute("answer"),
+            Execute("sleep", "500"),
+            Execute("playback", "a.wav"),
+        ],
+    ),
+    "a voicemail": (
+        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, "routed", ()),
+        [
+            variables("done", "routed", "caller_received"),
+            Execute("answer"),
+            Execute("sleep", "500"),
+            Execute("voicemail", "default acme.example 1001"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("decision", "expected"), ENDS.values(), ids=ENDS.keys())
+def test_every_other_end_has_no_such_header(decision: Decision, expected: list[Command]) -> None:
+    assert told(decision) == expected
+
+
+ANSWER_LIMIT = "bridge_answer_timeout=120|continue_on_answer_timeout=true"
+MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), LINE, ring_s=120, hops=1)
+BRIDGE = (
+    "{ignore_early_media=false,originate_continue_on_timeout=true,originate_timeout=122}"
+    "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,sip_invite_from_uri=sip:+492214710100@carrier.example,"
+    "sip_cid_type=pid,origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
+    "origination_caller_id_name=_undef_,origination_privacy=screen]sofia/gateway/carrier/+491713920042"
+)
+
+
+def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert told(decision) == [
+        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}"),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE),
+    ]
+
+
+NAME, NUMBER = "caller_id_name", "caller_id_number"
+AMERICAN = replace(RECEIVED, presented="+12025550123")
+SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
+    "as FreeSWITCH has it": (Call("1", "+12025550123", "+12025550123"), AMERICAN, {}),
+    "with a name": (Call("1", "+12025550123", "Ann"), AMERICAN, {}),
+    "read from digits": (Call("1", "12025550123", "Ann"), AMERICAN, {NUMBER: "+12025550123"}),
+    "without a name": (
+        Call("1", "12025550123", "12025550123"),
+        AMERICAN,
+        {NAME: "+12025550123", NUMBER: "+12025550123"},
+    ),
+    "whose name is From's number": (
+        Call("1", "+12025550123", LINE_NUMBER, from_user=LINE_NUMBER),
+        AMERICAN,
+        {NAME: "+12025550123"},
+    ),
+    "whose name is a line's number": (
+        Call("1", LINE_NUMBER, LINE_NUMBER, from_user="+12025550123", identities=(Identity(PAI, LINE_NUMBER),)),
+        AMERICAN,
+        {NAME: "+12025550123", NUMBER: "+12025550123"},
+    ),
+    "with a harmful name": (Call("1", "12025550123", 'A"b'), AMERICAN, {NAME: "A b", NUMBER: "+12025550123"}),
+    "hidden": (
+        Call("1", "12025550123", "12025550123"),
+        CallerId(None, None, "caller_anonymous"),
+        {NAME: "anonymous", NUMBER: "anonymous"},
+    ),
+    "a user": (Call("1", "11", "11", Direction.OUTBOUND), RECEIVED, {}),
+}
+
+
+@pytest.mark.parametrize(("call", "caller_id", "expected"), SEEN.values(), ids=SEEN.keys())
+def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, expected: dict[str, str]) -> None:
+    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), caller_id)
+    for plan in (Plan(((phone,),)), Plan(final=Voicemail("1001", "acme.example"))):
+        given = told(Decision(None, "acme", None, plan, caller_id, "routed", ()), call)
+        profile = [
+            command.argument for command in given if isinstance(command, Execute) if command.application == "set_profile_var"
+        ]
+        assert profile == [f"{name}={text}" for name, text in expected.items()]
+
+
+def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.EARLY) == [
+        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}|ringback=%(1000,4000,425)"),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE),
+    ]
+
+
+def test_who_was_answered_before_keeps_the_tone() -> None:
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.ANSWERED) == [
+        variables("direct/2", "trunk", "network_number"),
+        Execute("ring_ready"),
+        Execute("bridge", BRIDGE.replace("ignore_early_media=false", "ignore_early_media=true")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "ear"),
+    [("", Ear.NOTHING), ("ringing", Ear.NOTHING), ("early", Ear.EARLY), ("answered", Ear.ANSWERED), ("x", Ear.NOTHING)],
+)
+def test_what_the_caller_hears(state: str, ear: Ear) -> None:
+    assert ear_of(Frame(f"Event-Name: CHANNEL_DATA\nAnswer-State: {state}".encode()).only(FACTS)) is ear
+
+
+SEVERAL = replace(MOBILE, ring_s=20, fallbacks=(MOBILE,))
+DESK = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
+RULE = Rule("+492214710100", 3)
+
+
+@pytest.mark.parametrize(
+    ("plan", "rounds", "before", "step", "more"),
+    [
+        (Plan(((DESK,), (DESK,))), 0, None, "+492214710100/3", ""),
+        (Plan(((SEVERAL,),)), 0, None, "+492214710100/3", ""),
+        (Plan(((DESK,), (SEVERAL,))), 0, None, "+492214710100/3/1/-", ""),
+        (Plan(((SEVERAL,), (DESK,))), 1, Outcome.BUSY, "+492214710100/3/2/busy", ""),
+        (Plan(((DESK,),)), 2, Outcome.NO_ANSWER, "+492214710100/3/3/no_answer", ""),
+        (
+            Plan(((DESK, SEVERAL), (DESK,))),
+            0,
+            None,
+            "+492214710100/3/1/-",
+            "".join(f"|{name}={value}" for name, value in outcome.MARKS.items()),
+        ),
+    ],
+    ids=["one round", "trunks of one leg", "the first of two", "the second", "the last", "marks"],
+)
+def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
+    plan: Plan, rounds: int, before: Outcome | None, step: str, more: str
+) -> None:
+    decision = Decision("+492214710100", "acme", RULE, plan, RECEIVED, "routed", (), rounds=rounds, before=before)
+    call = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=3)
+    told = commands(call, decision, CONFIRMATION)
+    number = "+492214710100"
+    more = f"|fsroute_called_account=acme{more}"
+    assert told[0] == variables(step, "routed", "caller_received", number, f"{number}/3", more)
+    bridge = told[-1]
+    assert isinstance(bridge, Execute)
+    assert ("max_forwards=2" in bridge.argument) is ("fsroute_rang" in more)
+    assert "$" not in bridge.argument
+    for cause, now in (("USER_BUSY", Outcome.BUSY), ("NO_ANSWER", Outcome.NO_ANSWER), ("X", Outcome.UNREACHABLE)):
+        ended = min(before or now, now, key=[Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE].index)
+        rung = 0 if step == "+492214710100/3" else rounds + 1
+        assert progress_of(after(step, cause)) == replace(
+            failed("" if cause == "X" else cause, ended, rule=RULE.key, why=cause), rounds=rung
+        )
+
+
+@pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
+def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
+    assert progress_of(after(step, "USER_BUSY")) == failed("USER_BUSY", Outcome.BUSY, rule=RULE.key)
+
+
+def test_a_rule_s_call_remembers_its_rule() -> None:
+    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, "routed", ())
+    assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
+        variables(
+            "+492214710100/3",
+            "routed",
+            "caller_received",
+            "+492214710100",
+            "+492214710100/3",
+            "|fsroute_called_account=acme",
+        ),
+        Execute("set_profile_var", "caller_id_name=A b"),
+        Execute("set_profile_var", "caller_id_number=+49x1"),
+        Execute("ring_ready"),
+        Execute(
+            "bridge",
+            (
+                "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
+                "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11"
+            ),
+        ),
+    ]
+
+
+NOBODY = CallerId(None, None, "caller_anonymous")
+HIDING = Call("+492214710100", "+493023125001", "Anna", anonymous=True)
+RINGS = Plan(((Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), NOBODY),),))
+FORGOTTEN = [
+    Execute("set_profile_var", "caller_id_name=anonymous"),
+    Execute("set_profile_var", "caller_id_number=anonymous"),
+]
+HIDDEN: dict[str, tuple[Call, CallerId, Plan, bool]] = {
+    "a phone rings": (HIDING, NOBODY, RINGS, True),
+    "a mailbox answers": (HIDING, NOBODY, Plan(final=Voicemail("1001", "acme.example")), True),
+    "the caller is told something": (HIDING, NOBODY, Plan(final=Announcement("closed.wav")), False),
+    "the law hides it": (replace(HIDING, anonymous=False), NOBODY, RINGS, True),
+    "a name alone": (replace(HIDING, caller="anonymous"), NOBODY, RINGS, True),
+    "there is nothing to hide": (replace(HIDING, caller="anonymous", caller_name="Anonymous"), NOBODY, RINGS, False),
+    "nothing is hidden": (replace(HIDING, anonymous=False), RECEIVED, RINGS, False),
+    "no number came": (replace(HIDING, anonymous=False), replace(RECEIVED, presented=None), RINGS, False),
+    "a user's own call": (replace(HIDING, direction=Direction.OUTBOUND), NOBODY, RINGS, False),
+}
+
+
+@pytest.mark.parametrize(("call", "caller_id", "plan", "forgotten"), HIDDEN.values(), ids=HIDDEN.keys())
+def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: CallerId, plan: Plan, forgotten: bool) -> None:
+    """Else FreeSWITCH shows it to a phone that is connected to the call later, and to who listens to the mailbox."""
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), plan, caller_id, "routed", ())
+    profile = [c for c in told(decision, call) if isinstance(c, Execute) and c.application == "set_profile_var"]
+    assert profile == FORGOTTEN * forgotten
+
+
+def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
+    """The count of trunks survives the way through the channel's variable."""
+    for trunks in (0, 1, 7):
+        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=trunks)
+        multiset = told(decision)[0]
+        assert isinstance(multiset, Execute)
+        step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")
+        assert progress_of(after(step, "GATEWAY_DOWN")) == failed("GATEWAY_DOWN", GONE, trunks=trunks)
+
+
+def test_a_plan_without_stages_and_end_is_no_decision() -> None:
+    with pytest.raises(DialStringError):
+        commands(Call(""), replace(refused("not_verified"), plan=Plan()), CONFIRMATION)
+
+
+def test_contacts_are_asked_for_with_expansion_switched_off_first() -> None:
+    assert call_commands.ask([EndpointDial("1001", "acme.example")], ("internal",), "M") == [
+        Execute("set", "app_disable_expand_variables=true"),
+        Execute("set", "fsroute_contacts=M${sofia_contact(internal/1001@acme.example)}"),
+    ]

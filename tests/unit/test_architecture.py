@@ -1,0 +1,128 @@
+"""The direction of imports, and the documents that must follow the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from fsroute.callerid import policy
+from fsroute.verification import delivery, eligibility
+
+TOP = Path(__file__).resolve().parents[2]
+PACKAGE = TOP / "fsroute"
+DESIGN = (TOP / "docs" / "design.md").read_text("utf-8")
+
+PURE_LIBRARIES = {"phonenumbers", "holidays"}
+"""What the core may use beside the standard library: tables of the world."""
+
+IMPURE_STANDARD_LIBRARY = {"socket", "os", "subprocess", "threading", "sqlite3", "random", "secrets", "logging", "time"}
+
+ROWS = re.findall(r"^\| (`.*?`) \|.*\| (shared|pure|edge) \|$", DESIGN, re.MULTILINE)
+ORDER = [name.strip("`/") for names, _ in ROWS for name in names.split(", ")]
+"""Packages and single files, in the order in which they may import each other: as docs/design.md lists them."""
+
+PURE = [name.strip("`/") for names, kind in ROWS if kind == "pure" for name in names.split(", ")]
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def place(path: Path) -> str:
+    """The package of a file, or the file itself where it is in none."""
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, ours as `fsroute.package.module`; not those only for type checkers."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text("utf-8"))
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+            statement.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "fsroute":
+            found |= {f"fsroute.{alias.name}" for alias in node.names if alias.name != "__version__"}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_every_file_is_in_the_picture() -> None:
+    assert sorted({place(path) for path in modules()} - {"__init__.py"}) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_package_imports_only_what_stands_before_it(path: Path) -> None:
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("fsroute.")}
+    places = {name if name in ORDER else f"{name}.py" for name in ours} - {place(path)}
+    assert {name for name in places if ORDER.index(name) > ORDER.index(place(path))} == set()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if place(path) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_the_core_imports_nothing_that_does_io(path: Path) -> None:
+    for module in imports(path):
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names:
+            assert top not in IMPURE_STANDARD_LIBRARY
+        else:
+            assert top == "fsroute" or top in PURE_LIBRARIES
+
+
+def test_the_event_socket_knows_no_routing() -> None:
+    """It can be read, and used, alone."""
+    known = {name for path in (PACKAGE / "eventsocket").glob("*.py") for name in imports(path) if name.startswith("fsroute")}
+    assert {name for name in known if not name.startswith("fsroute.eventsocket")} == {"fsroute.errors"}
+
+
+def listed(heading: str) -> set[str]:
+    """The codes in the table of docs/operation.md under this heading."""
+    section = (TOP / "docs" / "operation.md").read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    return {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+
+
+def test_every_reason_code_is_documented() -> None:
+    code = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    told = set(re.findall(r'tell\(\s*"(\w+)"', code)) | set(re.findall(r'Reason\(\s*"(\w+)"', code))
+    told |= set(re.findall(r'_end\(planner, \w+, "(\w+)"', code))
+    assert listed("Reason codes") == told
+
+
+def test_every_caller_id_code_is_documented() -> None:
+    code = (PACKAGE / "callerid" / "policy.py").read_text("utf-8")
+    refused = set(re.findall(r'_refused\("(\w+)"', code)) - {"destination_abroad"}
+    granted = set(re.findall(r'_granted\("(\w+)"', code)) | set(re.findall(r'reason="(\w+)"', code))
+    granted |= set(re.findall(r'CallerId\([^()]*, "(\w+)"', code))
+    assert refused == policy.REFUSALS
+    assert listed("Caller-ID codes") == refused | granted | {"destination_abroad"}
+
+
+def test_every_verification_code_is_documented() -> None:
+    names = ("eligibility", "attempt", "service")
+    code = "".join((PACKAGE / "verification" / f"{name}.py").read_text("utf-8") for name in names)
+    told = set(re.findall(r'(?:Obstacle|_malformed)\(\s*"(\w+)"', code)) | set(
+        re.findall(r'(?:day|hour|pause), "(\w+)"', code)
+    )
+    assert listed("Verification codes") - {"retry_at", "meant"} == told
+    assert told >= eligibility.BAD_INPUT | eligibility.CONFLICTS
+
+
+def test_every_outcome_of_a_delivery_is_documented() -> None:
+    assert listed("Delivery outcomes") == delivery.NOTICES.keys()
+
+
+def test_every_test_that_the_design_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (TOP / "docs" / "design.md").read_text("utf-8")))
+    files = (TOP / "tests").rglob("test_*.py")
+    there = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    assert named
+    assert named <= there
