@@ -212,16 +212,16 @@ def test_a_wrong_password_is_told(voice: VoiceCall, carrier: Carrier) -> None:
 PROGRAM = f"""
 import sys
 from datetime import UTC, datetime
-from fsroute import callout, prompts
-from fsroute.config import Settings
-from fsroute.database import open_database
-from fsroute.delivery import Message
-from fsroute.store import Store
+from fsroute.configuration.settings import Settings
+from fsroute.data.database import open_database
+from fsroute.data.routing_store import Store
+from fsroute.verification import prompts, voice_call
+from fsroute.verification.delivery import Message
 store = Store(open_database(sys.argv[1]), sys.argv[1], "DE")
 settings = Settings(
     event_socket=sys.argv[2], event_socket_password="{PASSWORD}", prompts=sys.argv[3], verify_ring_s=5
 )
-callout.from_settings(settings, store.routing, lambda: datetime.now(UTC)).deliver({MESSAGE!r})
+voice_call.from_settings(settings, store.routing, lambda: datetime.now(UTC)).deliver({MESSAGE!r})
 """
 
 
