@@ -400,9 +400,9 @@ def rounds(plan: Plan) -> tuple[tuple[Stage, ...], ...]:
 
     Such a stage needs a dial string of its own (dialstring.py).
     """
-    found: tuple[tuple[Stage, ...], ...] | None = plan.derived.get(rounds)
+    found = plan.memo.rounds
     if found is None:
-        found = plan.derived[rounds] = _rounds(plan.stages)
+        found = plan.memo.rounds = _rounds(plan.stages)
     return found
 
 

@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.eventsocket.frames import Command, End, Frame
-from fsroute.model import Call, Decision, Direction, FailedPlan, Hangup, Leg, Outcome, Plan, TrunkDial
+from fsroute.model import Call, Decision, Direction, FailedPlan, Hangup, Leg, Outcome, Plan, PlanLog, TrunkDial
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
 from fsroute.serving.registrations import Registrations
@@ -209,7 +209,7 @@ class CallController:
     def _log(
         self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: FailedPlan | None, began: float
     ) -> None:
-        legs, stages, final = self._rings(decision.plan)
+        plan = self._rings(decision.plan)
         reasons = decision.reasons
         unknown = bool(reasons) and any(reason.code in router.UNKNOWN for reason in reasons)
         (log.warning if unknown else log.info)(
@@ -224,21 +224,21 @@ class CallController:
             rule=str(decision.rule.key) if decision.rule else None,
             after=failed.outcome.value if failed else None,
             ended=list(map(self._leg, failed.legs)) if failed else [],
-            legs=legs,
-            stages=stages,
-            final=final,
+            legs=plan.legs,
+            stages=plan.counts,
+            final=plan.final,
             caller_id=decision.caller_id.reason,
             reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in reasons],
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
 
-    def _rings(self, plan: Plan) -> tuple[list[list[str]], list[int], str | None]:
-        """What rings in each stage, how many legs that are, and what comes last: worked out once for each plan."""
-        known: tuple[list[list[str]], list[int], str | None] | None = plan.derived.get(CallController._rings)
-        if known is None:
+    def _rings(self, plan: Plan) -> PlanLog:
+        """What the log says of a plan. It is written once for each plan."""
+        known = plan.memo.log
+        if known is None or known.shown is not self.shown:
             legs = [[self._target(leg) for leg in stage] for stage in plan.stages]
-            known = legs, list(map(len, legs)), str(plan.final) if plan.final else None
-            plan.derived[CallController._rings] = known
+            known = PlanLog(self.shown, legs, list(map(len, legs)), str(plan.final) if plan.final else None)
+            plan.memo.log = known
         return known
 
     def _target(self, leg: Leg) -> str:

@@ -31,8 +31,7 @@ from structlog.typing import FilteringBoundLogger
 
 from fsroute.eventsocket.client import EventSocketClient, connected, printable
 from fsroute.eventsocket.frames import Frame
-from fsroute.model import EndpointDial
-from fsroute.switch.contacts import Registered
+from fsroute.model import EndpointDial, Registered
 
 SETTLED_S = 2.0
 """Seconds after a change from which on an answer is kept: by then the queue has deleted what it was told to, and a profile

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import quote
 
-from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Stage
+from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Registered, ResolvedPlan, Stage
 from fsroute.routing.planner import MAX_LEGS, from_zero, rounds
 
 VARIABLE = "fsroute_contacts"
@@ -52,19 +52,11 @@ _TELEPHONE_NUMBER = re.compile(r"\+?[0-9]{6,}\Z")
 hold too, the carrier would connect it and charge us for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """The phones of one endpoint: what can be dialled, and how many contacts were refused."""
-
-    contacts: tuple[ContactDial, ...] = ()
-    refused: int = 0
-
-
 def endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
     """The endpoints of a plan, each once."""
-    found: tuple[EndpointDial, ...] | None = plan.derived.get(endpoints)
+    found = plan.memo.endpoints
     if found is None:
-        found = plan.derived[endpoints] = _endpoints(plan)
+        found = plan.memo.endpoints = _endpoints(plan)
     return found
 
 
@@ -125,37 +117,13 @@ def _address(text: str, endpoint: EndpointDial) -> str | None:
 def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -> Decision:
     """The decision with a leg for each registered phone in place of its endpoint. Stages without any are left out."""
     plan, phones = decision.plan, [registered.get(endpoint) for endpoint in endpoints(decision.plan)]
-    last = plan.derived.get(resolve)
+    last = plan.memo.resolved
     if last is None or last.phones != phones:
-        last = plan.derived[resolve] = _resolve(plan, registered, phones)
-    return Decision(
-        decision.number,
-        decision.account,
-        decision.rule,
-        last.plan,
-        decision.caller_id,
-        decision.code,
-        decision.reasons + last.reasons,
-        decision.trunks,
-        decision.attestation,
-        decision.is_recall,
-        decision.rounds + last.rounds,
-        decision.before,
-    )
+        last = plan.memo.resolved = _resolve(plan, registered, phones)
+    return decision.with_plan(last.plan, last.reasons, last.rounds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
-    """What a plan became, the last time, with these phones of its endpoints. Most calls find the same as the one before."""
-
-    phones: list[Registered | None]
-    plan: Plan
-    reasons: tuple[Reason, ...]
-    rounds: int
-    """Rounds before its first one that no phone is left of."""
-
-
-def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: list[Registered | None]) -> _Resolved:
+def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: list[Registered | None]) -> ResolvedPlan:
     reasons: list[Reason] = []
     stages = [
         _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons) for stage in plan.stages
@@ -164,7 +132,7 @@ def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: 
     # Only what comes first can vanish as a whole: a round of its own has a leg through a trunk.
     before = rounds(plan)
     gone = len(before) > 1 and not any(stages[: len(before[0])])
-    return _Resolved(phones, resolved, tuple(dict.fromkeys(reasons)), int(gone))
+    return ResolvedPlan(phones, resolved, tuple(dict.fromkeys(reasons)), int(gone))
 
 
 def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: list[Reason]) -> list[Leg]:

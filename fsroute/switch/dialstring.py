@@ -96,11 +96,10 @@ def bridge(plan: Plan, confirmation: Confirmation, *, early_media: bool = False)
     """
     if not plan.stages:
         return ""
-    key = confirmation, early_media
-    written = plan.derived.get(key)
-    if written is None:
-        written = plan.derived[key] = _round(rounds(plan)[0], confirmation, early_media=early_media)
-    return str(written)
+    key, written = (confirmation, early_media), plan.memo.bridge
+    if written is None or written[0] != key:
+        written = plan.memo.bridge = key, _round(rounds(plan)[0], confirmation, early_media=early_media)
+    return written[1]
 
 
 def bridges(plan: Plan, confirmation: Confirmation) -> tuple[str, ...]:
@@ -118,10 +117,10 @@ def of_call(text: str, call: Call) -> str:
 
 def is_enterprise(plan: Plan) -> bool:
     """Whether the plan's first round is an enterprise string, of whose legs FreeSWITCH tells no causes."""
-    known: bool | None = plan.derived.get(is_enterprise)
+    known = plan.memo.is_enterprise
     if known is None:
         found = rounds(plan)
-        known = plan.derived[is_enterprise] = bool(found) and _is_enterprise(found[0])
+        known = plan.memo.is_enterprise = bool(found) and _is_enterprise(found[0])
     return known
 
 

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from structlog.testing import CapturingLogger
 
-from fsroute.model import ContactDial, EndpointDial
+from fsroute.model import ContactDial, EndpointDial, Registered
 from fsroute.serving import registrations
 from fsroute.serving.registrations import SETTLED_S, Listener, Registrations
-from fsroute.switch.contacts import Registered
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, of_profile, of_user
 from tests.support.server import Server, applications, converse, demo_database, far_end, serving
 

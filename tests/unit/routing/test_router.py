@@ -1432,9 +1432,7 @@ def test_what_was_planned_for_other_calls_changes_nothing(
     """Plans are kept with what was read. Each call gets what it would get if nothing were kept."""
     routing = Routing("DE", NUMBERS[0], numbers, facts=FACTS)
     for call, now, failed, hop_limit in calls:
-        assert route(call, routing, now, failed, hop_limit) == route(
-            call, replace(routing, plans={}), now, failed, hop_limit
-        )
+        assert route(call, routing, now, failed, hop_limit) == route(call, replace(routing), now, failed, hop_limit)
 
 
 def test_a_plan_is_made_once_for_all_callers() -> None:
@@ -1458,5 +1456,5 @@ def test_what_a_forwarded_leg_shows_is_decided_for_each_call(mode: str) -> None:
     )
     for caller, now, hop_limit in ((CALLER, NOW, 5), ("+442079460018", NOW, 5), (CALLER, LATER, 5), (CALLER, NOW, 2)):
         call = Call(A, caller, hops=3)
-        anew = replace(routing, plans={})
+        anew = replace(routing)
         assert route(call, routing, now, None, hop_limit) == route(call, anew, now, None, hop_limit)

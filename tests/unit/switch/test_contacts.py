@@ -20,6 +20,7 @@ from fsroute.model import (
     Outcome,
     Plan,
     Reason,
+    Registered,
     Rule,
     Trunk,
     TrunkDial,
@@ -27,7 +28,7 @@ from fsroute.model import (
 from fsroute.simulator import dialstring_reader
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, parse
 from fsroute.switch import call_commands, dialstring
-from fsroute.switch.contacts import Registered, endpoints, question, read, resolve
+from fsroute.switch.contacts import endpoints, question, read, resolve
 from fsroute.switch.dialstring import Confirmation
 
 MARK = "0123456789abcdef"

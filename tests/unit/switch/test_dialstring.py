@@ -32,6 +32,7 @@ from fsroute.model import (
     NumberRole,
     Outcome,
     Plan,
+    Registered,
     RuleKey,
     Stage,
     Trunk,
@@ -45,7 +46,6 @@ from fsroute.routing.router import route
 from fsroute.simulator import dialstring_reader
 from fsroute.simulator.dialstring_reader import ParsedLeg
 from fsroute.switch import contacts, dialstring
-from fsroute.switch.contacts import Registered
 from fsroute.switch.dialstring import Confirmation
 from tests.support.postgresql import LOADED
 
@@ -836,4 +836,6 @@ def test_a_plan_is_written_once_for_each_way_to_confirm() -> None:
     plan = Plan(((replace(MOBILE, confirm=True),),))
     one, two = (dialstring.bridge(plan, Confirmation(key)) for key in ("1", "2"))
     assert one.replace("group_confirm_key=1", "group_confirm_key=2") == two != one
-    assert dialstring.bridge(plan, Confirmation("1")) is one
+    again = dialstring.bridge(plan, Confirmation("1"))
+    assert again == one
+    assert dialstring.bridge(plan, Confirmation("1")) is again

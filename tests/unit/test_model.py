@@ -1,0 +1,118 @@
+"""What the values promise about their copies."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields, replace
+
+import pytest
+
+from fsroute.model import (
+    CallerId,
+    ContactDial,
+    Decision,
+    EndpointDial,
+    Hangup,
+    KeptPlan,
+    Leg,
+    Outcome,
+    Plan,
+    PlanMemo,
+    Reason,
+    Registered,
+    Routing,
+    Rule,
+)
+from fsroute.routing.planner import rounds
+from fsroute.switch import contacts, dialstring
+from fsroute.switch.dialstring import Confirmation
+
+A = "+492214710100"
+RECEIVED = CallerId(None, None, "caller_received", as_received=True)
+FIRST, OTHER = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
+REGISTERED = {dial: Registered((ContactDial("internal", f"sip:{dial.user}@192.0.2.7"),)) for dial in (FIRST, OTHER)}
+
+
+def plan(dial: EndpointDial | ContactDial) -> Plan:
+    return Plan(((Leg("endpoint", dial, RECEIVED),),))
+
+
+def decision(of: Plan) -> Decision:
+    return Decision(A, "acme", Rule(A, 1), of, RECEIVED, "routed", ())
+
+
+def test_a_copied_plan_has_its_own_phones_and_dial_string() -> None:
+    """The first plan has computed all of its own before it is copied."""
+    for first, other in ((plan(FIRST), plan(OTHER)), (plan(ContactDial("a", "sip:1")), plan(ContactDial("a", "sip:2")))):
+        use(first)
+        copied = replace(first, stages=other.stages)
+        assert copied == other
+        assert use(copied) == use(other) != use(first)
+
+
+def use(of: Plan) -> tuple[object, ...]:
+    """Everything that a plan keeps."""
+    return (
+        contacts.endpoints(of),
+        rounds(of),
+        contacts.resolve(decision(of), REGISTERED),
+        dialstring.bridge(of, Confirmation()),
+        dialstring.is_enterprise(of),
+    )
+
+
+def test_a_plan_keeps_the_string_of_the_last_confirmation_only() -> None:
+    of = plan(FIRST)
+    trunkless = [dialstring.bridge(of, Confirmation(), early_media=early) for early in (True, False, True)]
+    assert trunkless[0] == trunkless[2] != trunkless[1]
+
+
+def test_nothing_can_be_handed_to_a_new_plan_or_routing_but_its_own_values() -> None:
+    """Mypy refuses these calls too."""
+    with pytest.raises(TypeError, match="memo"):
+        Plan(memo=PlanMemo())  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="memo"):
+        replace(Plan(), memo=PlanMemo())
+    with pytest.raises(TypeError, match="plans"):
+        Routing("DE", plans={})  # type: ignore[call-arg]
+
+
+def test_a_copied_routing_has_no_plans() -> None:
+    routing = Routing("DE")
+    routing.plans[A, 1, RECEIVED, 0, 5] = KeptPlan(plan(FIRST), ())
+    assert replace(routing, country="US").plans == {}
+    assert routing.plans
+
+
+def test_a_plan_is_equal_to_one_that_has_computed_more() -> None:
+    first, second = plan(FIRST), plan(FIRST)
+    use(first)
+    assert first == second
+    assert copy.copy(first) == second
+
+
+def test_a_decision_with_another_plan_keeps_every_other_field() -> None:
+    """No field has its default here, so one that is not copied is seen, also one that is added to Decision later."""
+    values = {
+        "number": A,
+        "account": "acme",
+        "rule": Rule(A, 1),
+        "plan": plan(FIRST),
+        "caller_id": RECEIVED,
+        "code": "routed",
+        "reasons": (Reason("rule_matched", "rule", "applies"),),
+        "trunks": 2,
+        "attestation": "A",
+        "is_recall": True,
+        "rounds": 3,
+        "before": Outcome.BUSY,
+    }
+    assert values.keys() == {field.name for field in fields(Decision)}
+    before = Decision(**values)  # type: ignore[arg-type]
+    after = before.with_plan(Plan(final=Hangup("USER_BUSY")), (Reason("not_registered", "endpoint", "left out"),), 1)
+    changed = {
+        "plan": Plan(final=Hangup("USER_BUSY")),
+        "reasons": (*before.reasons, Reason("not_registered", "endpoint", "left out")),
+        "rounds": 4,
+    }
+    assert {field.name: getattr(after, field.name) for field in fields(Decision)} == values | changed
