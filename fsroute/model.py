@@ -320,6 +320,48 @@ class TargetKind(StrEnum):
     HANGUP = "hangup_cause"
 
 
+_VERIFIED = "verified:"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOwn:
+    """An external target is shown the hosted number that sends the call on."""
+
+    def __str__(self) -> str:
+        return "own"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOriginal:
+    """An external target is shown the caller's number, where the law of the account's country allows it."""
+
+    def __str__(self) -> str:
+        return "original"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowVerified:
+    """An external target is shown this number, if it is verified for the account when the call comes."""
+
+    number: str
+
+    def __str__(self) -> str:
+        return f"{_VERIFIED}{self.number}"
+
+
+ForwardedCallerId = ShowOwn | ShowOriginal | ShowVerified
+"""rule_targets.caller_id. The text of each value is what the column holds."""
+
+SHOW_OWN, SHOW_ORIGINAL = ShowOwn(), ShowOriginal()
+
+
+def forwarded_caller_id(text: str | None) -> ForwardedCallerId:
+    """The value of rule_targets.caller_id, of which schema.sql has checked the form. NULL is `own`."""
+    if text is not None and text.startswith(_VERIFIED):
+        return ShowVerified(text.removeprefix(_VERIFIED))
+    return SHOW_ORIGINAL if text == str(SHOW_ORIGINAL) else SHOW_OWN
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One line of a rule: whom to ring, when and for how long (seconds)."""
@@ -332,7 +374,7 @@ class Target:
     ring_s: int | None = None
     confirm: bool | None = None
     enabled: bool = True
-    caller_id: str = "own"
+    caller_id: ForwardedCallerId = SHOW_OWN
 
 
 class RuleType(StrEnum):

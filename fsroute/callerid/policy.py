@@ -19,10 +19,13 @@ from fsroute.model import (
     Call,
     CallerId,
     Direction,
+    ForwardedCallerId,
     IdentityHeader,
     NumberFacts,
     RefusedCallerId,
     Routing,
+    ShowOriginal,
+    ShowVerified,
     TransferredCallerId,
     Trunk,
     User,
@@ -36,9 +39,6 @@ _NO_DIGITS = re.compile("[^0-9+]")
 
 ANONYMOUS = "anonymous"
 """What stands in Call.shown for a caller whose number was hidden."""
-
-OWN, ORIGINAL, VERIFIED = "own", "original", "verified:"
-"""What a forwarded leg can be told to show (rule_targets.caller_id)."""
 
 
 REFUSALS = frozenset(
@@ -260,7 +260,14 @@ def _is_never_withheld(to: str, account: Account) -> bool:
 
 
 def of_forwarded(
-    mode: str, call: Call, routing: Routing, account: Account, dialled: str, trunk: Trunk, to: str, now: datetime
+    wanted: ForwardedCallerId,
+    call: Call,
+    routing: Routing,
+    account: Account,
+    dialled: str,
+    trunk: Trunk,
+    to: str,
+    now: datetime,
 ) -> CallerId | Refused:
     """What an external number `to` sees of an incoming call that is sent on to it. `dialled` is our number that sends it.
 
@@ -273,12 +280,12 @@ def of_forwarded(
         if account.network_number is None:
             return Refused(_refused("class_never_presented", never.text, never.id))
         ours = CallerId(line, line, "class_never_presented")
-    if mode == ORIGINAL and country.rules_for(account.country).diversion is not None:
+    if isinstance(wanted, ShowOriginal) and country.rules_for(account.country).diversion is not None:
         if call.anonymous:
             return CallerId(presented=None, network=line, reason="original_caller_anonymous")
         return _original(_received(call, routing.country) or "", account, replace(ours, network=line))
-    if mode.startswith(VERIFIED):
-        return _granted_or_not(mode.removeprefix(VERIFIED), routing, account, trunk, to, now, line)
+    if isinstance(wanted, ShowVerified):
+        return _granted_or_not(wanted.number, routing, account, trunk, to, now, line)
     return ours
 
 

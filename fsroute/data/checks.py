@@ -11,9 +11,10 @@ from peewee import Case, Database, fn
 from fsroute.callerid import policy
 from fsroute.data import tables as t
 from fsroute.data.database import rows
+from fsroute.model import ShowVerified, forwarded_caller_id
 from fsroute.numbers import country, phone_number, short_numbers
 from fsroute.routing import timeprofile
-from fsroute.routing.planner import MAX_LEGS
+from fsroute.routing.limits import MAX_LEGS
 
 
 def problems(database: Database) -> list[str]:
@@ -135,11 +136,13 @@ def _shown(database: Database) -> Iterator[str]:
     wanted = (
         target.select(target.number, target.rule_position, target.position, target.caller_id, account.country)
         .join(account, on=account.name == target.account)
-        .where(target.caller_id.startswith(policy.VERIFIED))
+        .where(target.caller_id.is_null(False))
     )
     for dialled, rule, position, text, code in rows(database, wanted):
-        what = f"rule_targets: {dialled}, {rule}, {position}: caller_id {text}"
-        yield from _never_shown(what, text.removeprefix(policy.VERIFIED), code)
+        shown = forwarded_caller_id(text)
+        if isinstance(shown, ShowVerified):
+            what = f"rule_targets: {dialled}, {rule}, {position}: caller_id {text}"
+            yield from _never_shown(what, shown.number, code)
 
 
 def _transfers(database: Database) -> Iterator[str]:

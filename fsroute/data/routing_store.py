@@ -35,6 +35,7 @@ from fsroute.model import (
     Rule,
     RuleKey,
     RuleType,
+    ShowVerified,
     Target,
     TargetKind,
     TimeProfile,
@@ -45,6 +46,7 @@ from fsroute.model import (
     User,
     Verification,
     VerificationState,
+    forwarded_caller_id,
 )
 from fsroute.numbers import phone_number
 
@@ -164,7 +166,8 @@ class _Read:
             targets += led_to
             leads = (TargetKind.HOSTED, TargetKind.EXTERNAL)
             wanted = {target.value for _, _, target in led_to if target.kind in leads} - found.keys()
-        asked |= {target.caller_id.removeprefix(policy.VERIFIED) for _, _, target in targets}
+        shown = (target.caller_id for _, _, target in targets)
+        asked |= {wanted.number for wanted in shown if isinstance(wanted, ShowVerified)}
         routing = replace(
             routing, facts=self._facts({number for number in asked if number and phone_number.is_e164(number)})
         )
@@ -374,7 +377,8 @@ def _by_account(named: Iterable[_Named]) -> dict[str, list[str]]:
 def _target(row: tuple[Any, ...]) -> tuple[RuleKey, str, Target]:
     account, number, rule_position, position, start_s, ring_s, confirm, enabled, caller_id, *values = row
     kind, value = next((kind, value) for kind, value in zip(TargetKind, values, strict=True) if value is not None)
-    target = Target(position, kind, value, (), start_s, ring_s, _boolean(confirm), bool(enabled), caller_id or policy.OWN)
+    shown = forwarded_caller_id(caller_id)
+    target = Target(position, kind, value, (), start_s, ring_s, _boolean(confirm), bool(enabled), shown)
     return RuleKey(number, rule_position), account, target
 
 

@@ -6,12 +6,13 @@ its own rule decides, its stages take the target's place. Whatever can not ring 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fsroute.callerid import policy
 from fsroute.model import (
+    SHOW_OWN,
     Account,
     AccountStatus,
     Announcement,
@@ -41,6 +42,7 @@ from fsroute.model import (
     Voicemail,
 )
 from fsroute.routing import rules
+from fsroute.routing.limits import MAX_LEGS, from_zero
 from fsroute.routing.permissions import may_call
 
 PARALLEL_RING_S = 25
@@ -48,10 +50,6 @@ PARALLEL_RING_S = 25
 
 SEQUENTIAL_RING_S = 20
 """How long a target of a sequential rule rings that does not say."""
-
-MAX_LEGS = 128
-"""Legs of a stage, and stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. What is more, it would
-glue to the last leg instead of dialling it."""
 
 _KEPT_PLANS = 32
 """Plans that are kept of what was read for a number: more than it has rules. Callers can make up more, by hops."""
@@ -223,7 +221,7 @@ class Planner:
         if target.value in self.routing.numbers:
             self.tell("hosted_here", _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
-        if target.caller_id != policy.OWN:
+        if target.caller_id != SHOW_OWN:
             self.is_general = False  # who calls may be shown, or what is verified until a certain day
         diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
         tried: list[Leg] = []
@@ -417,13 +415,6 @@ def _rounds(stages: Iterable[Stage]) -> tuple[tuple[Stage, ...], ...]:
             found.append([stage])
         joined = not alone
     return tuple(map(tuple, found))
-
-
-def from_zero(legs: Sequence[Leg]) -> Stage:
-    """The stage with its first leg starting at once. When all that is left starts late, FreeSWITCH does not wait for
-    it either (check_per_channel_timeouts), and nobody would understand the silence."""
-    first = min((leg.start_s for leg in legs), default=0)
-    return tuple(replace(leg, start_s=leg.start_s - first) for leg in legs) if first else tuple(legs)
 
 
 def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:

@@ -19,8 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MAX_ELEMENTS = 128
-"""Groups, and legs of a group (MAX_PEERS). The rest of the text stays glued to the last one."""
+from fsroute.routing.limits import MAX_LEGS
 
 _MAX_VARIABLES = 1024
 _QUOTED_COMMA, _UNQUOTED_COMMA = "\x01", "\x02"
@@ -135,7 +134,7 @@ def parse(text: str) -> Parsed:
     for opening, closing in ("<>", "{}"):
         while text.startswith(opening):
             text = _take_block(text, opening, closing, ",", variables)
-    groups = _separate(text.lstrip(" "), "|", MAX_ELEMENTS)
+    groups = _separate(text.lstrip(" "), "|", MAX_LEGS)
     return Parsed(variables, tuple(tuple(_parse_group(group)) for group in groups))
 
 
@@ -144,7 +143,7 @@ def _parse_enterprise(text: str) -> Parsed:
     text = text.lstrip(" ")
     while text.startswith("<"):
         text = _take_block(text, "<", ">", ",", variables)
-    return Parsed(variables, (), tuple(_parse_part(part) for part in text.split(_ENTERPRISE)[:MAX_ELEMENTS]))
+    return Parsed(variables, (), tuple(_parse_part(part) for part in text.split(_ENTERPRISE)[:MAX_LEGS]))
 
 
 def _parse_part(part: str) -> Parsed | OriginateError:
@@ -155,7 +154,7 @@ def _parse_part(part: str) -> Parsed | OriginateError:
 
 
 def _parse_group(group: str) -> list[ParsedLeg]:
-    return [_parse_leg(leg) for leg in _separate(_mark_commas(group), ",", MAX_ELEMENTS)]
+    return [_parse_leg(leg) for leg in _separate(_mark_commas(group), ",", MAX_LEGS)]
 
 
 def _mark_commas(group: str) -> str:

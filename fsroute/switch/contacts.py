@@ -26,7 +26,8 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Registered, ResolvedPlan, Stage
-from fsroute.routing.planner import MAX_LEGS, from_zero, rounds
+from fsroute.routing.limits import MAX_LEGS, from_zero
+from fsroute.routing.planner import rounds
 
 VARIABLE = "fsroute_contacts"
 

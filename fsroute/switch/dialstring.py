@@ -41,7 +41,8 @@ from fsroute.errors import DialStringError
 from fsroute.model import Call, ContactDial, EndpointDial, Leg, Owner, Plan, Stage, TrunkDial
 from fsroute.numbers.phone_number import written
 from fsroute.routing.causes import TRUNK_FAILURES
-from fsroute.routing.planner import MAX_LEGS, attempts, from_zero, rounds
+from fsroute.routing.limits import MAX_LEGS, from_zero
+from fsroute.routing.planner import attempts, rounds
 from fsroute.switch.outcome import RANG_VARIABLE
 
 HOPS_HEADER = "X-FSRoute-Hops"

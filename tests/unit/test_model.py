@@ -8,10 +8,13 @@ from dataclasses import fields, replace
 import pytest
 
 from fsroute.model import (
+    SHOW_ORIGINAL,
+    SHOW_OWN,
     CallerId,
     ContactDial,
     Decision,
     EndpointDial,
+    ForwardedCallerId,
     Hangup,
     KeptPlan,
     Leg,
@@ -22,6 +25,8 @@ from fsroute.model import (
     Registered,
     Routing,
     Rule,
+    ShowVerified,
+    forwarded_caller_id,
 )
 from fsroute.routing.planner import rounds
 from fsroute.switch import contacts, dialstring
@@ -116,3 +121,17 @@ def test_a_decision_with_another_plan_keeps_every_other_field() -> None:
         "rounds": 4,
     }
     assert {field.name: getattr(after, field.name) for field in fields(Decision)} == values | changed
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (None, SHOW_OWN),
+        ("own", SHOW_OWN),
+        ("original", SHOW_ORIGINAL),
+        ("verified:+493023125020", ShowVerified("+493023125020")),
+    ],
+)
+def test_the_caller_id_of_a_forwarded_leg_is_read_once(text: str | None, value: ForwardedCallerId) -> None:
+    assert forwarded_caller_id(text) == value
+    assert str(value) == (text or "own")

@@ -20,6 +20,8 @@ from fsroute.data.routing_store import Store
 from fsroute.data.tables import VerifiedNumber
 from fsroute.errors import DataError
 from fsroute.model import (
+    SHOW_ORIGINAL,
+    SHOW_OWN,
     Account,
     AccountStatus,
     Call,
@@ -39,6 +41,7 @@ from fsroute.model import (
     Routing,
     Rule,
     RuleType,
+    ShowVerified,
     Target,
     TargetKind,
     TimeProfile,
@@ -536,9 +539,9 @@ WIEN_NUMBERS = {
                     Target(1, TargetKind.EXTERNAL, "+491713920042", confirm=True),
                     Target(2, TargetKind.EXTERNAL, N500, confirm=False),
                     Target(3, TargetKind.HOSTED, W2),
-                    Target(4, TargetKind.EXTERNAL, "+491713920043", caller_id="own"),
-                    Target(5, TargetKind.EXTERNAL, "+491713920044", caller_id="original"),
-                    Target(6, TargetKind.EXTERNAL, "+491713920045", caller_id=f"verified:{W60}"),
+                    Target(4, TargetKind.EXTERNAL, "+491713920043", caller_id=SHOW_OWN),
+                    Target(5, TargetKind.EXTERNAL, "+491713920044", caller_id=SHOW_ORIGINAL),
+                    Target(6, TargetKind.EXTERNAL, "+491713920045", caller_id=ShowVerified(W60)),
                 ),
                 enabled=False,
             ),

@@ -21,6 +21,8 @@ from fsroute.callerid.policy import (
     of_outgoing,
 )
 from fsroute.model import (
+    SHOW_ORIGINAL,
+    SHOW_OWN,
     Account,
     AccountStatus,
     Call,
@@ -29,6 +31,7 @@ from fsroute.model import (
     Direction,
     Endpoint,
     FailedPlan,
+    ForwardedCallerId,
     Hangup,
     HostedNumber,
     IdentityHeader,
@@ -43,6 +46,7 @@ from fsroute.model import (
     RefusedCallerId,
     Routing,
     Rule,
+    ShowVerified,
     Target,
     TargetKind,
     Trunk,
@@ -51,6 +55,7 @@ from fsroute.model import (
     User,
     Verification,
     VerificationState,
+    forwarded_caller_id,
 )
 from fsroute.numbers import country
 from fsroute.numbers.country import NumberClass
@@ -427,7 +432,7 @@ def forwarded(
 ) -> CallerId | Refused:
     call = Call(dialled, caller, anonymous=anonymous, direction=direction)
     routing = Routing("DE", facts={mode.removeprefix("verified:"): of} if of else {})
-    return of_forwarded(mode, call, routing, account, dialled, CARRIER, to, NOW)
+    return of_forwarded(forwarded_caller_id(mode), call, routing, account, dialled, CARRIER, to, NOW)
 
 
 OURS = shows(DIALLED, "own_number")
@@ -691,7 +696,7 @@ def calls_out(draw: st.DrawFn, to: tuple[str, ...] = TARGETS) -> tuple[Call, Rou
 def calls_in(draw: st.DrawFn) -> tuple[Call, Routing, datetime]:
     """A call to a number that sends it on to the telephone network."""
     account = draw(_accounts)
-    modes = st.sampled_from(["own", "original", *(f"verified:{number}" for number in POOL)])
+    modes: st.SearchStrategy[ForwardedCallerId] = st.sampled_from([SHOW_OWN, SHOW_ORIGINAL, *map(ShowVerified, POOL)])
     targets = tuple(
         Target(position, TargetKind.EXTERNAL, number, caller_id=draw(modes))
         for position, number in enumerate(("+491713920042", "+33142681234"), 1)
@@ -910,8 +915,8 @@ def test_a_forwarded_leg_that_may_not_show_its_number_is_left_out_or_shows_the_l
     codes = {reason.code for reason in found.reasons}
     shown = {leg.target: leg.caller_id.presented for leg, _ in legs_out([found])}
     for target in routing.numbers[OWN].rules[0].targets:
-        wanted = target.caller_id.removeprefix("verified:")
-        if target.caller_id.startswith("verified:") and not is_ours(wanted, routing, account, now):
+        wanted = target.caller_id
+        if isinstance(wanted, ShowVerified) and not is_ours(wanted.number, routing, account, now):
             assert shown.get(f"external {target.value}") in (None, account.network_number, OWN)
             if f"external {target.value}" in shown:
                 assert account.refusal is RefusedCallerId.NETWORK_NUMBER

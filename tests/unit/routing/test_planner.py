@@ -32,6 +32,7 @@ from fsroute.model import (
     Routing,
     Rule,
     RuleType,
+    ShowVerified,
     Stage,
     Target,
     TargetKind,
@@ -42,7 +43,8 @@ from fsroute.model import (
     VerificationState,
     Voicemail,
 )
-from fsroute.routing.planner import MAX_LEGS, Planner, attempts, rounds
+from fsroute.routing.limits import MAX_LEGS
+from fsroute.routing.planner import Planner, attempts, rounds
 
 A, B, C, D = "+492214710100", "+492214710200", "+492214710300", "+492214710400"
 MOBILE, MOBILE_2 = "+491713920042", "+491713920043"
@@ -641,7 +643,7 @@ def test_the_other_trunks_are_what_the_leg_falls_back_on() -> None:
 def test_a_trunk_that_can_not_carry_the_number_is_left_out_of_them() -> None:
     from_only = replace(CARRIER, name="from-only", profile=IdentityProfile("from-only", header=IdentityHeader.NONE))
     routes = (TrunkRoute("+", 1, from_only), TrunkRoute("+", 2, CARRIER))
-    shown_as = replace(external(), caller_id="verified:+493023125020")
+    shown_as = replace(external(), caller_id=ShowVerified("+493023125020"))
     account = replace(ACME, routes=routes, network_number=B)
     found, reasons = planned(
         hosted(A, rule(PARALLEL, shown_as), account=account),

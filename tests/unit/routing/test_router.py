@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from fsroute.callerid import policy
 from fsroute.model import (
+    SHOW_ORIGINAL,
+    SHOW_OWN,
     Account,
     AccountStatus,
     Announcement,
@@ -39,6 +41,7 @@ from fsroute.model import (
     Rule,
     RuleKey,
     RuleType,
+    ShowVerified,
     Target,
     TargetKind,
     TimeProfile,
@@ -50,6 +53,7 @@ from fsroute.model import (
     Verification,
     VerificationState,
     Voicemail,
+    forwarded_caller_id,
 )
 from fsroute.numbers import country, short_numbers
 from fsroute.routing.causes import TRUNK_FAILURES
@@ -416,7 +420,7 @@ def test_the_weakest_of_the_caller_ids_that_leave_is_what_can_be_attested(
 ) -> None:
     account = replace(ACME, country=country)
     targets = [
-        replace(target(TargetKind.EXTERNAL, f"+1212555018{i}"), position=i + 1, caller_id=mode)
+        replace(target(TargetKind.EXTERNAL, f"+1212555018{i}"), position=i + 1, caller_id=forwarded_caller_id(mode))
         for i, mode in enumerate(modes)
     ]
     assert asked(hosted(rule(1, GENERAL, *targets, mode=PARALLEL), account=account)).attestation == hint
@@ -1081,7 +1085,7 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_also_when_it_is_impossib
 
 def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mobiles() -> None:
     """Rules see an anonymous caller, phones too, and whoever the call is sent on to."""
-    hidden = rule(1, GENERAL, phones("1001"), replace(target(TargetKind.EXTERNAL, MOBILE), caller_id="original"))
+    hidden = rule(1, GENERAL, phones("1001"), replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=SHOW_ORIGINAL))
     of = replace(hidden, mode=PARALLEL, anonymous=True)
     foreign = replace(inbound(hosted(of)), trunk=replace(CARRIER, is_foreign=True))
     found = route(Call("02214710100", CALLER), foreign, NOW)
@@ -1114,7 +1118,7 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mo
 
 
 def sent_on(mode: str, account: Account = ACME, hops: int = 0) -> Decision:
-    of = rule(1, GENERAL, replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=mode), number=B)
+    of = rule(1, GENERAL, replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=forwarded_caller_id(mode)), number=B)
     tables = inbound(hosted(of, number=B, account=account))
     return route(Call(B, CALLER, hops=hops), tables, NOW)
 
@@ -1265,9 +1269,9 @@ def _targets(kinds: st.SearchStrategy[TargetKind]) -> st.SearchStrategy[Target]:
             _ring_s,
             st.none() | st.booleans() if kind is TargetKind.EXTERNAL else st.none(),
             st.sampled_from([True, True, True, False]),
-            st.sampled_from(["own", "own", "original", f"verified:{VERIFIED}"])
+            st.sampled_from([SHOW_OWN, SHOW_OWN, SHOW_ORIGINAL, ShowVerified(VERIFIED)])
             if kind is TargetKind.EXTERNAL
-            else st.just("own"),
+            else st.just(SHOW_OWN),
         )
     )
 
@@ -1450,7 +1454,7 @@ def test_no_more_plans_are_kept_than_callers_can_not_make_up() -> None:
 
 @pytest.mark.parametrize("mode", ["own", "original", f"verified:{VERIFIED}"])
 def test_what_a_forwarded_leg_shows_is_decided_for_each_call(mode: str) -> None:
-    sent = replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=mode)
+    sent = replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=forwarded_caller_id(mode))
     routing = replace(
         inbound(hosted(rule(1, GENERAL, sent), account=replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER))), facts=FACTS
     )
