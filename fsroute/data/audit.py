@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from peewee import Database, DatabaseError, InterfaceError, fn
+from peewee import Database, fn
 
 from fsroute.data import tables as t
-from fsroute.data.database import explain_failure, is_sqlite, rows, snapshot
+from fsroute.data.database import DATABASE_ERRORS, database_errors, is_sqlite, rows, snapshot
 from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry, Verification, VerificationState
 
@@ -67,22 +67,23 @@ def exclusive(database: Database, url: str) -> Iterator[None]:
     """
     if database.in_transaction():
         raise RuntimeError("exclusive() in a transaction: another writer may have changed what that has read")
-    opened = False
-    try:
-        opened = database.connect(reuse_if_open=True)
-        with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
-            if not is_sqlite(database):
-                # Whatever the server's default is: a snapshot from before the wait would not show the other's changes.
-                database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                database.execute_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
-                database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            yield
-    except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
-        opened = True  # a broken connection must not serve the next one
-        raise DataError(explain_failure(url, error)) from error
-    finally:
-        if opened:
-            database.close()
+    with database_errors(url):
+        opened = False
+        try:
+            opened = database.connect(reuse_if_open=True)
+            with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
+                if not is_sqlite(database):
+                    # Whatever the server's default is: a snapshot from before the wait would not show the other's changes.
+                    database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    database.execute_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
+                    database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                yield
+        except DATABASE_ERRORS:
+            opened = True  # a broken connection must not serve the next one
+            raise
+        finally:
+            if opened:
+                database.close()
 
 
 def record(
@@ -162,26 +163,23 @@ def read(database: Database, url: str, number: str) -> tuple[list[AuditEntry], l
 
     Raises DataError if they can not be read.
     """
-    try:
-        with database.connection_context(), snapshot(database):
-            entry, row = t.AuditRow, t.VerifiedNumber
-            # What covers the number, and all that stood in the same place: it need not cover it any more.
-            firsts = {
-                first
-                for table in (entry, row)
-                for (first,) in rows(
-                    database,
-                    table.select(table.first_number)
-                    .where((table.first_number <= number) & (table.last_number >= number))
-                    .distinct(),
-                )
-                if len(first) == len(number)
-            }
-            logged = rows(database, entry.select().where(entry.first_number.in_(firsts)).order_by(entry.id))
-            columns = (row.account, row.first_number, row.last_number, row.state, row.expires_at)
-            stored = rows(database, row.select(*columns).where(row.first_number.in_(firsts)))
-    except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
-        raise DataError(explain_failure(url, error)) from error
+    with database_errors(url), database.connection_context(), snapshot(database):
+        entry, row = t.AuditRow, t.VerifiedNumber
+        # What covers the number, and all that stood in the same place: it need not cover it any more.
+        firsts = {
+            first
+            for table in (entry, row)
+            for (first,) in rows(
+                database,
+                table.select(table.first_number)
+                .where((table.first_number <= number) & (table.last_number >= number))
+                .distinct(),
+            )
+            if len(first) == len(number)
+        }
+        logged = rows(database, entry.select().where(entry.first_number.in_(firsts)).order_by(entry.id))
+        columns = (row.account, row.first_number, row.last_number, row.state, row.expires_at)
+        stored = rows(database, row.select(*columns).where(row.first_number.in_(firsts)))
     try:
         return [_entry(*values) for values in logged], [_verification(*values) for values in stored]
     except ValueError as error:

@@ -16,7 +16,6 @@ from peewee import (  # type: ignore[attr-defined]  # __exception_wrapper__ has 
     Database,
     DatabaseError,
     InterfaceError,
-    OperationalError,
     PostgresqlDatabase,
     SqliteDatabase,
     __exception_wrapper__,
@@ -157,6 +156,19 @@ def without_password(url: str) -> str:
     return _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}***", url)
 
 
+DATABASE_ERRORS = (DatabaseError, InterfaceError, ImportError, UnicodeError)
+"""What a database and its driver raise. ImportError: psycopg finds no libpq. UnicodeError: a text is no UTF-8."""
+
+
+@contextmanager
+def database_errors(url: str) -> Iterator[None]:
+    """Raises DataError in place of an error of the database or its driver."""
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        raise DataError(explain_failure(url, error)) from error
+
+
 def explain_failure(url: str, error: Exception) -> str:
     """One line for a database that can not be used."""
     shown = without_password(url)
@@ -188,11 +200,8 @@ def _why_no_file(path: Path) -> str:
 
 def check_version(database: Database, url: str) -> None:
     """Raises DataError, with a line that says what to do, unless the database has the tables of this fsroute."""
-    try:
-        with database.connection_context():
-            versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
-    except (DatabaseError, InterfaceError, ImportError) as error:
-        raise DataError(explain_failure(url, error)) from error
+    with database_errors(url), database.connection_context():
+        versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
     if versions != [SCHEMA_VERSION]:
         raise DataError(
             f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}"
@@ -206,8 +215,5 @@ def schema() -> str:
 
 def is_empty(database: Database, url: str) -> bool:
     """Whether the database has no tables yet. Raises DataError if it can not be used at all."""
-    try:
-        with database.connection_context():
-            return not database.get_tables()
-    except (OperationalError, DatabaseError, InterfaceError, ImportError) as error:
-        raise DataError(explain_failure(url, error)) from error
+    with database_errors(url), database.connection_context():
+        return not database.get_tables()

@@ -20,7 +20,7 @@ from peewee import Database, DatabaseError, InterfaceError
 from fsroute.data import audit
 from fsroute.data.audit import Author
 from fsroute.data.checks import problems
-from fsroute.data.database import execute_literally, execute_whole, explain_failure, is_sqlite, schema
+from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite, schema
 from fsroute.errors import DataError
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
@@ -43,20 +43,17 @@ class Statement:
 def make_tables(database: Database, url: str) -> None:
     """Runs schema.sql. SQLite is put into WAL mode for good, so that loads do not make calls wait."""
     path = Path("schema.sql")
-    try:
-        with database.connection_context():
+    with database_errors(url), database.connection_context():
+        if is_sqlite(database):
+            database.execute_sql("PRAGMA journal_mode = WAL")
+        with database.atomic():
             if is_sqlite(database):
-                database.execute_sql("PRAGMA journal_mode = WAL")
-            with database.atomic():
-                if is_sqlite(database):
-                    for statement in statements(schema(), path):
-                        _run(database, path, statement)
-                else:
-                    # Where statements are cut is SQLite's view, and the triggers stand in comments that only PostgreSQL
-                    # reads as such.
-                    execute_whole(database, schema())
-    except (DatabaseError, InterfaceError, ImportError) as error:
-        raise DataError(explain_failure(url, error)) from error
+                for statement in statements(schema(), path):
+                    _run(database, path, statement)
+            else:
+                # Where statements are cut is SQLite's view, and the triggers stand in comments that only PostgreSQL
+                # reads as such.
+                execute_whole(database, schema())
 
 
 def load(database: Database, url: str, paths: Iterable[Path], now: datetime, actor: str) -> int:
@@ -73,16 +70,13 @@ def load(database: Database, url: str, paths: Iterable[Path], now: datetime, act
                     f"{path}:{statement.line}: audit_log is not for scripts: fsroute writes it, nobody changes it"
                 )
     author = Author(actor, _origin([path for path, _ in scripts]))
-    try:
-        with database.connection_context(), _transaction(database, url, scripts, now, author):
-            for path, script in scripts:
-                for statement in script:
-                    _run(database, path, statement)
-            found = problems(database)
-            if found:
-                raise DataError("\n".join(found))
-    except (DatabaseError, InterfaceError, ImportError) as error:
-        raise DataError(explain_failure(url, error)) from error
+    with database_errors(url), database.connection_context(), _transaction(database, url, scripts, now, author):
+        for path, script in scripts:
+            for statement in script:
+                _run(database, path, statement)
+        found = problems(database)
+        if found:
+            raise DataError("\n".join(found))
     return sum(len(script) for _, script in scripts)
 
 

@@ -12,8 +12,7 @@ from peewee import Database, DatabaseError, InterfaceError
 
 from fsroute.callerid import policy, received
 from fsroute.data import queries
-from fsroute.data.database import Prepared, explain_failure, is_sqlite, snapshot
-from fsroute.errors import DataError
+from fsroute.data.database import DATABASE_ERRORS, Prepared, database_errors, is_sqlite, snapshot
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -77,18 +76,22 @@ class Store:
 
     def routing(self, call: Call) -> Routing:
         """What the tables say about this call, as of one moment. Raises DataError if they can not be read."""
-        try:
+        with database_errors(self.url):
             try:
-                return self._routing(call)
-            except (DatabaseError, InterfaceError):
-                # PostgreSQL was started again since the last call: that is no reason for this one to fail.
-                if is_sqlite(self.database) or self.database.is_closed() or not self.database.connection().closed:
-                    raise
-                self.database.close()
-                return self._routing(call)
-        except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
-            self.database.close()  # whatever it was, the next call begins anew
-            raise DataError(explain_failure(self.url, error)) from error
+                return self._again_if_closed(call)
+            except DATABASE_ERRORS:
+                self.database.close()  # whatever it was, the next call begins anew
+                raise
+
+    def _again_if_closed(self, call: Call) -> Routing:
+        try:
+            return self._routing(call)
+        except (DatabaseError, InterfaceError):
+            # PostgreSQL was started again since the last call: that is no reason for this one to fail.
+            if is_sqlite(self.database) or self.database.is_closed() or not self.database.connection().closed:
+                raise
+            self.database.close()
+            return self._routing(call)
 
     def _routing(self, call: Call) -> Routing:
         if self.database.connect(reuse_if_open=True) and self.statement_ms and not is_sqlite(self.database):

@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from peewee import Database, DatabaseError, InterfaceError
+from peewee import Database
 
 from fsroute.configuration.settings import Settings
 from fsroute.data.audit import Author, exclusive
-from fsroute.data.database import check_version, explain_failure, open_database, snapshot
+from fsroute.data.database import check_version, database_errors, open_database, snapshot
 from fsroute.data.routing_store import Store
 from fsroute.errors import DataError, FsrouteError
 from fsroute.model import Call, Routing, VerificationState
@@ -424,11 +424,8 @@ class Verifications:
 
     @contextmanager
     def _reading(self) -> Iterator[VerificationReader]:
-        try:
-            with self._database.connection_context(), snapshot(self._database):
-                yield VerificationReader(self._database)
-        except (DatabaseError, InterfaceError, ImportError, UnicodeError) as error:
-            raise DataError(explain_failure(self._url, error)) from error
+        with database_errors(self._url), self._database.connection_context(), snapshot(self._database):
+            yield VerificationReader(self._database)
 
 
 def _since(began: float) -> timedelta:
