@@ -53,4 +53,5 @@ def _log(error: Exception) -> None:
 
 
 def _line(error: Exception) -> str:
+    """Not by fsroute.text: this module imports nothing of fsroute outside a `try`."""
     return ascii(f"{type(error).__name__}: {error}"[:500])[1:-1]

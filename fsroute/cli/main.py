@@ -6,48 +6,19 @@ Modules that only one command needs are imported in it: `fsroute --help` must no
 from __future__ import annotations
 
 import io
-import json
-import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from fsroute import __version__
-from fsroute.errors import ConfigError, FsrouteError
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+from fsroute import __version__, times
+from fsroute.cli.options import Group, json_option, login_name, print_json, read_settings, setting_options
+from fsroute.errors import ConfigError
 
 _DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "confirm_s")
-
-
-class Group(click.Group):
-    """Says every error in one line, with exit status 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
-            raise  # a group without a command: no mistake, its help is shown
-        except FsrouteError as error:
-            for line in str(error).splitlines():
-                click.echo(f"fsroute: {line}", err=True)
-        except click.UsageError as error:
-            _say_usage(error)
-        raise click.exceptions.Exit(2)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
-            return super().parse_args(ctx, args)  # shows the help
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            _say_usage(error)
-        raise click.exceptions.Exit(2)
 
 
 class _Main(Group):
@@ -62,41 +33,6 @@ class _Main(Group):
         from fsroute.cli.verify import verify
 
         return verify
-
-
-def _say_usage(error: click.UsageError) -> None:
-    text = " ".join(error.format_message().split()).removesuffix(".")
-    click.echo(f"fsroute: {text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)", err=True)
-
-
-def setting_options(*names: str) -> Callable[[_Command], _Command]:
-    """Adds `--config` and a flag for each of these settings; the command gets `config` and `flags`."""
-    from fsroute.configuration.settings import items
-
-    def decorate(command: _Command) -> _Command:
-        def run(config: str | None, **values: Any) -> Any:
-            flags = {name: values.pop(name) for name in names}
-            return command(config=config, flags=flags, **values)
-
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        wrapped: Any = run
-        wrapped.__click_params__ = getattr(command, "__click_params__", [])
-        for item in reversed([item for item in items() if item.name in names]):
-            kind = click.Choice(item.choices) if item.choices else click.STRING
-            text = f"{item.meaning}  [{item.variable}; default: {item.default}]"
-            wrapped = click.option(item.flag, item.name, type=kind, help=text)(wrapped)
-        return click.option(  # type: ignore[no-any-return]
-            "--config", metavar="FILE", help="TOML file with settings  [FSROUTE_CONFIG]"
-        )(wrapped)
-
-    return decorate
-
-
-def read_settings(flags: dict[str, str | None], config: str | None) -> Any:
-    """The settings, from flags, environment and file. Raises ConfigError."""
-    from fsroute.configuration.settings import load_settings
-
-    return load_settings(flags, os.environ, config)
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -134,7 +70,6 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
     A failure names the file, the line and the reason, and changes nothing.
     """
     from fsroute.data import database, loader
-    from fsroute.data.audit import login_name
 
     settings = read_settings(flags, config)
     opened = database.open_database(settings.db)
@@ -167,7 +102,6 @@ _account = click.option("--account", metavar="A", help="Outbound: the user's acc
 _user = click.option("--user", metavar="U", help="Outbound: the user who calls.")
 _trunk = click.option("--trunk", metavar="T", help="Inbound: the trunk that delivers the call.")
 _anonymous = click.option("--anonymous", is_flag=True, help="The caller hides their number.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @main.command()
@@ -188,7 +122,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     "--transferred", is_flag=True,
     help="A call that is transferred to --to: --account and --user transfer it, --from is their other party.",
 )  # fmt: skip
-@_json
+@json_option
 def explain(
     flags: dict[str, str | None],
     config: str | None,
@@ -229,7 +163,7 @@ def explain(
     now = _moment(at, routing)
     data = explanation.as_data(call, routing, now, settings.confirmation, settings.hop_limit)
     if as_json:
-        click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        print_json(data)
         return
     from rich.console import Console
 
@@ -259,12 +193,12 @@ def _moment(text: str | None, routing: Any) -> datetime:
     if text is None:
         return datetime.now(zone).replace(microsecond=0)
     try:
-        moment = datetime.fromisoformat(text)
+        moment = times.from_text(text, zone)
     except ValueError as error:
         raise ConfigError(f"--at {text!r}: is no time such as 2026-11-23T09:30 or 2026-11-23T09:30+01:00") from error
     if not MINYEAR < moment.year < MAXYEAR:
         raise ConfigError(f"--at {text!r}: has no day before or after it")
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    return moment
 
 
 @main.command()
@@ -293,7 +227,7 @@ def _moment(text: str | None, routing: Any) -> datetime:
 @_user
 @_trunk
 @click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
-@_json
+@json_option
 def call(
     to: str,
     caller: str,
@@ -324,7 +258,7 @@ def call(
     told = simulated_call.place_call((host, port), profile, variables, outcomes, timeout_s)
     if as_json:
         commands = [{"command": command.name, **command.headers} for command in told.commands]
-        click.echo(json.dumps({"commands": commands, "hangup_cause": told.cause}, ensure_ascii=False, indent=2))
+        print_json({"commands": commands, "hangup_cause": told.cause})
         return
     for command in told.commands:
         click.echo(_line(command))

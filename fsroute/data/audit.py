@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from peewee import Database, fn
 
+from fsroute import times
 from fsroute.data import tables as t
-from fsroute.data.database import DATABASE_ERRORS, database_errors, is_sqlite, rows, snapshot
+from fsroute.data.database import DATABASE_ERRORS, Row, database_errors, is_sqlite, named_rows, rows, snapshot
 from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry, Verification, VerificationState
 
@@ -41,21 +40,6 @@ class Author:
         for name, text in (("actor", self.actor), ("origin", self.origin)):
             if not text.strip() or len(text) > MAX_LENGTH or not text.isprintable():
                 raise ConfigError(f"{name} {text[:50]!r}: must be 1 to {MAX_LENGTH} printable characters")
-
-
-def login_name() -> str:
-    """Who runs this process: the login name, or the user id where it has none (in slim containers)."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-def timestamp(moment: datetime) -> str:
-    """A moment as the tables write it: UTC, whole seconds. Raises ValueError for one without a time zone."""
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no time zone")
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @contextmanager
@@ -106,7 +90,7 @@ def record(
     ((last_id,),) = rows(database, row.select(fn.COALESCE(fn.MAX(row.id), 0)))
     values: dict[str, Any] = {
         "id": last_id + 1,
-        "at": timestamp(at),
+        "at": times.to_text(at),
         "actor": author.actor,
         "origin": author.origin,
         "action": action,
@@ -116,7 +100,7 @@ def record(
         "verification": verification,
         "method": method,
         "state": state,
-        "expires_at": timestamp(expires_at) if expires_at else None,
+        "expires_at": times.to_text(expires_at),
         "reason": reason,
     }
     row.insert(values).bind(database).execute()
@@ -139,7 +123,7 @@ def watching(database: Database, at: datetime, author: Author) -> Iterator[None]
     database.execute_sql(f"CREATE TEMPORARY TABLE fsroute_before AS SELECT {_COLUMNS} FROM verified_numbers")
     yield
     authored = _AUTHORED.format(database.param)
-    values = (timestamp(at), author.actor, author.origin)
+    values = (times.to_text(at), author.actor, author.origin)
     # First what is gone, then what is there: the block may have given a row's place to another one.
     database.execute_sql(
         f"INSERT INTO audit_log ({_LOGGED})"
@@ -177,25 +161,38 @@ def read(database: Database, url: str, number: str) -> tuple[list[AuditEntry], l
             )
             if len(first) == len(number)
         }
-        logged = rows(database, entry.select().where(entry.first_number.in_(firsts)).order_by(entry.id))
-        columns = (row.account, row.first_number, row.last_number, row.state, row.expires_at)
-        stored = rows(database, row.select(*columns).where(row.first_number.in_(firsts)))
+        logged = named_rows(database, entry.select().where(entry.first_number.in_(firsts)).order_by(entry.id))
+        stored = named_rows(database, row.select().where(row.first_number.in_(firsts)))
     try:
-        return [_entry(*values) for values in logged], [_verification(*values) for values in stored]
+        return [_entry(found) for found in logged], [verification(found) for found in stored]
     except ValueError as error:
         raise DataError(f"audit_log, verified_numbers: {number}: {error}") from error
 
 
-def _entry(
-    id_: int, at: str, actor: str, origin: str, action: str, account: str, first: str, last: str, verification: str | None,
-    method: str | None, state: str | None, expires_at: str | None, reason: str | None,
-) -> AuditEntry:  # fmt: skip
+def _entry(row: Row) -> AuditEntry:
     return AuditEntry(
-        id_, datetime.fromisoformat(at), actor, origin, action, account, first, last, verification, method, state,
-        datetime.fromisoformat(expires_at) if expires_at else None, reason,
-    )  # fmt: skip
+        id=row["id"],
+        at=times.from_text(row["at"]),
+        actor=row["actor"],
+        origin=row["origin"],
+        action=row["action"],
+        account=row["account"],
+        first=row["first_number"],
+        last=row["last_number"],
+        verification=row["verification"],
+        method=row["method"],
+        state=row["state"],
+        expires_at=times.from_text(row["expires_at"]),
+        reason=row["reason"],
+    )
 
 
-def _verification(account: str, first: str, last: str, state: str, expires_at: str | None) -> Verification:
-    expires = datetime.fromisoformat(expires_at) if expires_at else None
-    return Verification(account, first, last, VerificationState(state), expires)
+def verification(row: Row) -> Verification:
+    """A row of verified_numbers."""
+    return Verification(
+        account=row["account"],
+        first=row["first_number"],
+        last=row["last_number"],
+        state=VerificationState(row["state"]),
+        expires_at=times.from_text(row["expires_at"]),
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from peewee import Case, Database, fn
 
+from fsroute import times
 from fsroute.callerid import policy
 from fsroute.data import tables as t
 from fsroute.data.database import rows
@@ -182,7 +182,7 @@ def _verified(database: Database) -> Iterator[str]:
 
 def _is_utc(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).isoformat() == text.replace("Z", "+00:00")
+        return times.to_text(times.from_text(text)) == text
     except ValueError:
         return False
 

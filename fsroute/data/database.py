@@ -89,6 +89,15 @@ def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
     return list(query.bind(database).tuples())
 
 
+Row = dict[str, Any]
+"""The values of a row by the names of their columns."""
+
+
+def named_rows(database: Database, query: Any) -> list[Row]:
+    """The same, each row by the names of its columns."""
+    return list(query.bind(database).dicts())
+
+
 class Prepared:
     """A peewee query that is built and compiled once for each number of values it is asked with, not once a call: peewee
     takes ten times as long to write a query as SQLite to run it.

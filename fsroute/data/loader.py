@@ -22,6 +22,7 @@ from fsroute.data.audit import Author
 from fsroute.data.checks import problems
 from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite, schema
 from fsroute.errors import DataError
+from fsroute.text import printable
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
 """What may stand between statements. A byte order mark too: SQLite skips it anywhere, so it could hide a statement."""
@@ -82,9 +83,8 @@ def load(database: Database, url: str, paths: Iterable[Path], now: datetime, act
 
 def _origin(paths: list[Path]) -> str:
     """Where a load's changes come from: the names of its files, as far as a line holds them."""
-    text = "load: " + ", ".join(path.name for path in paths)
-    plain = "".join(character if character.isprintable() else "?" for character in text)
-    return plain if len(plain) <= audit.MAX_LENGTH else plain[: audit.MAX_LENGTH - 3] + "..."
+    names = printable("load: " + ", ".join(path.name for path in paths))
+    return names if len(names) <= audit.MAX_LENGTH else names[: audit.MAX_LENGTH - 3] + "..."
 
 
 def _transaction(

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from fsroute.backoff import Backoff
 from fsroute.data.database import SQLITE_PREFIX, explain_failure, psycopg_connect, sqlite_uri, without_password
 from fsroute.model import Call, Routing
 
@@ -194,13 +195,13 @@ class PostgresqlChanges:
                 socket.socket(fileno=os.dup(self._connection.fileno())).shutdown(socket.SHUT_RDWR)
 
     def _listen(self) -> None:
-        pause = _RECONNECT_S
+        backoff = Backoff(_RECONNECT_S, _RECONNECT_MOST_S)
         while not self._closed.is_set():
             try:
                 with psycopg_connect(self._url) as self._connection:
                     self._connection.execute(f"LISTEN {CHANNEL}")
                     self._count += 1
-                    pause = _RECONNECT_S
+                    backoff.reset()
                     for _ in self._connection.notifies():
                         self._count += 1
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -208,5 +209,4 @@ class PostgresqlChanges:
                     self._log.warning(
                         "not told of changes", db=without_password(self._url), reason=explain_failure(self._url, error)
                     )
-            self._closed.wait(pause)
-            pause = min(2 * pause, _RECONNECT_MOST_S)
+            self._closed.wait(backoff.pause())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import date, time
 from typing import Any
 
 from peewee import Database, DatabaseError, InterfaceError
 
+from fsroute import times
 from fsroute.callerid import policy, received
 from fsroute.data import queries
 from fsroute.data.database import DATABASE_ERRORS, Prepared, database_errors, is_sqlite, snapshot
@@ -242,9 +243,7 @@ class _Read:
             facts[number] = NumberFacts(
                 hosted.get(number),
                 tuple(
-                    Verification(
-                        account, first, last, VerificationState(state), datetime.fromisoformat(expires) if expires else None
-                    )
+                    Verification(account, first, last, VerificationState(state), times.from_text(expires))
                     for account, first, last, state, expires in sorted(covering)
                     if len(first) == len(number)
                 ),

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.eventsocket import frames, sockets
 from fsroute.eventsocket.frames import Frame, FrameReader
+from fsroute.text import quoted
 
 MAX_EVENTS = 1000
 """Events that are kept while a command is answered. They are filtered, and a call has a dozen."""
@@ -41,7 +42,7 @@ class EventSocketClient:
         reply = self._ask(command)
         text = reply.data
         if not text.startswith("+OK"):
-            raise Refused(f"FreeSWITCH refused {command.split(maxsplit=1)[0].decode()}: {printable(text)}")
+            raise Refused(f"FreeSWITCH refused {command.split(maxsplit=1)[0].decode()}: {quoted(text)}")
         return reply
 
     def api(self, text: str) -> str:
@@ -56,7 +57,7 @@ class EventSocketClient:
         while not self._events:
             frame = self._frame(deadline)
             if not _is_event(frame):
-                raise ProtocolError(f"unexpected frame {printable(frame.get('Content-Type'))}")
+                raise ProtocolError(f"unexpected frame {quoted(frame.get('Content-Type'))}")
             self._events.append(frame.event)
         return self._events.popleft()
 
@@ -66,7 +67,7 @@ class EventSocketClient:
         if greeting == "text/rude-rejection":
             raise Refused("FreeSWITCH's Event Socket is closed for our address (apply-inbound-acl in event_socket.conf.xml)")
         if greeting != "auth/request":
-            raise ProtocolError(f"no Event Socket of FreeSWITCH: its greeting is {printable(greeting)}")
+            raise ProtocolError(f"no Event Socket of FreeSWITCH: its greeting is {quoted(greeting)}")
         if not self._ask(frames.command(f"auth {password}")).data.startswith("+OK"):
             raise Refused("FreeSWITCH's Event Socket refused the password (setting event_socket_password)")
 
@@ -85,7 +86,7 @@ class EventSocketClient:
             if frame.get("Content-Type") == answer:
                 return frame
             if not _is_event(frame):
-                raise ProtocolError(f"unexpected frame {printable(frame.get('Content-Type'))}")
+                raise ProtocolError(f"unexpected frame {quoted(frame.get('Content-Type'))}")
             if len(self._events) == MAX_EVENTS:
                 raise ProtocolError(f"{MAX_EVENTS} events and no reply")
             self._events.append(frame.event)
@@ -135,11 +136,6 @@ def connected(address: tuple[str, int], password: str, timeout_s: float) -> Iter
         event_socket = EventSocketClient(sock, timeout_s)
         event_socket.log_in(password)
         yield event_socket
-
-
-def printable(text: str) -> str:
-    """What FreeSWITCH said, for a message: one short line without control characters."""
-    return ascii(text.strip()[:80])
 
 
 def _is_event(frame: Frame) -> bool:

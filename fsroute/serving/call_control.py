@@ -22,6 +22,7 @@ from fsroute.serving.registrations import Registrations
 from fsroute.switch import call_commands, channel_state, contacts
 from fsroute.switch.channel_state import Elsewhere, Ended
 from fsroute.switch.dialstring import Confirmation
+from fsroute.text import plain
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
@@ -113,15 +114,15 @@ class CallController:
             cause = yield from self._lead(channel, call, progress, plans, ear, log)
             log.info("call ended", cause=cause, seconds=_seconds(began))
         except _LeftError as left:
-            log.info("call left", how=left.where.how, to=_printable(left.where.to), seconds=_seconds(began))
+            log.info("call left", how=left.where.how, to=plain(left.where.to), seconds=_seconds(began))
         except Disconnected as gone:
             log.info("call ended", cause=gone.cause, seconds=_seconds(began))
         except FsrouteError as error:
-            log.error("call not routed", to=_printable(call.destination), reason=str(error))  # noqa: TRY400 - no defect
+            log.error("call not routed", to=plain(call.destination), reason=str(error))  # noqa: TRY400 - no defect
             self._give_up_call(channel, call)
         except Exception:
             # A defect of ours: this call gets what an undecidable one gets, and the log its traceback.
-            log.exception("call failed", to=_printable(call.destination))
+            log.exception("call failed", to=plain(call.destination))
             self._give_up_call(channel, call)
 
     def _lead(
@@ -216,8 +217,8 @@ class CallController:
             "call routed",
             code=decision.code,
             direction=call.direction.value,
-            to=_printable(call.destination),
-            caller="anonymous" if call.anonymous else self.shown(_printable(call.caller)),
+            to=plain(call.destination),
+            caller="anonymous" if call.anonymous else self.shown(plain(call.caller)),
             number=decision.number,
             account=decision.account,
             user=call.user,
@@ -228,7 +229,7 @@ class CallController:
             stages=plan.counts,
             final=plan.final,
             caller_id=decision.caller_id.reason,
-            reasons=[f"{reason.code}: {_printable(reason.subject)}" for reason in reasons],
+            reasons=[f"{reason.code}: {plain(reason.subject)}" for reason in reasons],
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
 
@@ -249,7 +250,7 @@ class CallController:
     def _leg(self, ended: str) -> str:
         """`1003 USER_BUSY`. What FreeSWITCH dialled may be a telephone number."""
         dialled, _, cause = ended.rpartition(" ")
-        return f"{self.shown(dialled) if len(dialled) > _EXTENSION_DIGITS else _printable(dialled)} {_printable(cause)}"
+        return f"{self.shown(dialled) if len(dialled) > _EXTENSION_DIGITS else plain(dialled)} {plain(cause)}"
 
     def give_up(self, channel: Channel) -> None:
         """Ends our part in a call that can not be decided: hands it back to the dialplan, or ends it.
@@ -289,8 +290,3 @@ def _seconds(began: float) -> float:
 def _is_lost_emergency(decision: Decision) -> bool:
     """Whether an emergency call rings nowhere: its account is not known here, or has no trunk."""
     return not decision.plan.stages and any(reason.code == "emergency" for reason in decision.reasons)
-
-
-def _printable(text: str) -> str:
-    """What a caller wrote, for a log that people read on terminals: short, and no control characters."""
-    return ascii(text[:64])[1:-1]

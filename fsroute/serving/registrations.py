@@ -29,9 +29,11 @@ from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
-from fsroute.eventsocket.client import EventSocketClient, connected, printable
+from fsroute.backoff import Backoff
+from fsroute.eventsocket.client import EventSocketClient, connected
 from fsroute.eventsocket.frames import Frame
 from fsroute.model import EndpointDial, Registered
+from fsroute.text import quoted
 
 SETTLED_S = 2.0
 """Seconds after a change from which on an answer is kept: by then the queue has deleted what it was told to, and a profile
@@ -147,23 +149,24 @@ class Listener:
         threading.Thread(target=self._run, name="registrations", daemon=True).start()
 
     def _run(self) -> None:
-        pause, said = _RECONNECT_S, ""
+        said = ""
+        backoff = Backoff(_RECONNECT_S, _RECONNECT_MOST_S)
         while not self.stopped.is_set():
             try:
                 with connected(self.address, self.password, self.timeout_s) as switch:
                     self._begin(switch)
-                    pause, said = _RECONNECT_S, ""
+                    backoff.reset()
+                    said = ""
                     while True:
                         user = _user(switch.event(None))
                         self.registrations.changed(user)
-                        self.log.debug("registrations changed", user=printable(user) if user else "all")
+                        self.log.debug("registrations changed", user=quoted(user) if user else "all")
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
                 self.registrations.heard("")
                 if str(error) != said:  # once for each outage
                     said = str(error)
                     self.log.warning("not told of registrations: phones are asked for in every call", reason=said)
-            self.stopped.wait(pause)
-            pause = min(2 * pause, _RECONNECT_MOST_S)
+            self.stopped.wait(backoff.pause())
 
     def _begin(self, switch: EventSocketClient) -> None:
         switch.command(_EVENTS)

@@ -18,6 +18,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from fsroute.backoff import Backoff
 from fsroute.errors import FsrouteError
 from fsroute.eventsocket import sockets
 
@@ -26,7 +27,7 @@ _HEALTHY_S = 5.0
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
-_PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
+_PAUSE_S, _PAUSE_MOST_S = 1.0, 30.0
 
 
 @dataclass(slots=True)
@@ -50,15 +51,16 @@ class Master:
             signal.signal(number, self._pass_on)
         for _ in range(self.count):
             self._start(lifeline, held)
-        pause = _PAUSE_S
+        backoff = Backoff(_PAUSE_S, _PAUSE_MOST_S)
         while self._started:
             pid, status = os.wait()
             lived = time.monotonic() - self._started.pop(pid)
             if self._stop.is_set():
                 continue
             self.log.error("worker ended", pid=pid, status=os.waitstatus_to_exitcode(status), seconds=round(lived, 1))
-            pause = _PAUSE_S if lived > _HEALTHY_S else min(2 * pause, _PAUSE_MOST_S)
-            if lived > _HEALTHY_S or not self._stop.wait(pause):
+            if lived > _HEALTHY_S:
+                backoff.reset()
+            if lived > _HEALTHY_S or not self._stop.wait(backoff.pause()):
                 self._start(lifeline, held)
         os.close(lifeline)
         os.close(held)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fsroute.text import printable
+
 DELIVERED = frozenset({"code_read", "message_accepted"})
 """Outcomes after which the code can be known on the other side: read out to its end, or taken over by the gateway."""
 
@@ -30,6 +32,12 @@ NOTICES = {
 """Every outcome of a delivery, and what a customer is told of it."""
 
 
+ANSWER_LENGTH = 1000
+"""Characters of the other side's answer that are kept: what fits on a screen."""
+
+_MASK = "***"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A code for a number. `id` is the verification's: the same for every attempt to deliver it."""
@@ -44,7 +52,7 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """What became of a message: an outcome of NOTICES, and what the other side answered (a hang-up cause, an HTTP status
-    and body), for the operator. The answer never holds the code."""
+    and body), for the operator."""
 
     outcome: str
     answer: str = ""
@@ -56,6 +64,11 @@ class Delivered:
     @property
     def notice(self) -> str:
         return NOTICES[self.outcome]
+
+
+def kept_answer(answer: str, code: str) -> str:
+    """The other side's answer as it is kept: one line of printable characters, bounded, without the code."""
+    return " ".join(printable(answer, " ").replace(code, _MASK)[:ANSWER_LENGTH].split())
 
 
 class Delivery(Protocol):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import phonenumbers
 
+from fsroute import times
 from fsroute.model import Account, AccountStatus, Verification, VerificationState
 from fsroute.numbers import country, phone_number
 from fsroute.numbers.country import NumberClass
@@ -251,7 +252,8 @@ def _too_many(
     for starts, most, window, code, text in checks:
         retry_at = _free_at(starts, most, window, now)
         if retry_at is not None:
-            return Obstacle(code, f"{text}; the next one can be sent from {_shown(retry_at)} on", retry_at=retry_at)
+            next_one = f"the next one can be sent from {times.for_people(retry_at)} on"
+            return Obstacle(code, f"{text}; {next_one}", retry_at=retry_at)
     return None
 
 
@@ -259,10 +261,6 @@ def _free_at(starts: Sequence[Start], most: int, window: timedelta, now: datetim
     """When there will be room for one more start in the window; None if there is."""
     recent = sorted((start.at for start in starts if start.at > now - window), reverse=True)
     return recent[most - 1] + window if len(recent) >= most else None
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 # --- imports ----------------------------------------------------------------------------------------------

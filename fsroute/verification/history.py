@@ -1,4 +1,4 @@
-"""Whether a number was allowed to be shown at some moment, and why: what the audit log says. Pure, but for the printing.
+"""Whether a number was allowed to be shown at some moment, and why: what the audit log says. Pure.
 
 The log is replayed in the order of its ids. That is the order in which things happened; times are not, when a clock was
 set back. A moment that the clock has shown twice is then taken for the later of the two: everything counts up to the last
@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
+from fsroute import times
 from fsroute.callerid import policy
 from fsroute.callerid.policy import Verdict
 from fsroute.model import AuditEntry, NumberFacts, Verification, VerificationState
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 REMOVED = "removed"
 """The state in the log of what has no row in verified_numbers any more."""
@@ -126,8 +123,8 @@ def _turned_back(entries: list[AuditEntry]) -> Iterator[str]:
     for before, after in pairwise(entries):
         if after.at < before.at:
             yield (
-                f"the clock was set back between row {before.id} ({_utc(before.at)}) and row {after.id} ({_utc(after.at)}):"
-                " times between the two are taken for those after it"
+                f"the clock was set back between row {before.id} ({times.to_text(before.at)}) and row {after.id}"
+                f" ({times.to_text(after.at)}): times between the two are taken for those after it"
             )
 
 
@@ -149,97 +146,5 @@ def _changed_outside(
 def _described(row: Verification | None) -> str:
     if row is None:
         return "no such row"
-    until = f" until {_utc(row.expires_at)}" if row.state is VerificationState.VERIFIED and row.expires_at else ""
+    until = f" until {times.to_text(row.expires_at)}" if row.state is VerificationState.VERIFIED and row.expires_at else ""
     return f"{row.first} to {row.last} {row.state.value}{until}"
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-# --- as JSON ----------------------------------------------------------------------------------------------
-
-
-def as_data(history: History) -> dict[str, Any]:
-    """The history as JSON holds it. Times are UTC."""
-    return {
-        "number": history.number,
-        "at": _utc(history.at),
-        "accounts": [_answer(answer) for answer in history.answers],
-        "log": [_entry(entry) for entry in history.entries],
-        "notes": list(history.notes),
-        "not_known": NOT_KNOWN,
-    }
-
-
-def _answer(answer: Answer) -> dict[str, Any]:
-    return {
-        "account": answer.account,
-        "allowed": answer.verdict.granted,
-        "code": answer.verdict.code,
-        "text": answer.verdict.text,
-        "decided_by": _entry(answer.entry) if answer.entry else None,
-        "verified_by": _entry(answer.verified) if answer.verified else None,
-    }
-
-
-def _entry(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "row": entry.id,
-        "at": _utc(entry.at),
-        "who": entry.actor,
-        "from": entry.origin,
-        "action": entry.action,
-        "account": entry.account,
-        "first_number": entry.first,
-        "last_number": entry.last,
-        "verification": entry.verification,
-        "method": entry.method,
-        "state": entry.state,
-        "expires_at": _utc(entry.expires_at) if entry.expires_at else None,
-        "reason": entry.reason,
-    }
-
-
-# --- for people -------------------------------------------------------------------------------------------
-
-
-def show(data: dict[str, Any], console: Console) -> None:
-    """Prints what `as_data` gave."""
-    from rich.table import Table  # noqa: PLC0415 - half of a cold start, and --json does not need it
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    console.print(Text(f"{data['number']} at {data['at']}", style="bold"))
-    for line in _told(data):
-        console.print(Text(_printable(line)), soft_wrap=True)
-    if data["log"]:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("row", "when", "who", "from", "action", "account", "state", "until", "reason"):
-            table.add_column(heading, justify="right" if heading == "row" else "left", overflow="fold")
-        columns = ("row", "at", "who", "from", "action", "account", "state", "expires_at", "reason")
-        for row in data["log"]:
-            cells = ("" if row[column] is None else str(row[column]) for column in columns)
-            table.add_row(*(Text(_printable(cell)) for cell in cells))
-        console.print(table)
-    for note in (*data["notes"], data["not_known"]):
-        console.print(Text(_printable(note)), soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    """Evidence, and the answers of gateways, are anybody's text: a terminal must not obey it."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _told(data: dict[str, Any]) -> Iterator[str]:
-    if not data["accounts"]:
-        yield "not allowed: the log has no verification of it, for any account (not_verified)"
-    for answer in data["accounts"]:
-        allowed = "allowed" if answer["allowed"] else "not allowed"
-        decided = f", by row {answer['decided_by']['row']}" if answer["decided_by"] else ""
-        yield f"{answer['account']}: {allowed}: {answer['text']} ({answer['code']}){decided}"
-        row = answer["verified_by"]
-        if row:
-            method = f" ({row['method']})" if row["method"] else ""
-            yield f"  verified {row['at']}{method} by {row['who']}, {row['from']}, until {row['expires_at']}"
-            if row["reason"]:
-                yield f"  evidence: {row['reason']}"

@@ -9,23 +9,15 @@ from typing import Any
 
 from peewee import Database
 
+from fsroute import times
 from fsroute.data import audit
 from fsroute.data import tables as t
-from fsroute.data.audit import Author, timestamp
-from fsroute.data.database import rows
-from fsroute.model import Account, AccountStatus, Permission, Verification, VerificationState
+from fsroute.data.audit import Author
+from fsroute.data.database import Row, named_rows
+from fsroute.model import Account, AccountStatus, Permission, VerificationState
 from fsroute.verification import codes
 from fsroute.verification.attempt import STANDINGS, Attempt, AttemptState, NumberStatus
 from fsroute.verification.eligibility import Applicant, Claims, Method, Start
-
-_ATTEMPT = (
-    "id", "account", "first_number", "last_number", "method", "state", "language", "tries", "started_at", "started_by",
-    "code_expires_at", "outcome", "answer", "delivered_at", "settled_at", "evidence", "approved_by",
-)  # fmt: skip
-_STANDING = (
-    "account", "first_number", "last_number", "method", "state", "verified_at", "expires_at", "revoked_at", "verified_by",
-    "source",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +28,37 @@ class VerificationReader:
 
     def applicant(self, name: str) -> Applicant | None:
         row, permission = t.Account, t.CallPermission
-        found = self._rows(
-            row.select(
-                row.country, row.timezone, row.domain, row.status, row.verifies_abroad, row.verification_days,
-                row.approves_blocks,
-            ).where(row.name == name)
-        )  # fmt: skip
-        if not found:
+        found = next(iter(self._rows(row.select().where(row.name == name))), None)
+        if found is None:
             return None
-        country, timezone, domain, status, abroad, days, approves = found[0]
-        permissions = tuple(
-            Permission(prefix, allowed)
-            for prefix, allowed in self._rows(
-                permission.select(permission.prefix, permission.allowed).where(permission.account == name)
-            )
+        permissions = self._rows(permission.select().where(permission.account == name))
+        account = Account(
+            name=name,
+            country=found["country"],
+            timezone=found["timezone"],
+            domain=found["domain"],
+            status=AccountStatus(found["status"]),
+            permissions=tuple(Permission(allowed["prefix"], allowed["allowed"]) for allowed in permissions),
         )
-        account = Account(name, country, timezone, domain, AccountStatus(status), permissions=permissions)
-        return Applicant(account, abroad, days, approves)
+        return Applicant(
+            account=account,
+            verifies_abroad=found["verifies_abroad"],
+            verification_days=found["verification_days"],
+            approves_blocks=found["approves_blocks"],
+        )
 
     def claims(self, first: str, last: str) -> Claims:
         """Who holds numbers from `first` to `last`."""
         hosted, row = t.Number, t.VerifiedNumber
-        hosts = {
-            account
-            for number, account in self._rows(
-                hosted.select(hosted.number, hosted.account).where(hosted.number.between(first, last))
-            )
-            if len(number) == len(first)
-        }
+        hosting = self._rows(hosted.select().where(hosted.number.between(first, last)))
         overlapping = self._rows(
-            row.select(row.account, row.first_number, row.last_number, row.state, row.expires_at)
+            row.select()
             .where((row.first_number <= last) & (row.last_number >= first))
             .order_by(row.account, row.first_number)
         )
         return Claims(
-            frozenset(hosts),
-            tuple(
-                Verification(account, start, end, VerificationState(state), _moment(expires))
-                for account, start, end, state, expires in overlapping
-                if len(start) == len(first)
-            ),
+            frozenset(found["account"] for found in hosting if len(found["number"]) == len(first)),
+            tuple(audit.verification(found) for found in overlapping if len(found["first_number"]) == len(first)),
         )
 
     def attempt(self, id_: str) -> Attempt | None:
@@ -91,7 +74,7 @@ class VerificationReader:
     def overdue(self, now: datetime) -> list[Attempt]:
         """The pending attempts whose code can not be confirmed any more (attempt.is_too_late)."""
         row = t.VerificationAttempt
-        too_late = (row.code_expires_at <= timestamp(now)) | (row.started_at > timestamp(now))
+        too_late = (row.code_expires_at <= times.to_text(now)) | (row.started_at > times.to_text(now))
         return self._attempts((row.state == AttemptState.PENDING) & (row.method != Method.MANUAL) & too_late)
 
     def attempts_of(self, account: str, number: str) -> list[Attempt]:
@@ -126,21 +109,21 @@ class VerificationReader:
             & (attempt.state == AttemptState.PENDING)
         )
         query = (
-            row.select(*(getattr(row, name) for name in _STANDING), attempt.id)
+            row.select(row, attempt.id.alias("pending"))
             .left_outer_join(attempt, on=pending)
             .order_by(row.account, row.first_number)
         )
-        return [_standing(*columns) for columns in self._rows(query.where(*which) if which else query)]
+        return [_status(found) for found in self._rows(query.where(*which) if which else query)]
 
     def lapsed(self, now: datetime) -> list[NumberStatus]:
         """What is verified and has expired, and nobody has written that down."""
         row = t.VerifiedNumber
-        return self._standings(row.state == VerificationState.VERIFIED, row.expires_at <= timestamp(now))
+        return self._standings(row.state == VerificationState.VERIFIED, row.expires_at <= times.to_text(now))
 
     def expiring(self, now: datetime, within: timedelta) -> list[NumberStatus]:
         """What is verified and expires in this time."""
         row = t.VerifiedNumber
-        soon = row.expires_at.between(timestamp(now), timestamp(now + within))
+        soon = row.expires_at.between(times.to_text(now), times.to_text(now + within))
         return [s for s in self._standings(row.state == VerificationState.VERIFIED, soon) if s.is_valid(now)]
 
     def starts_to(self, number: str, since: datetime) -> list[Start]:
@@ -154,17 +137,16 @@ class VerificationReader:
     def _starts(self, whose: Any, since: datetime) -> list[Start]:
         row = t.VerificationAttempt
         query = row.select(row.method, row.started_at).where(
-            whose & (row.method != Method.MANUAL) & (row.started_at > timestamp(since))
+            whose & (row.method != Method.MANUAL) & (row.started_at > times.to_text(since))
         )
-        return [Start(Method(method), datetime.fromisoformat(at)) for method, at in self._rows(query)]
+        return [Start(Method(found["method"]), times.from_text(found["started_at"])) for found in self._rows(query)]
 
     def _attempts(self, which: Any) -> list[Attempt]:
         row = t.VerificationAttempt
-        query = row.select(*(getattr(row, name) for name in _ATTEMPT)).where(which).order_by(row.started_at, row.id)
-        return [_attempt(*columns) for columns in self._rows(query)]
+        return [_attempt(found) for found in self._rows(row.select().where(which).order_by(row.started_at, row.id))]
 
-    def _rows(self, query: Any) -> list[tuple[Any, ...]]:
-        return rows(self.database, query)
+    def _rows(self, query: Any) -> list[Row]:
+        return named_rows(self.database, query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,23 +178,34 @@ class VerificationRepository(VerificationReader):
             evidence=evidence, approved_by=None,
         )  # fmt: skip
         t.VerificationAttempt.insert(
-            id=attempt.id, account=account, first_number=first, last_number=last, method=method, state=state,
-            language=language, code_hash=code_hash, tries=0, started_at=timestamp(self.now), started_by=attempt.started_by,
-            code_expires_at=_text(expires_at), settled_at=_text(attempt.settled_at), evidence=evidence,
-        ).bind(self.database).execute()  # fmt: skip
+            id=attempt.id,
+            account=account,
+            first_number=first,
+            last_number=last,
+            method=method,
+            state=state,
+            language=language,
+            code_hash=code_hash,
+            tries=0,
+            started_at=times.to_text(self.now),
+            started_by=attempt.started_by,
+            code_expires_at=times.to_text(expires_at),
+            settled_at=times.to_text(attempt.settled_at),
+            evidence=evidence,
+        ).bind(self.database).execute()
         return attempt
 
     def code_hash(self, attempt: Attempt) -> str:
         row = t.VerificationAttempt
-        ((kept,),) = self._rows(row.select(row.code_hash).where(row.id == attempt.id))
-        return str(kept)
+        (found,) = self._rows(row.select(row.code_hash).where(row.id == attempt.id))
+        return str(found["code_hash"])
 
     def count_try(self, attempt: Attempt) -> Attempt:
         self._change(attempt, tries=attempt.tries + 1)
         return replace(attempt, tries=attempt.tries + 1)
 
     def note_delivery(self, attempt: Attempt, outcome: str, answer: str) -> Attempt:
-        self._change(attempt, outcome=outcome, answer=answer, delivered_at=timestamp(self.now))
+        self._change(attempt, outcome=outcome, answer=answer, delivered_at=times.to_text(self.now))
         return replace(attempt, outcome=outcome, answer=answer, delivered_at=self.now)
 
     def begin(self, attempt: Attempt, action: str) -> None:
@@ -225,7 +218,7 @@ class VerificationRepository(VerificationReader):
 
     def settle(self, attempt: Attempt, state: AttemptState, action: str, reason: str | None = None) -> Attempt:
         """Ends a pending attempt without success, and the number's pending state with it."""
-        self._change(attempt, state=state, settled_at=timestamp(self.now), code_hash=None)
+        self._change(attempt, state=state, settled_at=times.to_text(self.now), code_hash=None)
         standing = self.standing(attempt.account, attempt.first)
         ends = standing and (standing.state, standing.last) == (VerificationState.PENDING, attempt.last)
         if ends:
@@ -238,11 +231,11 @@ class VerificationRepository(VerificationReader):
         expires_at = self.now + timedelta(days=days)
         self._end_lapsed(attempt.account, attempt.first, attempt.last)
         self._change(
-            attempt, state=AttemptState.VERIFIED, settled_at=timestamp(self.now), code_hash=None, approved_by=approved_by
+            attempt, state=AttemptState.VERIFIED, settled_at=times.to_text(self.now), code_hash=None, approved_by=approved_by
         )
         self._put(
             attempt.account, attempt.first, attempt.last, attempt.method, VerificationState.VERIFIED,
-            verified_at=timestamp(self.now), expires_at=timestamp(expires_at), verified_by=self.author.actor,
+            verified_at=times.to_text(self.now), expires_at=times.to_text(expires_at), verified_by=self.author.actor,
         )  # fmt: skip
         self.note(action, attempt, state=VerificationState.VERIFIED, expires_at=expires_at, reason=attempt.evidence)
         return replace(attempt, state=AttemptState.VERIFIED, settled_at=self.now, approved_by=approved_by)
@@ -252,8 +245,8 @@ class VerificationRepository(VerificationReader):
         expires_at = self.now + timedelta(days=days)
         self._end_lapsed(account, first, last)
         self._put(
-            account, first, last, "import", VerificationState.VERIFIED, verified_at=timestamp(self.now),
-            expires_at=timestamp(expires_at), verified_by=self.author.actor, source=source,
+            account, first, last, "import", VerificationState.VERIFIED, verified_at=times.to_text(self.now),
+            expires_at=times.to_text(expires_at), verified_by=self.author.actor, source=source,
         )  # fmt: skip
         audit.record(
             self.database, self.now, self.author, "imported", account, first, last, method="import",
@@ -266,7 +259,7 @@ class VerificationRepository(VerificationReader):
         """Ends the right to show verified numbers: by revoking it, or because it has expired."""
         revoked_at = self.now if state is VerificationState.REVOKED else None
         row = t.VerifiedNumber
-        row.update(state=state, revoked_at=_text(revoked_at)).where(
+        row.update(state=state, revoked_at=times.to_text(revoked_at)).where(
             (row.account == standing.account) & (row.first_number == standing.first)
         ).bind(self.database).execute()
         audit.record(
@@ -316,38 +309,39 @@ class VerificationRepository(VerificationReader):
             row.insert(account=account, first_number=first, **values).bind(self.database).execute()
 
 
-def moment(now: datetime) -> datetime:
-    """A time as the tables can hold it: UTC, whole seconds. Raises ValueError for one without a time zone."""
-    return datetime.fromisoformat(timestamp(now))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _text(at: datetime | None) -> str | None:
-    return timestamp(at) if at else None
-
-
-def _attempt(
-    id_: str, account: str, first: str, last: str, method: str, state: str, language: str | None, tries: int,
-    started_at: str, started_by: str, code_expires_at: str | None, outcome: str | None, answer: str | None,
-    delivered_at: str | None, settled_at: str | None, evidence: str | None, approved_by: str | None,
-) -> Attempt:  # fmt: skip
+def _attempt(row: Row) -> Attempt:
     return Attempt(
-        id=id_, account=account, first=first, last=last, method=Method(method), state=AttemptState(state),
-        language=language, tries=tries, started_at=datetime.fromisoformat(started_at), started_by=started_by,
-        code_expires_at=_moment(code_expires_at), outcome=outcome, answer=answer, delivered_at=_moment(delivered_at),
-        settled_at=_moment(settled_at), evidence=evidence, approved_by=approved_by,
-    )  # fmt: skip
+        id=row["id"],
+        account=row["account"],
+        first=row["first_number"],
+        last=row["last_number"],
+        method=Method(row["method"]),
+        state=AttemptState(row["state"]),
+        language=row["language"],
+        tries=row["tries"],
+        started_at=times.from_text(row["started_at"]),
+        started_by=row["started_by"],
+        code_expires_at=times.from_text(row["code_expires_at"]),
+        outcome=row["outcome"],
+        answer=row["answer"],
+        delivered_at=times.from_text(row["delivered_at"]),
+        settled_at=times.from_text(row["settled_at"]),
+        evidence=row["evidence"],
+        approved_by=row["approved_by"],
+    )
 
 
-def _standing(
-    account: str, first: str, last: str, method: str, state: str, verified_at: str | None, expires_at: str | None,
-    revoked_at: str | None, verified_by: str | None, source: str | None, pending: str | None,
-) -> NumberStatus:  # fmt: skip
+def _status(row: Row) -> NumberStatus:
     return NumberStatus(
-        account=account, first=first, last=last, method=method, state=VerificationState(state),
-        verified_at=_moment(verified_at), expires_at=_moment(expires_at), revoked_at=_moment(revoked_at),
-        verified_by=verified_by, source=source, pending=pending,
-    )  # fmt: skip
+        account=row["account"],
+        first=row["first_number"],
+        last=row["last_number"],
+        method=row["method"],
+        state=VerificationState(row["state"]),
+        verified_at=times.from_text(row["verified_at"]),
+        expires_at=times.from_text(row["expires_at"]),
+        revoked_at=times.from_text(row["revoked_at"]),
+        verified_by=row["verified_by"],
+        source=row["source"],
+        pending=row["pending"],
+    )

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from peewee import Database
 
+from fsroute import times
 from fsroute.configuration.settings import Settings
 from fsroute.data.audit import Author, exclusive
 from fsroute.data.database import check_version, database_errors, open_database, snapshot
@@ -33,9 +34,9 @@ from fsroute.model import Call, Routing, VerificationState
 from fsroute.verification import attempt as attempts
 from fsroute.verification import codes, eligibility, prompts, voice_call
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus, range_name
-from fsroute.verification.delivery import Delivered, Delivery, Message
+from fsroute.verification.delivery import Delivered, Delivery, Message, kept_answer
 from fsroute.verification.eligibility import BAD_INPUT, Applicant, Limits, Method, Obstacle
-from fsroute.verification.repository import VerificationReader, VerificationRepository, moment
+from fsroute.verification.repository import VerificationReader, VerificationRepository
 from fsroute.verification.sms import SmsGateway
 
 ALL_SOURCES = "all"
@@ -44,7 +45,7 @@ ALL_SOURCES = "all"
 _Result = TypeVar("_Result")
 
 _MAX_TEXT = 1000
-"""Characters of a reason, an evidence, an answer: what fits on a screen."""
+"""Characters of a reason or an evidence: what fits on a screen."""
 
 _MAX_SOURCE = 64
 _SOURCE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -173,7 +174,7 @@ class Verifications:
         except BaseException:  # Ctrl-C too: what is not written down now looks as if the call still rang
             self._delivered(attempt, Delivered("interrupted"), now + _since(began), who)
             raise
-        return self._delivered(attempt, Delivered(told.outcome, _harmless(told.answer, code)), now + _since(began), who)
+        return self._delivered(attempt, Delivered(told.outcome, kept_answer(told.answer, code)), now + _since(began), who)
 
     def _start(
         self, ledger: VerificationRepository, account: str, number: str, method: Method, language: str | None, code_hash: str
@@ -420,7 +421,7 @@ class Verifications:
     @contextmanager
     def _writing(self, now: datetime, who: Author) -> Iterator[VerificationRepository]:
         with exclusive(self._database, self._url):
-            yield VerificationRepository(self._database, who, moment(now))
+            yield VerificationRepository(self._database, who, times.whole_seconds(now))
 
     @contextmanager
     def _reading(self) -> Iterator[VerificationReader]:
@@ -537,9 +538,3 @@ def _malformed(code: str, subject: str, text: str) -> VerificationRefused:
 def _quoted(text: str) -> str:
     """What somebody wrote, as one line can name it."""
     return text if text.isprintable() and len(text) <= _MAX_SOURCE else repr(text[:_MAX_SOURCE])
-
-
-def _harmless(answer: str, code: str) -> str:
-    """What the other side answered, as it can be kept: without the code."""
-    masked = answer.replace(code, "*" * len(code))[:_MAX_TEXT]
-    return "".join(character if character.isprintable() else " " for character in masked)

@@ -31,14 +31,8 @@ LONGEST_PAUSE_S = 10.0
 """Also when the gateway's Retry-After asks for more: somebody waits for the code."""
 
 READ_BYTES = 4096
-"""Of an answer's body, at least; from then on nothing more is read."""
-
-ANSWER_LENGTH = 1000
-"""Characters of an answer that are kept. No character has more than four bytes, so a code that READ_BYTES cuts in two
-is not among them."""
-
-_MASK = "***"
-
+"""Of an answer's body, at least; from then on nothing more is read. These are more than the ANSWER_LENGTH characters that
+are kept, of four bytes at most: a code that is cut in two here is not among them."""
 
 _Request = tuple[h11.Request, h11.Data, h11.EndOfMessage]
 _Addresses = Sequence[tuple[int, int, int, str, Any]]
@@ -95,7 +89,7 @@ class SmsGateway:
             if not attempt.again or count + 1 == self._attempts:
                 break
             self._sleep(min(max(PAUSE_S * 2**count, attempt.wait_s), LONGEST_PAUSE_S))
-        return Delivered(attempt.outcome, _told(attempt.answer, message.code))
+        return Delivered(attempt.outcome, attempt.answer)
 
 
 def _attempt(gateway: Gateway, request: _Request, timeout_s: float) -> _Attempt:
@@ -218,9 +212,3 @@ def _left(deadline: float) -> float:
     if seconds <= 0:
         raise TimeoutError
     return seconds
-
-
-def _told(answer: str, code: str) -> str:
-    """An answer as it is kept: one line without the code, bounded, of printable characters."""
-    printable = "".join(character if character.isprintable() else " " for character in answer)
-    return " ".join(printable.replace(code, _MASK)[:ANSWER_LENGTH].split())

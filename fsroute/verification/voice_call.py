@@ -27,12 +27,13 @@ from uuid import uuid4
 from fsroute.configuration.settings import Settings, parse_address
 from fsroute.errors import ConfigError, DataError, DialStringError, ProtocolError
 from fsroute.eventsocket import frames
-from fsroute.eventsocket.client import EventSocketClient, Refused, connected, printable
+from fsroute.eventsocket.client import EventSocketClient, Refused, connected
 from fsroute.eventsocket.frames import Frame
 from fsroute.model import Call, Decision, Direction, FailedPlan, Leg, Outcome, Plan, Routing, TrunkDial
 from fsroute.routing import router
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
+from fsroute.text import quoted
 from fsroute.verification import prompts
 from fsroute.verification.delivery import Delivered, Message
 
@@ -217,7 +218,7 @@ class _Heard:
         elif text == f"+OK {self.call}":
             self.answered = True
         else:
-            raise Refused(f"FreeSWITCH refused originate: {printable(text)}")
+            raise Refused(f"FreeSWITCH refused originate: {quoted(text)}")
 
     def _take_of_call(self, name: str, event: Frame) -> None:
         if name == "CHANNEL_ANSWER":

@@ -80,7 +80,7 @@ def test_the_core_imports_nothing_that_does_io(path: Path) -> None:
 def test_the_event_socket_knows_no_routing() -> None:
     """It can be read, and used, alone."""
     known = {name for path in (PACKAGE / "eventsocket").glob("*.py") for name in imports(path) if name.startswith("fsroute")}
-    assert {name for name in known if not name.startswith("fsroute.eventsocket")} == {"fsroute.errors"}
+    assert {name for name in known if not name.startswith("fsroute.eventsocket")} == {"fsroute.errors", "fsroute.text"}
 
 
 def listed(heading: str) -> set[str]:

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 from peewee import Database, IntegrityError
 
 from fsroute.data import audit
-from fsroute.data.audit import Author, exclusive, login_name, record, timestamp
+from fsroute.data.audit import Author, exclusive, record
 from fsroute.data.database import is_sqlite, open_database
 from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry as Entry
@@ -74,39 +72,7 @@ def test_an_author_can_have_any_name(text: str) -> None:
     assert (Author(text, text).actor, Author(text, text).origin) == (text, text)
 
 
-def test_the_login_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "anna")
-    assert login_name() == "anna"
-
-
-def test_a_process_without_a_login_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 4711")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    monkeypatch.setattr(os, "getuid", lambda: 4711)
-    assert login_name() == "uid 4711"
-
-
 # --- rows -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("moment", "text"),
-    [
-        (NOON, "2026-03-01T12:00:00Z"),
-        (NOON.replace(microsecond=999_999), "2026-03-01T12:00:00Z"),
-        (NOON.astimezone(timezone(timedelta(hours=-9, minutes=-30))), "2026-03-01T12:00:00Z"),
-        (datetime(5, 1, 1, tzinfo=UTC), "0005-01-01T00:00:00Z"),
-    ],
-)
-def test_times_are_utc(moment: datetime, text: str) -> None:
-    assert timestamp(moment) == text
-
-
-def test_a_time_without_a_zone_is_no_moment() -> None:
-    with pytest.raises(ValueError, match="2026-03-01 12:00:00 has no time zone"):
-        timestamp(NOON.replace(tzinfo=None))
 
 
 def test_a_row_is_as_it_was_told(log: Log) -> None:

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsroute import times
 from fsroute.cli import main as cli
 from fsroute.data import loader
-from fsroute.data.audit import timestamp
 from fsroute.data.database import is_sqlite, open_database
 from fsroute.data.loader import Statement, statements
 from fsroute.errors import DataError
@@ -472,12 +472,12 @@ def test_the_command_says_when_and_who(demo: Loaded, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LOGNAME", "anna")
     path = demo.directory / "x.sql"
     path.write_text(f"DELETE FROM verified_numbers WHERE first_number = '{SINGLE}';")
-    before = timestamp(datetime.now(UTC))
+    before = times.to_text(datetime.now(UTC))
     ran = CliRunner().invoke(cli.main, ["load", "--db", demo.url, str(path)])
     assert (ran.exit_code, ran.output) == (0, f"loaded 1 statements from {path}\n")
     id_, at, *rest = demo.rows(AUDITED)[3][:5]
     assert (id_, rest) == (4, ["anna", "load: x.sql", "removed"])
-    assert before <= str(at) <= timestamp(datetime.now(UTC))
+    assert before <= str(at) <= times.to_text(datetime.now(UTC))
 
 
 def test_a_load_that_fails_leaves_no_row(refusing: Loaded) -> None:

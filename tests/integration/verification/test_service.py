@@ -198,7 +198,7 @@ def test_the_code_is_kept_nowhere(desk: Desk) -> None:
     desk.way.meanwhile = lambda message: setattr(desk.way, "answer", f"sent {message.code}\n to\x00 you")
     attempt = desk.start()
     code = desk.right(attempt)
-    assert attempt.answer == "sent ******  to  you"
+    assert attempt.answer == "sent *** to you"
     kept = repr([desk.rows(model.select()) for model in t.MODELS])
     assert attempt.id in kept
     assert code not in kept

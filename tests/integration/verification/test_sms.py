@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.configuration.sms_gateway import parse_gateway
-from fsroute.verification.delivery import Delivered, Message
+from fsroute.verification.delivery import ANSWER_LENGTH, Delivered, Message, kept_answer
 from fsroute.verification.prompts import sms_text
-from fsroute.verification.sms import ANSWER_LENGTH, READ_BYTES, SmsGateway
+from fsroute.verification.sms import READ_BYTES, SmsGateway
 
 MESSAGE = Message("3f0c7a", "acme", "+4915112345678", "482915", "de")
 HEADERS = "Content-Type: application/json\nAuthorization: Bearer hunter2"
@@ -141,6 +141,18 @@ def full() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+class Sender:
+    """Delivers by a gateway; its answers are as the service keeps them."""
+
+    def __init__(self, gateway: SmsGateway) -> None:
+        self._gateway = gateway
+
+    def deliver(self, message: Message) -> Delivered:
+        found = self._gateway.deliver(message)
+        assert len(found.answer) < 2 * READ_BYTES + len("HTTP 200 ")
+        return Delivered(found.outcome, kept_answer(found.answer, message.code))
+
+
 def sender(
     url: str,
     *,
@@ -150,10 +162,10 @@ def sender(
     timeout_s: float = 5.0,
     attempts: int = 3,
     pauses: list[float] | None = None,
-) -> SmsGateway:
+) -> Sender:
     waited = [] if pauses is None else pauses
     gateway = parse_gateway(url, headers, body)
-    return SmsGateway(gateway, code_s=code_s, timeout_s=timeout_s, attempts=attempts, sleep=waited.append)
+    return Sender(SmsGateway(gateway, code_s=code_s, timeout_s=timeout_s, attempts=attempts, sleep=waited.append))
 
 
 def closed_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from fsroute.callerid import policy
 from fsroute.model import Account, AuditEntry, NumberFacts, Verification, VerificationState
 from fsroute.verification import history
-from fsroute.verification.history import NOT_KNOWN, REMOVED
+from fsroute.verification.history import REMOVED
 
 N = "+493023125050"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -344,90 +342,3 @@ def test_the_log_says_what_calls_were_told(events: list[tuple[str, Key, str | No
                 assert answer.entry is not None
                 assert answer.entry == answer.verified
                 assert called({answer.entry.key: verification(answer.entry)}, answer.account, now) == answer.verdict
-
-
-# --- for people and programs --------------------------------------------------------------------------------
-
-SHOWN = [
-    entry(
-        3, 0, "verified", action="block_added", first=FIRST, last=LAST, method="manual", verification="attempt-1",
-        reason="invoice 17\x1b[31m",
-    ),
-    entry(9, 20, "revoked", action="revoked", first=FIRST, last=LAST, method="manual", reason="sold"),
-]  # fmt: skip
-
-
-def test_as_data() -> None:
-    block_added = {
-        "row": 3,
-        "at": "2026-03-01T12:00:00Z",
-        "who": "anna",
-        "from": "cli:host",
-        "action": "block_added",
-        "account": "acme",
-        "first_number": FIRST,
-        "last_number": LAST,
-        "verification": "attempt-1",
-        "method": "manual",
-        "state": "verified",
-        "expires_at": VALID,
-        "reason": "invoice 17\x1b[31m",
-    }
-    revoked = {
-        **block_added, "row": 9, "at": "2026-03-01T12:20:00Z", "action": "revoked", "verification": None,
-        "state": "revoked", "expires_at": None, "reason": "sold",
-    }  # fmt: skip
-    assert history.as_data(history.of(N, at(30.5), SHOWN, [verification(SHOWN[1])])) == {
-        "number": N,
-        "at": "2026-03-01T12:30:30Z",
-        "accounts": [
-            {
-                "account": "acme",
-                "allowed": False,
-                "code": "verification_revoked",
-                "text": "its verification was revoked",
-                "decided_by": revoked,
-                "verified_by": block_added,
-            }
-        ],
-        "log": [block_added, revoked],
-        "notes": [],
-        "not_known": NOT_KNOWN,
-    }
-
-
-def printed(log: list[AuditEntry], minutes: float) -> list[str]:
-    text = io.StringIO()
-    found = history.of(N, at(minutes), log, [verification(log[-1])] if log else [])
-    history.show(history.as_data(found), Console(file=text, width=160))
-    return [line.rstrip() for line in text.getvalue().splitlines()]
-
-
-def test_for_people() -> None:
-    table = [
-        "row  when                  who   from      action       account  state     until                 reason",
-        "  3  2026-03-01T12:00:00Z  anna  cli:host  block_added  acme     verified  2026-03-02T04:40:00Z  invoice 17?[31m",
-        "  9  2026-03-01T12:20:00Z  anna  cli:host  revoked      acme     revoked                         sold",
-    ]
-    verified = "  verified 2026-03-01T12:00:00Z (manual) by anna, cli:host, until 2026-03-02T04:40:00Z"
-    assert printed(SHOWN, 30) == [
-        f"{N} at 2026-03-01T12:30:00Z",
-        "acme: not allowed: its verification was revoked (verification_revoked), by row 9",
-        verified,
-        "  evidence: invoice 17?[31m",
-        *table,
-        NOT_KNOWN,
-    ]
-    assert printed(SHOWN[:1], 10) == [
-        f"{N} at 2026-03-01T12:10:00Z",
-        "acme: allowed: is in a block that was verified for the account (verified_block), by row 3",
-        verified,
-        "  evidence: invoice 17?[31m",
-        *table[:2],
-        NOT_KNOWN,
-    ]
-    assert printed([], 10) == [
-        f"{N} at 2026-03-01T12:10:00Z",
-        "not allowed: the log has no verification of it, for any account (not_verified)",
-        NOT_KNOWN,
-    ]
