@@ -255,14 +255,14 @@ def call(
     named = {"fsroute_direction": direction, "fsroute_account": account, "fsroute_user": user, "fsroute_trunk": trunk}
     named["fsroute_presented"] = presented
     variables = {"sip_from_user": sender, **{key: value for key, value in named.items() if value}}
-    told = simulated_call.place_call((host, port), profile, variables, outcomes, timeout_s)
+    call = simulated_call.place_call((host, port), profile, variables, outcomes, timeout_s)
     if as_json:
-        commands = [{"command": command.name, **command.headers} for command in told.commands]
-        print_json({"commands": commands, "hangup_cause": told.cause})
+        commands = [{"command": command.name, **command.headers} for command in call.commands]
+        print_json({"commands": commands, "hangup_cause": call.cause})
         return
-    for command in told.commands:
+    for command in call.commands:
         click.echo(_line(command))
-    click.echo(f"call ended: {told.cause}" if told.cause else "call handed back to the dialplan")
+    click.echo(f"call ended: {call.cause}" if call.cause else "call handed back to the dialplan")
 
 
 def _line(command: Any) -> str:

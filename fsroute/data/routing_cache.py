@@ -117,34 +117,34 @@ def _key(call: Call) -> tuple[Any, ...]:
 # --- has something changed? -------------------------------------------------------------------------------
 
 
-def watch(url: str, log: FilteringBoundLogger, turn: Callable[[], float] = time.monotonic) -> Changes:
-    """Who tells of changes in this database. `turn` is the same for calls that came in together (SqliteChanges)."""
-    return SqliteChanges(url, turn) if url.startswith(SQLITE_PREFIX) else PostgresqlChanges(url, log)
+def watch(url: str, log: FilteringBoundLogger, batch: Callable[[], float] = time.monotonic) -> Changes:
+    """Who tells of changes in this database. `batch` is the same for calls that came in together (SqliteChanges)."""
+    return SqliteChanges(url, batch) if url.startswith(SQLITE_PREFIX) else PostgresqlChanges(url, log)
 
 
 class SqliteChanges:
     """SQLite counts the commits of others (PRAGMA data_version): a read of shared memory, some microseconds.
 
-    Of one `turn` it is asked once: what came in before it was asked may know no more than that. A clock that runs on makes
-    each time a turn of its own.
+    Of one `batch` it is asked once: what came in before it was asked may know no more than that. A clock that runs on makes
+    each time a batch of its own.
     """
 
     is_exact = True
 
-    def __init__(self, url: str, turn: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, batch: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._turn = turn
+        self._batch = batch
         self._asked_in: float | None = None
         self._version: object = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     def version(self) -> object:
-        turn = self._turn()
-        if turn == self._asked_in:
+        batch = self._batch()
+        if batch == self._asked_in:
             return self._version
         version = self._ask()
-        self._version, self._asked_in = version, turn
+        self._version, self._asked_in = version, batch
         return version  # not what another thread has put there meanwhile, which may be older
 
     def _ask(self) -> object:

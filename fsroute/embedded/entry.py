@@ -1,9 +1,9 @@
-"""fsroute in FreeSWITCH's process: what is kept from call to call, and the threads that work for it.
+"""fsroute in FreeSWITCH's process: what is kept from call to call, and what mod_python3's names do.
 
 FreeSWITCH makes a thread for each call, with 240 KiB of stack, and mod_python3 gives Python 240 levels of recursion. That
-thread leads its call, for there applications run. What needs more stack, or may hang, is done by threads of our own:
-importing, opening the database, reading it. They also keep the database's connections, of which a thread of FreeSWITCH's
-would leave one behind with each call.
+thread controls its call, because applications run on it. Work that needs more stack, or may hang, is done by threads of
+fsroute's own: importing, opening the database, reading it. They also keep the database's connections: a thread of
+FreeSWITCH's would leave one behind with each call.
 
 A call's thread imports this module, so it imports next to nothing itself.
 """
@@ -16,80 +16,32 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from fsroute.embedded.threads import CONFIG, Threads
 from fsroute.errors import ConfigError, DataError, FsrouteError
 
 if TYPE_CHECKING:
     from fsroute.embedded.runtime import Embedded
 
-CONFIG = "fsroute_config"
-"""The global variable of FreeSWITCH (vars.xml) that names the TOML file with the settings."""
-
-STACK = 8 * 1024 * 1024
-"""Bytes for each thread of ours, as the first thread of a program has. Only what is used of it takes memory."""
-
 THREADS = 8
-"""Threads that read the database; several for the case that some hang in one that does not answer."""
+"""Threads that read the database. There are several in case some hang in a database that does not answer."""
 
 READY_S = 5.0
-"""Seconds that a call waits until everything is ready. That takes about one, and the startup-script has done it before."""
+"""Seconds that a call waits until fsroute is ready. Getting ready takes about one second, and the startup-script does it
+before the first call."""
 
 PAUSE_S = 5.0
-"""Seconds after an attempt to get ready until a call begins another. Until then calls fail at once, as it did."""
+"""Seconds between attempts to get ready. After a failed attempt, calls fail at once until then."""
 
 CONSOLE_S = 10.0
-"""Seconds that a command of the console may take."""
+"""Seconds that a command on the switch's console may take."""
 
 USAGE = "-USAGE: python fsroute.mod_python explain NUMBER [CALLER]\n"
 
 
-class Threads:
-    """Threads of our own. FreeSWITCH does not wait for them when it ends."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
-
-    def start(self) -> None:
-        before = threading.stack_size(STACK)
-        try:
-            for number in range(self._count):
-                threading.Thread(target=self._work, name=f"fsroute {number}", daemon=True).start()
-        finally:
-            threading.stack_size(before)
-
-    def begin(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._jobs.put((future, work, arguments))
-        return future
-
-    def run(self, seconds: float, work: Callable[..., Any], *arguments: Any) -> Any:
-        """What this gives, or raises what it raises. Raises DataError if it takes longer; what has begun goes on then."""
-        future = self.begin(work, *arguments)
-        try:
-            return future.result(seconds)
-        except TimeoutError as error:
-            future.cancel()
-            raise DataError(f"no decision within {seconds * 1000:g} ms") from error
-
-    def _work(self) -> None:
-        while True:
-            self._do(*self._jobs.get())
-
-    @staticmethod
-    def _do(future: Future[Any], work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(work(*arguments))
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
-
-
 class Resident:
-    """The one fsroute of this process: made by `make` when it is first asked for, and again as long as that fails."""
+    """The one fsroute of this process. `make` makes it when the first call needs it, and again as long as that fails."""
 
     def __init__(self, make: Callable[[Threads], Embedded], threads: Threads) -> None:
         self.threads = threads
@@ -99,7 +51,7 @@ class Resident:
         self._began = 0.0
 
     def get(self) -> Embedded:
-        """Raises what `make` raised, or DataError as long as it takes."""
+        """The fsroute of this process. Raises what `make` raised, or DataError while it is not ready."""
         with self._lock:
             now = time.monotonic()
             if self._making is None:
@@ -112,7 +64,7 @@ class Resident:
         except TimeoutError:
             raise DataError("the database does not answer, or fsroute is still being imported") from None
         if error is not None:
-            raise error.with_traceback(None)  # many calls may raise this one, and each would make it longer
+            raise error.with_traceback(None)  # many calls raise this error, and each would make its traceback longer
         return making.result()
 
 
@@ -121,45 +73,45 @@ def _has_failed(making: Future[Embedded]) -> bool:
 
 
 def make(threads: Threads) -> Embedded:
-    """Imports everything and opens the database. On a thread of ours."""
+    """Imports fsroute and opens the database. Runs on one of fsroute's threads."""
     embedded = importlib.import_module("fsroute.embedded.runtime")
     made: Embedded = embedded.make(_switch(), threads)
     return made
 
 
 resident = Resident(make, Threads(THREADS))
-"""Must be a global: mod_python3 hands nothing from one call to the next."""
+"""A global, because mod_python3 passes nothing from one call to the next."""
 
 
 def route(session: Any, args: str) -> None:
-    """Leads one call. What can not be led is left to the dialplan's next action, with a line in the log."""
+    """Controls one call. A call for which that fails goes on with the dialplan's next action, with a line in the log."""
     try:
         _refuse_arguments(args)
-        resident.get().lead(session)
+        resident.get().control(session)
     except Exception as error:  # noqa: BLE001 - whatever it is, the dialplan goes on
         _log("call not routed", error)
     finally:
-        # Gives the channel free. Left to Python's collector, that may be long after the call, which then can not end.
+        # Releases the channel. Python's collector may do it long after the call, which cannot end until then.
         session.destroy()
 
 
 def start(args: str) -> None:
-    """Gets ready before the first call."""
+    """Makes fsroute ready before the first call."""
     try:
         _refuse_arguments(args)
         resident.get()
-    except Exception as error:  # noqa: BLE001 - calls will try it again
+    except Exception as error:  # noqa: BLE001 - the first call tries again
         _log("not ready", error)
 
 
 def console(args: str) -> str:
-    """The answer to a command of fs_cli."""
+    """The output of a command of fs_cli."""
     match args.split():
         case ["explain", to, *caller] if len(caller) <= 1:
             try:
                 embedded = resident.get()
                 text: str = resident.threads.run(CONSOLE_S, embedded.explain, to, *caller)
-            except Exception as error:  # noqa: BLE001 - whoever asked is told
+            except Exception as error:  # noqa: BLE001 - fs_cli prints it
                 return f"-ERR {_line(error)}\n"
             return text
         case _:
@@ -170,12 +122,12 @@ def _refuse_arguments(args: str) -> None:
     if args:
         raise ConfigError(
             f"fsroute.mod_python takes no arguments here, but got {args[:100]!r}: "
-            f"settings stand in the file that {CONFIG} in vars.xml names, or in FreeSWITCH's environment"
+            f"settings belong in the file that {CONFIG} in vars.xml names, or in FreeSWITCH's environment"
         )
 
 
 def _log(event: str, error: Exception) -> None:
-    """As embedded.py logs, also while it can not be imported."""
+    """Writes a line as `runtime` logs it, also while that module cannot be imported."""
     _switch().consoleLog("ERR", json.dumps({"event": event, "reason": _line(error), "level": "error"}) + "\n")
 
 
@@ -185,5 +137,5 @@ def _line(error: Exception) -> str:
 
 
 def _switch() -> Any:
-    """FreeSWITCH's functions."""
+    """mod_python3's module of FreeSWITCH's functions."""
     return importlib.import_module("freeswitch")

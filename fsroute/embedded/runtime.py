@@ -1,8 +1,8 @@
-"""What leads calls inside FreeSWITCH's process: the same core, settings and database as `fsroute serve`, other edges.
+"""Controls calls inside FreeSWITCH's process, with the same core, settings and database as `fsroute serve`.
 
-Facts come from the same snapshot of the channel that the Event Socket sends. mod_python3's `getVariable` would give the
-same variables, but also FreeSWITCH's global ones, whatever the letter case, and without a copy: a variable that changes at
-that moment is read from memory that has been given free (switch_channel_get_variable).
+A call's facts come from the same snapshot of the channel that the Event Socket sends. mod_python3's `getVariable` gives the
+same variables, but also FreeSWITCH's global ones, in any letter case, and without a copy: a variable that changes at that
+moment is read from freed memory (switch_channel_get_variable).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from fsroute.callerid import policy
 from fsroute.configuration.settings import Settings, load_settings
 from fsroute.data.database import open_database, without_password
 from fsroute.data.routing_store import Store
-from fsroute.embedded.entry import CONFIG, Threads
+from fsroute.embedded.threads import CONFIG, Threads
 from fsroute.errors import CallEnded
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import Command, End, Frame
+from fsroute.eventsocket.wait import Wait
 from fsroute.model import Call
 from fsroute.reports import explanation
 from fsroute.serving.call_control import CallController
@@ -37,9 +38,9 @@ _WIDTH = 120
 
 
 class SwitchChannel:
-    """One call, through the session that mod_python3 gives us.
+    """One call, through mod_python3's session.
 
-    What is told is done when the answer is asked for: applications run on the thread that leads the call, until they end.
+    Commands wait until the next snapshot or the end is read: applications run on the thread that controls the call.
     """
 
     peer = "mod_python3"
@@ -47,18 +48,21 @@ class SwitchChannel:
     def __init__(self, session: Any, new_event: Callable[[str], Any]) -> None:
         self._session = session
         self._new_event = new_event
-        self._told: list[Command] = []
+        self._waiting: list[Command] = []
 
-    def connect(self) -> Frame:
-        return self.hear(bounded=True)
-
-    def tell(self, commands: Sequence[Command], *, asks: bool) -> None:  # noqa: ARG002 - whoever asks hears
+    def execute(self, commands: Sequence[Command], *, snapshot: bool) -> None:  # noqa: ARG002 - `snapshot` makes its own
+        """Keeps commands for the next wait."""
         for command in commands:
             frames.check(command)
-        self._told += commands
+        self._waiting += commands
 
-    def hear(self, *, bounded: bool) -> Frame:
-        self.hear_end(bounded=bounded)
+    def first_snapshot(self) -> Frame:
+        """The snapshot with which fsroute takes the call over."""
+        return self.snapshot(Wait.REPLY)
+
+    def snapshot(self, wait: Wait) -> Frame:
+        """Runs the waiting commands and returns a snapshot. Raises CallEnded."""
+        self.wait_for_end(wait)
         event = self._new_event("CHANNEL_DATA")
         self._session.setEventData(event)
         snapshot = Frame(event.serialize().encode("utf-8", "surrogateescape"))
@@ -66,23 +70,25 @@ class SwitchChannel:
             raise CallEnded(snapshot.get("Hangup-Cause") or None)
         return snapshot
 
-    def hear_end(self, *, bounded: bool) -> None:  # noqa: ARG002 - an application can not be given a deadline
-        told, self._told = self._told, []
-        for command in told:
+    def wait_for_end(self, wait: Wait) -> None:  # noqa: ARG002 - an application cannot be given a deadline
+        """Runs the waiting commands."""
+        commands, self._waiting = self._waiting, []
+        for command in commands:
             if not self._session.ready():
-                return  # it has ended, or FreeSWITCH is taking it elsewhere: what is left of it is not ours
+                return  # the call has ended, or FreeSWITCH is transferring it: the other commands are not for it
             if isinstance(command, End):
                 self._session.hangup(command.cause)
             else:
                 self._session.execute(*(part for part in command if part))
 
-    def refuse(self, cause: str) -> None:
-        self.tell([End(cause)], asks=False)
-        self.hear_end(bounded=True)
+    def reject(self, cause: str) -> None:
+        """Ends the call with this cause."""
+        self.execute([End(cause)], snapshot=False)
+        self.wait_for_end(Wait.REPLY)
 
 
 class SwitchLog:
-    """Writes structlog's lines to FreeSWITCH's log, each at its level."""
+    """Writes log lines to FreeSWITCH's log, each at its level."""
 
     def __init__(self, switch: Any) -> None:
         self._switch = switch
@@ -102,19 +108,19 @@ class SwitchLog:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What leads calls. One for the whole process; it holds no state of any call."""
+    """fsroute in this process. It has no state of any call."""
 
-    flow: CallController
+    controller: CallController
     settings: Settings
     new_event: Callable[[str], Any]
 
-    def lead(self, session: Any) -> None:
-        """Leads one call, on its own thread."""
-        for _ in self.flow.run(SwitchChannel(session, self.new_event)):
-            pass  # it pauses where others wait; here applications have run to their end
+    def control(self, session: Any) -> None:
+        """Controls one call, on the call's thread."""
+        for _ in self.controller.run(SwitchChannel(session, self.new_event)):
+            pass  # where the server waits for FreeSWITCH, here the next step itself runs the applications to their end
 
     def explain(self, to: str, caller: str = "") -> str:
-        """What an inbound call would do now, as text. Raises DataError."""
+        """How fsroute would route an inbound call now, as text. Raises DataError."""
         call = Call(to, caller, anonymous=bool(caller) and policy.is_hidden(caller))
         store = Store(open_database(self.settings.db), self.settings.db, self.settings.country)
         routing = store.routing(call)
@@ -130,12 +136,12 @@ class Embedded:
 
 
 def make(switch: Any, threads: Threads) -> Embedded:
-    """Everything that calls need. Raises ConfigError or DataError."""
+    """Makes what calls need. Raises ConfigError or DataError."""
     settings = load_settings({}, os.environ, switch.getGlobalVariable(CONFIG) or None)
     log = logs.make_switch_logger(SwitchLog(switch), settings.log_level)
-    # Nobody tells of registrations here: to ask, within the process, costs less than to listen.
-    flow = make_controller(
+    # No registration events here: a query within the process costs less than a subscription.
+    controller = make_controller(
         settings, log, Registrations(0), lambda read: partial(threads.run, settings.decision_ms / 1000, read)
     )
     log.info("ready", db=without_password(settings.db))
-    return Embedded(flow, settings, switch.Event)
+    return Embedded(controller, settings, switch.Event)

@@ -40,7 +40,7 @@ class EventSocketClient:
     def command(self, command: bytes) -> Frame:
         """Gives a command and returns the reply. Raises Refused if that is no +OK, else ProtocolError as `event` does."""
         reply = self._ask(command)
-        text = reply.data
+        text = reply.reply_text
         if not text.startswith("+OK"):
             raise Refused(f"FreeSWITCH refused {command.split(maxsplit=1)[0].decode()}: {quoted(text)}")
         return reply
@@ -68,7 +68,7 @@ class EventSocketClient:
             raise Refused("FreeSWITCH's Event Socket is closed for our address (apply-inbound-acl in event_socket.conf.xml)")
         if greeting != "auth/request":
             raise ProtocolError(f"no Event Socket of FreeSWITCH: its greeting is {quoted(greeting)}")
-        if not self._ask(frames.command(f"auth {password}")).data.startswith("+OK"):
+        if not self._ask(frames.command(f"auth {password}")).reply_text.startswith("+OK"):
             raise Refused("FreeSWITCH's Event Socket refused the password (setting event_socket_password)")
 
     def _ask(self, command: bytes, answer: str = "command/reply") -> Frame:

@@ -1,4 +1,4 @@
-"""Listens for FreeSWITCH: who may connect, how many, and how it stops."""
+"""Listens for FreeSWITCH: which addresses may connect, how many calls there are at once, and how the server stops."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from fsroute.eventsocket import sockets
 from fsroute.eventsocket.session import WORTH_WAKING, Session
+from fsroute.eventsocket.wait import Wait
 
 BACKLOG = 1024
-"""Connections the kernel keeps while we are busy. With the usual 100 a burst of calls waits for SYN retransmissions:
-one second, then three."""
+"""Connections that the kernel keeps while the server is busy. With the usual 100, calls of a burst wait for SYN
+retransmissions: one second, then three."""
 
 
 _OPTIONS = (
@@ -27,19 +28,18 @@ _OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING),
     *sockets.KEEPALIVE,
 )
-"""Each connection has them from the socket that listens."""
+"""Set on the listening socket; accepted sockets inherit them."""
 
 _PEERS = 1000
-"""Addresses of which is remembered that they may connect. There are few switches."""
-
+"""Addresses for which the server remembers that they may connect. There are few switches."""
 
 _IDLE = 100
-"""Greenlets that are kept for the next calls. More have something to do at a time only when the database is slow."""
+"""Greenlets that are kept for the next calls. More are busy at a time only when the database is slow."""
 
 
 class _Acceptor(StreamServer):
-    """Leaves a connection open when its greenlet ends: the call may only have paused. And gives it as a plain socket: of
-    gevent's each would bring watchers and timers of its own, for waits that hardly ever happen."""
+    """Leaves a connection open when its handler returns: the call may only have paused. Hands out plain sockets: each of
+    gevent's has watchers and timers of its own, for waits that hardly ever happen."""
 
     def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is what BaseServer takes for "no more"
         """The next connection, if there is one."""
@@ -55,14 +55,14 @@ class _Acceptor(StreamServer):
 
 
 class _Greenlets:
-    """Runs functions that may wait, in greenlets that are used again: for a new one Python maps memory for its frames, and
-    unmaps it at the end."""
+    """Runs functions that may wait, in greenlets that are used again: Python maps memory for each new greenlet, and unmaps
+    it at the end."""
 
     def __init__(self) -> None:
         self._idle: list[Any] = []
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
-        """Runs this as soon as gevent's loop comes to it."""
+        """Runs `function(*args)` in the next round of gevent's loop."""
         if self._idle:
             gevent.get_hub().loop.run_callback(self._idle.pop().switch, (function, args))
         else:
@@ -79,17 +79,17 @@ class _Greenlets:
 
 @dataclass(slots=True)
 class Server:
-    """Accepts connections and gives each to `handle`, up to `max_calls` at once; more go to `overload`.
+    """Accepts connections and gives each to `handle`, up to `max_calls` at once. More connections go to `overload`.
 
-    `handle` leads a call and pauses where it waits for something that may last as long as a call: meanwhile there is
-    nothing but the iterator, the session and a watcher of its socket, and no greenlet. A session is closed in the end.
+    `handle` controls a call and yields before each wait, with what it waits for. During the wait the server keeps the
+    iterator, the session and a watcher of its socket, and no greenlet. The server closes the session in the end.
     """
 
     listener: socket.socket
     networks: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int
     timeout_s: float
-    handle: Callable[[Session], Iterator[bool]]
+    handle: Callable[[Session], Iterator[Wait]]
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
     active: int = 0
@@ -99,7 +99,7 @@ class Server:
     _stop: Event = field(default_factory=Event)
 
     def serve(self, drain_s: float) -> None:
-        """Serves until `stop` is called; then takes no new calls and waits up to `drain_s` for those there are."""
+        """Serves until `stop` is called. Then takes no new calls, and waits up to `drain_s` for the calls that it has."""
         server = _Acceptor(self.listener, self._connection, spawn=None)  # None: at once, in the hub
         server.start()
         try:
@@ -112,11 +112,11 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port that port 0 became."""
+        """The address of the listening socket, with the port that the kernel chose for port 0."""
         return sockets.written(self.listener)
 
     def stop(self) -> None:
-        """Makes `serve` return after draining. Safe to call from a signal handler."""
+        """Makes `serve` drain and return. Safe in a signal handler."""
         self._stop.set()
 
     def _connection(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
@@ -130,10 +130,10 @@ class Server:
         session = Session(peer, sock, self.timeout_s)
         if self.active > self.max_calls:
             self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
-            self._greenlets.run(self._lead, session, self._refuse(session))
+            self._greenlets.run(self._advance, session, self._turn_away(session))
         else:
-            # In the hub, which must not wait: a call's first step is one write to a connection that is empty yet.
-            self._lead(session, self.handle(session))
+            # In the hub, which must not wait. A call's first step only writes, and the connection's send buffer is empty.
+            self._advance(session, self.handle(session))
 
     def _may_connect(self, peer: str) -> bool:
         if peer not in self._allowed:
@@ -144,27 +144,28 @@ class Server:
             self._allowed.add(peer)
         return True
 
-    def _refuse(self, session: Session) -> Iterator[bool]:
+    def _turn_away(self, session: Session) -> Iterator[Wait]:
         self.overload(session)
         yield from ()
 
-    def _lead(self, session: Session, call: Iterator[bool]) -> None:
-        """Leads a call to its next pause, or its end."""
+    def _advance(self, session: Session, call: Iterator[Wait]) -> None:
+        """Runs a call to its next wait, or to its end."""
         try:
-            for bounded in call:
-                session.when_readable(partial(self._greenlets.run, self._lead, session, call), bounded=bounded)
+            wait = next(call, None)
+            if wait is not None:
+                session.when_readable(partial(self._greenlets.run, self._advance, session, call), wait)
                 return
-        except Exception:  # one call's defect must not end the server
+        except Exception:  # a defect in one call must not end the server
             self.log.exception("call failed", peer=session.peer)
-        session.stop()
+        session.close()
         self.active -= 1
         if not self.active:
             self._idle.set()
 
 
 def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
-    """A listening socket, which other processes may share if they say so too. Raises ConfigError when the address can not
-    be had."""
+    """A listening socket. Other processes can listen on a `shared` one too. Raises ConfigError if the address cannot be
+    used."""
     bound = sockets.bind(address, shared=shared, backlog=BACKLOG)
     for level, option, value in _OPTIONS:
         bound.setsockopt(level, option, value)

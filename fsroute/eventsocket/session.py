@@ -1,11 +1,12 @@
-"""One connection from FreeSWITCH: greenswitch's OutboundSession made safe for sync mode.
+"""One connection from FreeSWITCH in sync mode, on a socket that does not block.
 
-greenswitch gives the type, its state and the exceptions callers of it know. What is replaced here, because its own
-form can be tricked or hangs: reading and parsing (it decodes before it splits, so a display name can write
-variables), sending (no deadline, line ends pass), and the end (a broken connection would leave everyone waiting).
+In sync mode FreeSWITCH sends nothing unasked but the disconnect notice. So a session needs no greenlet that reads: the code
+that waits for a reply reads it. While a call rings or talks, nothing waits: gevent's loop watches the socket, which costs no
+greenlet, and nothing wakes up.
 
-In sync mode FreeSWITCH says nothing unasked but farewell, so there is no reader of its own: whoever waits for a reply
-reads. While a call rings or talks nobody waits: the socket is watched, which costs no greenlet, and nothing wakes up.
+greenswitch's own session is not used for this: it decodes before it splits lines, so a display name can write variables; it
+sends line ends through and without a deadline; and its waits do not end with a broken connection. `greenswitch_session.py`
+has greenswitch's verbs for a session of this module.
 """
 
 from __future__ import annotations
@@ -17,144 +18,71 @@ from typing import Any
 
 import gevent
 import gevent.socket
-from greenswitch.esl import NotConnectedError, OutboundSession, OutboundSessionHasGoneAway
+from greenswitch.esl import NotConnectedError, OutboundSessionHasGoneAway
 
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.eventsocket import frames
-from fsroute.eventsocket.frames import Command, End, Execute, Frame, FrameReader
+from fsroute.eventsocket.frames import Command, End, Frame, FrameReader
+from fsroute.eventsocket.wait import Wait
 
 _CHUNK = 64 * 1024
 
 READABLE = 1
-"""libev's name for it."""
+"""libev's EV_READ."""
 
 WORTH_WAKING = 256
-"""Bytes for which the kernel wakes us (SO_RCVLOWAT). What we wait for is a snapshot, of some thousand bytes, or the end of
-the connection, which always wakes; the replies to the commands before it have 45 bytes each and tell nothing new. Without
-this a call would wake us four times more, once just after it began to ring. Connections have it from the socket that
-listens."""
+"""Bytes from which on the kernel wakes fsroute (SO_RCVLOWAT). A call waits for a snapshot, of some thousand bytes, or for
+the end of the connection, which always wakes. The replies to the commands before it have 45 bytes each and need no reaction.
+Without this limit each call would wake fsroute four times more, once just after it began to ring. Accepted sockets inherit
+the option from the listening socket."""
 
 
 class SessionGone(Disconnected, OutboundSessionHasGoneAway, NotConnectedError):  # type: ignore[misc]  # no types
-    """The far end has closed. Also what greenswitch's users catch."""
+    """FreeSWITCH has closed the connection. Code written for greenswitch catches it too."""
 
 
-class Session(OutboundSession):  # type: ignore[misc]  # no types
-    """The server's side of one sync-mode conversation, on a socket that does not block.
+class Session:
+    """fsroute's side of one connection.
 
-    `timeout_s` bounds every wait but the one for the end of an application. It counts from the last write.
+    `timeout_s` bounds every wait but Wait.CALL. It counts from the last write.
     """
 
-    # greenswitch's own would make queues, events and greenlets, in every call, for what does not happen in sync mode.
+    __slots__ = ("_deadline", "_frames", "_late", "_readable", "_wakes_at", "connected", "peer", "sock", "timeout_s")
+
     def __init__(self, peer: str, sock: socket.socket, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self.peer = peer
         self.sock = sock
         self.connected = True
-        self._outbound_connected = False
         self._frames = FrameReader()
         self._wakes_at = WORTH_WAKING
         self._deadline = 0.0
         self._readable: Any = None
         self._late: Any = None
 
-    def connect(self) -> Frame:
-        """What FreeSWITCH knows of a call that it was asked for for the first time: it is ours now.
+    def execute(self, commands: Sequence[Command], *, snapshot: bool) -> None:
+        """Sends commands in one write. With `snapshot` FreeSWITCH sends a snapshot of the channel after the last one."""
+        self._wake_at(WORTH_WAKING)
+        self._write(frames.encode(commands) + (frames.CONNECT if snapshot else b""))
 
-        Raises ReplyTimeout, SessionGone, or ProtocolError if it is no call in sync mode.
+    def first_snapshot(self) -> Frame:
+        """The snapshot with which fsroute takes the call over.
+
+        Raises ReplyTimeout, SessionGone, or ProtocolError if the connection is not a call in sync mode.
         """
-        frame = self.snapshot(bounded=True)
+        frame = self.snapshot(Wait.REPLY)
         if frame.get("Socket-Mode") != "static":
-            raise ProtocolError("the dialplan's socket application says async: fsroute needs sync mode, remove async")
-        self._outbound_connected = True
+            raise ProtocolError(
+                "the dialplan's socket application has the option async, but fsroute needs sync mode: remove async"
+            )
         return frame
 
-    def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
-        """Sends commands, and a question for a snapshot if there is one, in one write."""
-        self._wake_at(WORTH_WAKING)
-        self.write(frames.encode(commands) + (frames.CONNECT if asks else b""))
+    def snapshot(self, wait: Wait) -> Frame:
+        """The next snapshot of the channel, after the replies to the commands before it.
 
-    def hear(self, *, bounded: bool) -> Frame:
-        """The next snapshot."""
-        return self.snapshot(bounded=bounded)
-
-    def hear_end(self, *, bounded: bool) -> None:
-        """Waits until FreeSWITCH closes, as it does when the call has ended. Raises ReplyTimeout or ProtocolError."""
-        try:
-            while True:
-                self._reply(self._deadline if bounded else None)
-        except SessionGone:
-            return
-
-    def refuse(self, cause: str) -> None:
-        """Ends a call, also one that was not taken over."""
-        # `connect` once more does no harm, and without it the first command would be lost (mod_event_socket).
-        self.write(frames.CONNECT + frames.encode([End(cause)]))
-        self.hear_end(bounded=True)
-
-    def write(self, data: bytes) -> None:
-        """Sends commands, all in one write."""
-        if not self.connected:
-            raise SessionGone("the connection is closed")
-        self._deadline = time.monotonic() + self.timeout_s
-        while data:  # nearly always one send takes it all, and nothing waits
-            try:
-                data = data[self.sock.send(data) :]
-            except BlockingIOError:
-                self._wait(gevent.socket.wait_write, self._deadline, "nothing read")
-            except OSError as error:
-                raise self._gone(str(error)) from error
-
-    def send(self, data: str) -> Frame:
-        """Sends a command of one line and returns its reply."""
-        self._wake_at(1)
-        self.write(frames.command(data))
-        return self.reply()
-
-    def call_command(
-        self,
-        app_name: str,
-        app_args: str | None = None,
-        block: bool = False,  # noqa: ARG002, FBT001, FBT002 - greenswitch's signature
-        response_timeout: float | None = None,
-    ) -> Frame:
-        """Runs an application and returns when it has ended: in sync mode `block` makes no difference.
-
-        greenswitch's verbs (`answer`, `bridge`, `hangup`, ...) stand on this.
+        Raises ReplyTimeout, SessionGone, or ProtocolError, also if FreeSWITCH refused a command.
         """
-        self._wake_at(1)
-        self.write(frames.encode([Execute(app_name, app_args or "")]))
-        return self._reply(None if response_timeout is None else time.monotonic() + response_timeout)
-
-    def register_expected_event(self, *_: Any) -> None:
-        """Refuses greenswitch's verbs that wait for an event: in sync mode there are none to wait for."""
-        raise ProtocolError("no events in sync mode: use call_command, which returns at the application's end")
-
-    def reply(self) -> Frame:
-        """The next reply.
-
-        Raises SessionGone when FreeSWITCH says farewell or closes, ReplyTimeout, or ProtocolError.
-        """
-        return self._reply(self._deadline)
-
-    def _reply(self, deadline: float | None) -> Frame:
-        while (frame := self._frames.next()) is None:
-            self._frames.feed(self._receive(deadline))
-        if frame is frames.DONE or frame.is_snapshot:
-            return frame
-        content_type = frame.get("Content-Type")
-        if content_type == "command/reply":
-            return frame
-        if content_type == "text/disconnect-notice":
-            raise self._gone("the call has ended")
-        raise ProtocolError(f"unexpected frame {content_type[:60]!r}")
-
-    def snapshot(self, *, bounded: bool) -> Frame:
-        """The next reply that is a channel's snapshot, after those to the commands before it.
-
-        Raises ProtocolError if a command was refused.
-        """
-        deadline = self._deadline if bounded else None
+        deadline = self._deadline if wait is Wait.REPLY else None
         while True:
             frame = self._reply(deadline)
             if frame is frames.DONE:
@@ -165,15 +93,52 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
             if not text.startswith("+OK"):
                 raise ProtocolError(f"FreeSWITCH refused a command: {text[:60]!r}")
 
-    def when_readable(self, go_on: Callable[[], object], *, bounded: bool) -> None:
-        """Calls this once, from gevent's hub, when there is something to hear, or when it is too late for it."""
+    def wait_for_end(self, wait: Wait) -> None:
+        """Returns when FreeSWITCH has closed the connection, as it does at the end of the call.
+
+        Raises ReplyTimeout or ProtocolError.
+        """
+        try:
+            while True:
+                self._reply(self._deadline if wait is Wait.REPLY else None)
+        except SessionGone:
+            return
+
+    def reject(self, cause: str) -> None:
+        """Ends a call with this cause, also a call that fsroute has not taken over. Raises ReplyTimeout or ProtocolError."""
+        # FreeSWITCH drops a first command that is not `connect`. A second `connect` does no harm (mod_event_socket.c).
+        self._write(frames.CONNECT + frames.encode([End(cause)]))
+        self.wait_for_end(Wait.REPLY)
+
+    def request(self, data: bytes, wait: Wait = Wait.REPLY, seconds: float | None = None) -> Frame:
+        """Sends one encoded command and returns its reply. `seconds` bounds a wait for the call.
+
+        Raises SessionGone, ReplyTimeout or ProtocolError.
+        """
+        self._wake_at(1)  # the reply may be short
+        self._write(data)
+        bound = None if seconds is None else time.monotonic() + seconds
+        return self._reply(self._deadline if wait is Wait.REPLY else bound)
+
+    def when_readable(self, go_on: Callable[[], object], wait: Wait) -> None:
+        """Calls `go_on` once, in gevent's hub, when bytes have come or the wait's deadline has passed."""
         loop = gevent.get_hub().loop
         if self._readable is None:
             self._readable = loop.io(self.sock.fileno(), READABLE)
         self._readable.start(self._ready, go_on)
-        if bounded:
+        if wait is Wait.REPLY:
             self._late = loop.timer(max(self._deadline - time.monotonic(), 0))
             self._late.start(self._ready, go_on, update=False)  # the loop's own time is new enough
+
+    def close(self) -> None:
+        """Closes the connection. Safe from every greenlet, any number of times; never waits."""
+        self.connected = False
+        self._stop_timer()
+        if self._readable is not None:
+            self._readable.stop()
+            self._readable.close()
+            self._readable = None
+        self.sock.close()
 
     def _ready(self, go_on: Callable[[], object]) -> None:
         self._readable.stop()
@@ -186,16 +151,30 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
             self._late.close()
             self._late = None
 
-    def stop(self) -> None:
-        """Closes. Safe from anywhere, any number of times; never waits."""
-        self.connected = False
-        self._outbound_connected = False
-        self._stop_timer()
-        if self._readable is not None:
-            self._readable.stop()
-            self._readable.close()
-            self._readable = None
-        self.sock.close()
+    def _write(self, data: bytes) -> None:
+        if not self.connected:
+            raise SessionGone("the connection is closed")
+        self._deadline = time.monotonic() + self.timeout_s
+        while data:  # one send nearly always takes it all, without a wait
+            try:
+                data = data[self.sock.send(data) :]
+            except BlockingIOError:
+                self._wait(gevent.socket.wait_write, self._deadline, "FreeSWITCH read nothing")
+            except OSError as error:
+                raise self._gone(str(error)) from error
+
+    def _reply(self, deadline: float | None) -> Frame:
+        """The next reply. Raises SessionGone when FreeSWITCH closes, ReplyTimeout, or ProtocolError."""
+        while (frame := self._frames.next()) is None:
+            self._frames.feed(self._receive(deadline))
+        if frame is frames.DONE or frame.is_snapshot:
+            return frame
+        content_type = frame.get("Content-Type")
+        if content_type == "command/reply":
+            return frame
+        if content_type == "text/disconnect-notice":
+            raise self._gone("the call has ended")
+        raise ProtocolError(f"unexpected frame {content_type[:60]!r}")
 
     def _receive(self, deadline: float | None) -> bytes:
         if not self._frames.is_empty:
@@ -204,7 +183,7 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
             try:
                 data = self.sock.recv(_CHUNK)
             except BlockingIOError:
-                self._wait(gevent.socket.wait_read, deadline, "no reply")
+                self._wait(gevent.socket.wait_read, deadline, "no reply from FreeSWITCH")
             except OSError as error:
                 raise self._gone(str(error)) from error
             else:
@@ -227,5 +206,4 @@ class Session(OutboundSession):  # type: ignore[misc]  # no types
 
     def _gone(self, why: str) -> SessionGone:
         self.connected = False
-        self._outbound_connected = False
         return SessionGone(why)

@@ -1,4 +1,4 @@
-"""Takes a TCP port, alone or shared with other processes, and says in one line why it can not be had."""
+"""Binds TCP ports, alone or shared with other processes; an error says in one line why a port cannot be used."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-"""For connections on which nobody may have a word to say for hours. When the other machine has gone without one, a wait ends
-after about a minute (30 s, then three times 10 s). FreeSWITCH does the same on its side (30 s)."""
+"""For connections that may be silent for hours. If the other machine disappears, the kernel ends the connection after about
+a minute (30 s, then three probes of 10 s). FreeSWITCH sets the same on its side (30 s)."""
 
 
 def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None = None) -> socket.socket:
-    """A socket at this address, which listens if it is given a backlog.
+    """A socket bound to this address. With a backlog it listens.
 
-    A shared port is one that other processes may share which ask for that too (SO_REUSEPORT); who does not listen there
-    only holds it. Raises ConfigError.
+    A shared port can be bound by other processes that share it too (SO_REUSEPORT). A socket that does not listen only
+    reserves the port. Raises ConfigError.
     """
     host, port = address
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -37,11 +37,11 @@ def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None 
         bound.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "another program listens there" if in_use else getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"can not listen on {host}:{port}: {reason}") from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from error
     return bound
 
 
 def written(bound: Any) -> str:
-    """A socket's address as settings have it, with the port that port 0 became."""
+    """A socket's address as settings write it, with the port that the kernel chose for port 0."""
     host, port = bound.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

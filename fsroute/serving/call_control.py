@@ -1,6 +1,6 @@
-"""One call from its beginning to its end: hear of it, decide, tell, hear how it ended, decide again.
+"""Controls one call from its beginning to its end: read, decide, send commands, read how they ended, decide again.
 
-Whichever way a call comes in (fsroute's own process, or FreeSWITCH's), this leads it. What differs is its `Channel`.
+The same code controls calls of `fsroute serve` and of FreeSWITCH's own process. They differ in their `Channel`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.eventsocket.frames import Command, End, Frame
+from fsroute.eventsocket.wait import Wait
 from fsroute.model import Call, Decision, Direction, FailedPlan, Hangup, Leg, Outcome, Plan, PlanLog, TrunkDial
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
@@ -28,53 +29,53 @@ FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 """SIP 503 to the caller: try again, or try another way."""
 
 _WHOLE_PAUSE = 0.9
-"""The part of a pause from which on it counts as whole: FreeSWITCH's timers have steps of 20 ms."""
+"""The part of a pause that must have passed for a whole pause: FreeSWITCH's timers have steps of 20 ms."""
 
 _EXTENSION_DIGITS = 8
-"""What is longer is no extension (schema.sql), and may be a person's number."""
+"""Digits of the longest extension (schema.sql). A longer text may be a person's number."""
 
 NOTHING = Plan()
-"""A plan of which no phone is registered."""
+"""A plan in which no phone is registered."""
 
 Decide = Callable[[Call, FailedPlan | None], Decision]
-"""Decides within its deadline. Raises FsrouteError for a call that can not be decided."""
+"""Decides a call within a deadline. Raises FsrouteError for a call that cannot be decided."""
 
 
 class Channel(Protocol):
-    """A call in FreeSWITCH, as fsroute hears of it and speaks to it.
+    """A call in FreeSWITCH.
 
-    Each method raises Disconnected when the call has ended, or ProtocolError for an answer that is none.
+    Each method raises Disconnected when the call has ended, or ProtocolError for a reply that is not the protocol.
     """
 
     @property
     def peer(self) -> str:
-        """Where the call is: the switch's address."""
+        """The address of the FreeSWITCH that has the call."""
         ...
 
-    def connect(self) -> Frame:
-        """The answer to the first question: the call is ours, and this is what FreeSWITCH knows of it."""
+    def execute(self, commands: Sequence[Command], *, snapshot: bool) -> None:
+        """Sends commands, which FreeSWITCH runs one after the other. With `snapshot` it sends a snapshot after them."""
         ...
 
-    def tell(self, commands: Sequence[Command], *, asks: bool) -> None:
-        """Has this done, one after the other. With `asks` it is then asked what FreeSWITCH knows of the call."""
+    def first_snapshot(self) -> Frame:
+        """The snapshot with which fsroute takes the call over."""
         ...
 
-    def hear(self, *, bounded: bool) -> Frame:
-        """The answer to what was asked, once all is done. Bounded, if nothing was told that takes its time."""
+    def snapshot(self, wait: Wait) -> Frame:
+        """The snapshot that was requested, after the commands before it."""
         ...
 
-    def hear_end(self, *, bounded: bool) -> None:
-        """Waits until the call has ended."""
+    def wait_for_end(self, wait: Wait) -> None:
+        """Returns when the call has ended."""
         ...
 
-    def refuse(self, cause: str) -> None:
-        """Ends a call of which perhaps nothing is known yet."""
+    def reject(self, cause: str) -> None:
+        """Ends the call with this cause, also a call that fsroute has not taken over."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CallController:
-    """How calls are led. One for all calls; it holds no state of any."""
+    """Controls all calls of a process. It has no state of any call."""
 
     decide: Decide
     registrations: Registrations
@@ -85,22 +86,22 @@ class CallController:
     shown: Callable[[str], str]
     log: FilteringBoundLogger
 
-    def run(self, channel: Channel) -> Iterator[bool]:
-        """Leads one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing.
+    def run(self, channel: Channel) -> Iterator[Wait]:
+        """Controls one call to its end, or to the point from which FreeSWITCH goes on alone. Raises nothing.
 
-        It pauses before each wait, and says whether that one is bounded. Who leads many calls need not keep more of one
-        than this iterator and its channel until there is something to hear; who leads one just goes on.
+        Yields before every wait. A server with many calls keeps only this iterator and the channel meanwhile. A thread that
+        has one call simply loops.
         """
         try:
-            channel.tell((), asks=True)
-            yield True
-            facts = channel_state.facts_of(channel.connect())
+            channel.execute((), snapshot=True)
+            yield Wait.REPLY
+            facts = channel_state.facts_of(channel.first_snapshot())
         except Disconnected as error:
             self.log.info("connection ended before a call", peer=channel.peer, reason=str(error))
             return
         except FsrouteError as error:
-            self.log.warning("no call", peer=channel.peer, reason=str(error))
-            self.give_up(channel)
+            self.log.warning("not a call", peer=channel.peer, reason=str(error))
+            self.give_up(channel.peer, channel.reject)
             return
         call = channel_state.call_of(facts)
         log, began = self.log.bind(call=call.uuid), time.monotonic()
@@ -111,9 +112,9 @@ class CallController:
                 channel_state.ear_of(facts),
             )
             del facts  # 8 kB that a call would hold until it ends
-            cause = yield from self._lead(channel, call, progress, plans, ear, log)
+            cause = yield from self._control(channel, call, progress, plans, ear, log)
             log.info("call ended", cause=cause, seconds=_seconds(began))
-        except _LeftError as left:
+        except _CallLeft as left:
             log.info("call left", how=left.where.how, to=plain(left.where.to), seconds=_seconds(began))
         except Disconnected as gone:
             log.info("call ended", cause=gone.cause, seconds=_seconds(began))
@@ -121,11 +122,11 @@ class CallController:
             log.error("call not routed", to=plain(call.destination), reason=str(error))  # noqa: TRY400 - no defect
             self._give_up_call(channel, call)
         except Exception:
-            # A defect of ours: this call gets what an undecidable one gets, and the log its traceback.
+            # A defect of fsroute: the call is handled like one that cannot be decided, and the log gets the traceback.
             log.exception("call failed", to=plain(call.destination))
             self._give_up_call(channel, call)
 
-    def _lead(
+    def _control(
         self,
         channel: Channel,
         call: Call,
@@ -133,17 +134,17 @@ class CallController:
         plans: int,
         ear: channel_state.Ear,
         log: FilteringBoundLogger,
-    ) -> Generator[bool, None, str | None]:
-        """Leads a call to its end; the cause of that. Raises _LeftError when it goes on without us."""
+    ) -> Generator[Wait, None, str | None]:
+        """Controls a call to its end, and returns the hang-up cause. Raises _CallLeft if FreeSWITCH takes it elsewhere."""
         while not isinstance(progress, Ended):
             began = time.perf_counter()
             decision = yield from self._with_phones(channel, call, self.decide(call, progress))
             if progress is None and _is_lost_emergency(decision):
                 self._log(log, call, decision, progress, began)
-                raise DataError("an emergency call that no trunk of ours carries")
+                raise DataError("an emergency call, and no trunk of its account can carry it")
             if decision.plan == NOTHING:
                 self._log(log, call, decision, progress, began)
-                # The caller hears in the end how the phones that did ring ended it.
+                # In the end the caller gets the cause with which the phones that did ring ended.
                 outcome = progress.outcome if progress else Outcome.UNREACHABLE
                 rule = decision.rule.key if decision.rule else None
                 progress = FailedPlan(rule, outcome, is_recall=decision.is_recall)
@@ -153,56 +154,57 @@ class CallController:
             try:
                 plans += 1
                 commands = call_commands.commands(call, decision, self.confirmation, plans, ear)
-                log.debug("telling", commands=commands)
-                channel.tell(commands, asks=ends is None)
-            finally:  # after the call has what it waits for, and whatever comes of that
+                log.debug("commands sent", commands=commands)
+                channel.execute(commands, snapshot=ends is None)
+            finally:  # logged after the commands are sent, because the caller waits for them; also logged if that failed
                 self._log(log, call, decision, progress, began)
-            del decision, commands  # nor these
-            yield ends is not None
+            del decision, commands  # not held during the wait: the call may last for hours
             if ends is not None:
-                channel.hear_end(bounded=True)
+                yield Wait.REPLY
+                channel.wait_for_end(Wait.REPLY)
                 return ends
-            facts = channel_state.facts_of(_heard(channel, bounded=False))
+            yield Wait.CALL
+            facts = channel_state.facts_of(_snapshot(channel, Wait.CALL))
             progress, ear = channel_state.progress_of(facts), channel_state.ear_of(facts)
             del facts
         return (yield from self._end(channel, progress))
 
-    def _end(self, channel: Channel, ended: Ended) -> Generator[bool, None, str]:
-        """Ends a call that is over and still ours, after a look whether FreeSWITCH is about to take it elsewhere."""
+    def _end(self, channel: Channel, ended: Ended) -> Generator[Wait, None, str]:
+        """Ends a call that is over and that FreeSWITCH has not taken elsewhere, after a pause in which a transfer shows."""
         began = time.monotonic()
-        channel.tell(call_commands.pause(ended), asks=True)
-        yield False
-        snapshot = _heard(channel, bounded=False)
+        channel.execute(call_commands.pause(ended), snapshot=True)
+        yield Wait.CALL
+        snapshot = _snapshot(channel, Wait.CALL)
         if time.monotonic() - began < ended.pause_ms / 1000 * _WHOLE_PAUSE:
-            raise _LeftError(Elsewhere("transferred", snapshot.get("Caller-Destination-Number")))
-        channel.tell([End(ended.cause)], asks=False)
-        yield True
-        channel.hear_end(bounded=True)
+            raise _CallLeft(Elsewhere("transferred", snapshot.get("Caller-Destination-Number")))
+        channel.execute([End(ended.cause)], snapshot=False)
+        yield Wait.REPLY
+        channel.wait_for_end(Wait.REPLY)
         return ended.cause
 
     def _give_up_call(self, channel: Channel, call: Call) -> None:
-        """An emergency call is never ended by us: the dialplan's next action can still send it out.
+        """Gives a call up, but hands an emergency call back in any case: the dialplan's next action can still send it out.
 
-        Which country its account has is perhaps what could not be read, so an emergency number of any country counts.
+        The account's country may be what could not be read. So an emergency number of any country counts.
         """
         outbound = call.direction is Direction.OUTBOUND
         if not (outbound and self._is_emergency(call.destination)):
-            self.give_up(channel)
+            self.give_up(channel.peer, channel.reject)
 
     def _is_emergency(self, dialled: str) -> bool:
         return short_numbers.is_emergency(dialled, self.country) or short_numbers.is_emergency_somewhere(dialled)
 
-    def _with_phones(self, channel: Channel, call: Call, decision: Decision) -> Generator[bool, None, Decision]:
-        """The decision with the registered phones of its endpoints. Asks FreeSWITCH, if they are not known."""
+    def _with_phones(self, channel: Channel, call: Call, decision: Decision) -> Generator[Wait, None, Decision]:
+        """The decision with the registered phones of its endpoints. Queries FreeSWITCH if they are not known."""
         asked = contacts.endpoints(decision.plan)
         if not asked:
             return decision
         known = self.registrations.known(call.switch, asked)
         if known is None:
             mark, asked_at = secrets.token_hex(8), self.registrations.clock()
-            channel.tell(call_commands.ask(asked, self.profiles, mark), asks=True)
-            yield True
-            text = _heard(channel, bounded=True).variable(contacts.VARIABLE)
+            channel.execute(call_commands.ask(asked, self.profiles, mark), snapshot=True)
+            yield Wait.REPLY
+            text = _snapshot(channel, Wait.REPLY).variable(contacts.VARIABLE)
             known = contacts.read(text, asked, self.profiles, mark)
             self.registrations.keep(call.switch, known, asked_at)
         return contacts.resolve(decision, known)
@@ -234,7 +236,7 @@ class CallController:
         )
 
     def _rings(self, plan: Plan) -> PlanLog:
-        """What the log says of a plan. It is written once for each plan."""
+        """What the log says of a plan. It is computed once for each plan."""
         known = plan.memo.log
         if known is None or known.shown is not self.shown:
             legs = [[self._target(leg) for leg in stage] for stage in plan.stages]
@@ -243,43 +245,43 @@ class CallController:
         return known
 
     def _target(self, leg: Leg) -> str:
-        """What a leg rings, for the log. An external number may be a person's."""
+        """A leg's target for the log. An external number may be a person's."""
         kind, _, name = leg.target.partition(" ")
         return f"{kind} {self.shown(name)}" if isinstance(leg.dial, TrunkDial) else leg.target
 
     def _leg(self, ended: str) -> str:
-        """`1003 USER_BUSY`. What FreeSWITCH dialled may be a telephone number."""
+        """`1003 USER_BUSY`: the dialled user or number, and the hang-up cause of the leg."""
         dialled, _, cause = ended.rpartition(" ")
         return f"{self.shown(dialled) if len(dialled) > _EXTENSION_DIGITS else plain(dialled)} {plain(cause)}"
 
-    def give_up(self, channel: Channel) -> None:
-        """Ends our part in a call that can not be decided: hands it back to the dialplan, or ends it.
+    def give_up(self, peer: str, hang_up: Callable[[str], object]) -> None:
+        """Ends a call that cannot be decided, or hands it back to the dialplan, as `on_failure` says.
 
-        To do nothing hands it back: FreeSWITCH goes on with the dialplan's next action.
+        Nothing has to be done to hand it back: FreeSWITCH goes on with the dialplan's next action.
         """
         if not self.hang_up_on_failure:
             return
         try:
-            channel.refuse(FAILURE_CAUSE)
+            hang_up(FAILURE_CAUSE)
         except FsrouteError as error:
-            self.log.warning("call not ended", peer=channel.peer, reason=str(error))
+            self.log.warning("call not ended", peer=peer, reason=str(error))
 
 
-class _LeftError(Exception):
-    """FreeSWITCH has taken the call elsewhere (transfer, park, pickup). It goes on as soon as our connection is closed;
-    whatever it was told now, a hang-up above all, would happen to it there."""
+class _CallLeft(Exception):
+    """FreeSWITCH has taken the call elsewhere (transfer, park, pickup). The call goes on as soon as the connection is
+    closed. A command that is sent now, above all a hang-up, would reach the call there."""
 
     def __init__(self, where: Elsewhere) -> None:
         super().__init__(where.how)
         self.where = where
 
 
-def _heard(channel: Channel, *, bounded: bool) -> Frame:
-    """The answer to what was asked. Raises _LeftError if the call is no longer ours."""
-    snapshot = channel.hear(bounded=bounded)
+def _snapshot(channel: Channel, wait: Wait) -> Frame:
+    """The requested snapshot. Raises _CallLeft if FreeSWITCH has taken the call elsewhere."""
+    snapshot = channel.snapshot(wait)
     where = channel_state.elsewhere(snapshot)
     if where is not None:
-        raise _LeftError(where)
+        raise _CallLeft(where)
     return snapshot
 
 
@@ -288,5 +290,5 @@ def _seconds(began: float) -> float:
 
 
 def _is_lost_emergency(decision: Decision) -> bool:
-    """Whether an emergency call rings nowhere: its account is not known here, or has no trunk."""
+    """Whether an emergency call rings nowhere: its account is unknown, or has no trunk."""
     return not decision.plan.stages and any(reason.code == "emergency" for reason in decision.reasons)

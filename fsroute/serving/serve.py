@@ -1,4 +1,4 @@
-"""Wires a server together from settings: what `fsroute serve` runs."""
+"""`fsroute serve`: makes the server from the settings, and runs it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fsroute.configuration.settings import Settings, parse_address
 from fsroute.data.database import check_version, open_database, without_password
 from fsroute.errors import DataError
 from fsroute.eventsocket import sockets
+from fsroute.eventsocket.greenswitch_session import GreenswitchSession
 from fsroute.eventsocket.server import Server, listen
 from fsroute.eventsocket.session import READABLE
 from fsroute.model import Call, Routing
@@ -21,28 +22,28 @@ from fsroute.serving.wiring import Read, make_controller
 from fsroute.serving.workers import Master, hold
 
 READ_THREADS = 8
-"""Threads that read the database, for calls of which nothing is known yet. SQLite and Python use one processor whatever
-their number; the others are there for the case that some hang in a database that does not answer."""
+"""Threads that read the database for calls whose routing is not in memory. SQLite and Python use one processor whatever the
+number of threads. There are several in case some hang in a database that does not answer."""
 
 
 def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
-    """A server that listens but does not serve yet. Raises ConfigError or DataError if it could not."""
+    """A server that listens but does not serve yet. Raises ConfigError or DataError."""
     pool = ThreadPool(READ_THREADS)
     registrations = Registrations(settings.contact_seconds)
-    flow = make_controller(
+    controller = make_controller(
         settings,
         log,
         registrations,
         lambda read: within_deadline(pool, settings.decision_ms / 1000, read),
-        gevent.get_hub().loop.now,  # what the last poll brought has one time
+        gevent.get_hub().loop.now,  # calls of the same poll have the same time
     )
     server = Server(
         listen(settings.address, shared=settings.workers > 1),
         settings.networks,
         settings.max_calls,
         settings.handshake_s,
-        flow.run,
-        flow.give_up,
+        controller.run,
+        lambda session: controller.give_up(session.peer, GreenswitchSession(session).hangup),
         log,
     )
     if settings.contact_seconds and settings.event_socket_password:
@@ -56,7 +57,7 @@ def serve(settings: Settings, log: FilteringBoundLogger) -> None:
     if settings.workers == 1:
         run(make_server(settings, log), settings, log)
         return
-    # What is wrong with the settings is said once, and before anything is started.
+    # An error in the settings is reported once, before a worker starts.
     check_version(open_database(settings.db), settings.db)
     held = hold(settings.address)
     shared = replace(settings, listen=sockets.written(held))
@@ -66,7 +67,7 @@ def serve(settings: Settings, log: FilteringBoundLogger) -> None:
 
 
 def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, or until the process at the other end of the lifeline has gone."""
+    """Serves until SIGTERM or SIGINT, or until the process at the other end of the lifeline has ended."""
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, server.stop)
     if lifeline is not None:
@@ -77,16 +78,16 @@ def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline:
 
 
 def within_deadline(pool: ThreadPool, seconds: float, read: Read) -> Read:
-    """`read`, in a thread of its own, for at most so long.
+    """`read` in a thread, for at most this many seconds. The function that it returns raises DataError after that.
 
-    A database that hangs holds a thread, not the process: other calls are decided meanwhile, and this one gets its
-    answer in time, if only that there is none. The thread goes on and is used again when it returns.
+    A database that hangs occupies a thread, not the process: other calls are decided meanwhile. The thread is used again
+    when the database answers.
     """
 
     def attempt(call: Call) -> Routing | Exception:
         try:
             return read(call)
-        except Exception as error:  # noqa: BLE001 - raised again below; out of the thread, gevent would print it
+        except Exception as error:  # noqa: BLE001 - raised again below; gevent would print an error that leaves the thread
             return error
 
     def read_within(call: Call) -> Routing:

@@ -1,4 +1,4 @@
-"""Wires what decides calls, for every way in: settings to database, memory, router and flow."""
+"""Makes a CallController from settings: database, cache, router. `fsroute serve` and mod_python use it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fsroute.serving.call_control import CallController, Decide
 from fsroute.serving.registrations import Registrations
 
 Read = Callable[[Call], Routing]
-"""Reads what the tables say of a call. Raises DataError."""
+"""Reads a call's routing from the database. Raises DataError."""
 
 
 def make_controller(
@@ -29,15 +29,15 @@ def make_controller(
     log: FilteringBoundLogger,
     registrations: Registrations,
     within_deadline: Callable[[Read], Read],
-    turn: Callable[[], float] = time.monotonic,
+    batch: Callable[[], float] = time.monotonic,
 ) -> CallController:
-    """What leads calls. `within_deadline` makes of a function that may hang one that raises DataError instead, in time.
-    `turn` is the same for calls that came in together.
+    """`within_deadline` wraps a function that may hang: the result raises DataError in time instead. `batch` returns the
+    same value for calls that arrived together.
 
     Raises ConfigError or DataError.
     """
-    decide = _make_decide(settings, log, within_deadline, turn)
-    # No call has to wait for what is loaded with the first one.
+    decide = _make_decide(settings, log, within_deadline, batch)
+    # Loads now what the first call would have to wait for.
     decide(Call("+4922100"), None)
     short_numbers.countries()
     return CallController(
@@ -53,14 +53,14 @@ def make_controller(
 
 
 def _make_decide(
-    settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read], turn: Callable[[], float]
+    settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read], batch: Callable[[], float]
 ) -> Decide:
-    """Decides calls: from memory at once, else from the database within the deadline, else from what was read last."""
+    """Decides calls from memory, else from the database within the deadline, else from the routing that was read last."""
     database = open_database(settings.db)
     check_version(database, settings.db)
-    # A query that has gone on so long answers nobody any more.
+    # No call waits for a query that runs longer.
     store = Store(database, settings.db, settings.country, statement_ms=2 * settings.decision_ms)
-    cache = RoutingCache(store.routing, watch(settings.db, log, turn), settings.cache_seconds)
+    cache = RoutingCache(store.routing, watch(settings.db, log, batch), settings.cache_seconds)
     read = within_deadline(cache.read)
 
     def routing(call: Call) -> Routing:

@@ -1,17 +1,17 @@
-"""Reads a dial string as FreeSWITCH does: the far end's half of dialstring.py. Pure.
+"""Reads a dial string as FreeSWITCH does: the counterpart of switch/dialstring.py. Pure.
 
-It proves that what the builder writes is what FreeSWITCH understands (tests), and lets the far end in farend.py ring
-the same legs. It follows the order of switch_ivr_originate.c (1.11), because the order is what makes the grammar:
+The tests compare the written string with what FreeSWITCH reads, and the simulated channel rings the same legs. This module
+follows the order of switch_ivr_originate.c (1.11), because the order makes the grammar:
 
   1. the application argument is expanded (switch_channel_expand_variables_check), before anything else;
-  2. `:_:` anywhere makes it an enterprise string, whatever stands around it;
+  2. `:_:` anywhere makes it an enterprise string, whatever text is around it;
   3. `<...>` blocks, then `{...}` blocks, at the very front;
   4. the rest is split on `|`, which knows quotes and backslashes but no brackets;
   5. each group marks the commas inside `[...]`, then is split on `,`;
   6. each leg loses its `[...]` blocks.
 
-Every split strips quotes and one level of backslashes, so the passes eat each other's quoting. That is why the
-builder quotes nothing and allows so little.
+Every split removes quotes and one level of backslashes, so each pass removes the quoting of the next. That is why the
+writer quotes nothing and allows so few characters.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _QUOTED_COMMA, _UNQUOTED_COMMA = "\x01", "\x02"
 _ENTERPRISE = ":_:"
 
 
-class OriginateError(ValueError):
-    """FreeSWITCH would say "Parse Error!" and dial nothing."""
+class ParseError(ValueError):
+    """FreeSWITCH would log "Parse Error!" and dial nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedLeg:
-    """One leg: its own variables and what is dialled. `error` marks a leg whose block does not end."""
+    """One leg: its own variables and its endpoint. `error` marks a leg whose block does not end."""
 
     variables: dict[str, str]
     endpoint: str
@@ -45,16 +45,16 @@ class Parsed:
 
     variables: dict[str, str]
     groups: tuple[tuple[ParsedLeg, ...], ...] = ()
-    enterprise: tuple[Parsed | OriginateError, ...] = ()
+    enterprise: tuple[Parsed | ParseError, ...] = ()
 
 
 # --- expansion --------------------------------------------------------------------------------------------
 
 
 def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], str]) -> str:
-    """What FreeSWITCH makes of `${name}` and `${name(args)}` in an application's argument, and of backslashes.
+    """Expands `${name}`, `${name(args)}` and backslashes in an application's argument, as FreeSWITCH does.
 
-    `variable` gives a channel variable's value, which is expanded too; `api` a command's answer, which is not.
+    `variable` returns a channel variable's value, which is expanded too; `api` a command's output, which is not.
     """
     if not _needs_expansion(text):
         return text
@@ -127,7 +127,7 @@ def _until_parenthesis(args: str) -> str:
 
 
 def parse(text: str) -> Parsed:
-    """The legs of an expanded dial string. Raises OriginateError where FreeSWITCH dials nothing."""
+    """The legs of an expanded dial string. Raises ParseError where FreeSWITCH dials nothing."""
     if _ENTERPRISE in text:
         return _parse_enterprise(text)
     variables: dict[str, str] = {}
@@ -146,10 +146,10 @@ def _parse_enterprise(text: str) -> Parsed:
     return Parsed(variables, (), tuple(_parse_part(part) for part in text.split(_ENTERPRISE)[:MAX_LEGS]))
 
 
-def _parse_part(part: str) -> Parsed | OriginateError:
+def _parse_part(part: str) -> Parsed | ParseError:
     try:
         return parse(part)
-    except OriginateError as error:
+    except ParseError as error:
         return error
 
 
@@ -183,16 +183,16 @@ def _parse_leg(leg: str) -> ParsedLeg:
         block = leg[: end + 1].replace(_QUOTED_COMMA, ",") + leg[end + 1 :]
         try:
             leg = _take_block(block, "[", "]", _UNQUOTED_COMMA, variables)
-        except OriginateError:
+        except ParseError:
             return ParsedLeg(variables, leg, error=True)
     return ParsedLeg(variables, leg.lstrip(" "))
 
 
 def _take_block(text: str, opening: str, closing: str, delimiter: str, variables: dict[str, str]) -> str:
-    """Reads the block that `text` begins with into `variables`; returns what follows it."""
+    """Reads the block at the beginning of `text` into `variables`, and returns the text after it."""
     end = _find_end(text, 0, opening, closing)
     if end < 0:
-        raise OriginateError(f"a {opening} block does not end: {text}")
+        raise ParseError(f"a {opening} block does not end: {text}")
     inner = text[1:end]
     if inner.startswith("^^"):
         delimiter, inner = inner[2:3], inner[3:]
@@ -238,7 +238,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "s": " "}
 
 
 def _clean(text: str, delimiter: str) -> str:
-    """cleanup_separated_string: outer blanks, paired quotes and one level of backslashes go."""
+    """cleanup_separated_string: removes outer blanks, paired quotes and one level of backslashes."""
     out: list[str] = []
     keep, quoted, i = 0, False, 0
     text = text.lstrip(" ")

@@ -1,4 +1,4 @@
-"""`fsroute call`: plays FreeSWITCH's side of one call against a running server."""
+"""`fsroute call`: acts as FreeSWITCH in one call to a running server."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ OUTCOMES: Mapping[str, Mapping[str, str]] = {
     "no_answer": {"originate_disposition": "ALLOTTED_TIMEOUT", "originate_causes": "leg;ALLOTTED_TIMEOUT"},
     "unreachable": {"originate_disposition": "USER_NOT_REGISTERED", "originate_causes": ""},
 }
-"""How a bridge ends, by what FreeSWITCH then says of the channel."""
+"""The ways a bridge can end, and the channel variables that FreeSWITCH sets then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What FreeSWITCH was told in one call."""
+class SimulatedCall:
+    """The commands of one call, and how it ended."""
 
     commands: tuple[Command, ...]
     cause: str | None
-    """The hang-up cause, None if fsroute handed the call back to the dialplan."""
+    """The hang-up cause. None if fsroute handed the call back to the dialplan."""
 
 
 def place_call(
@@ -36,10 +36,11 @@ def place_call(
     variables: Mapping[str, str],
     outcomes: Sequence[str],
     timeout_s: float,
-) -> Told:
-    """One call, whose bridges end in these ways, the last one again and again.
+) -> SimulatedCall:
+    """Places one call. Its bridges end in these ways, in order; the last way repeats.
 
-    Raises DataError when nobody answers at the address, ReplyTimeout when somebody does but stays silent.
+    Raises DataError if nothing listens at the address, ReplyTimeout if the server stays silent, and Disconnected if it
+    closes in the middle of a command.
     """
     rung = 0
 
@@ -50,16 +51,16 @@ def place_call(
         return Result(OUTCOMES[outcome], hung_up=outcome == "answered")
 
     identity = str(uuid.uuid4())
-    far_end = SimulatedChannel({"Unique-ID": identity, **profile}, {"uuid": identity, **variables}, bridge)
+    channel = SimulatedChannel({"Unique-ID": identity, **profile}, {"uuid": identity, **variables}, bridge)
     try:
         with socket.create_connection(address, timeout_s) as sock:
             for command in simulated_channel.read_commands(sock):
-                sock.sendall(far_end.answer(command))
-                if far_end.hangup_cause is not None:
+                sock.sendall(channel.reply_to(command))
+                if channel.hangup_cause is not None:
                     break
     except Disconnected:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"no fsroute at {address[0]}:{address[1]}: {reason}") from error
-    return Told(tuple(far_end.told), far_end.hangup_cause)
+    return SimulatedCall(tuple(channel.commands), channel.hangup_cause)

@@ -1,8 +1,8 @@
 """FreeSWITCH's side of the Event Socket in sync mode, without a FreeSWITCH.
 
-`fsroute call` is made of it, and so are the tests where no switch is at hand. It behaves like mod_event_socket.c, as
-far as fsroute meets it: the snapshot for `connect`, a reply when an application has ended, nothing unasked but
-the farewell. tests/test_farend.py holds it to conversations recorded from a real one.
+`fsroute call` and the tests without a FreeSWITCH use it. It behaves like mod_event_socket.c as far as fsroute uses that: a
+snapshot for `connect`, a reply when an application has ended, and nothing unasked but the disconnect notice.
+tests/unit/simulator/test_simulated_channel.py compares it with recorded conversations of a real FreeSWITCH.
 """
 
 from __future__ import annotations
@@ -25,41 +25,43 @@ _EXECUTE, _HANGUP = "4", "10"
 _ARGUMENT = "execute-app-arg"
 _ESCAPE = re.compile("[0-9A-F]{2}")
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"#%&+:;<=>?@[\\]^`{|}')
-"""What switch_url_encode leaves alone (SWITCH_URL_UNSAFE in switch_utils.h, without blanks)."""
+"""Characters that switch_url_encode leaves as they are (SWITCH_URL_UNSAFE in switch_utils.h, without blanks)."""
 
 FAREWELL = b"Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What FreeSWITCH was told: `connect`, or a sendmsg with its headers."""
+    """One command to FreeSWITCH: `connect`, or a sendmsg with its headers."""
 
     name: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def application(self) -> str:
+        """The dialplan application of an `execute`."""
         return self.headers.get("execute-app-name", "")
 
     @property
     def argument(self) -> str:
+        """The application's argument."""
         return self.headers.get(_ARGUMENT, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a bridge ended: variables it leaves on the caller's channel, and whether the caller is gone after it."""
+    """How a bridge ended: the variables that it sets on the caller's channel, and whether the caller has hung up."""
 
     variables: Mapping[str, str]
     hung_up: bool = False
 
 
 Bridge = Callable[[Parsed], Result]
-"""Rings a dial string. The far end's user decides how that ends."""
+"""Rings a dial string. The user of the simulated channel decides how that ends."""
 
 
 def one_phone(profile: str, address: str) -> str:
-    """What `sofia_contact profile/user@domain` says when one phone is registered for every endpoint."""
+    """The output of `sofia_contact profile/user@domain` if one phone is registered for every endpoint."""
     user = address.partition("@")[0]
     return f"sofia/{profile}/sip:{user}@192.0.2.1:5060"
 
@@ -72,14 +74,14 @@ class SimulatedChannel:
     variables: dict[str, str]
     bridge: Bridge
     contact: Callable[[str, str], str] = one_phone
-    told: list[Command] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     hangup_cause: str | None = None
 
-    def answer(self, command: Command) -> bytes:
-        """The bytes with which FreeSWITCH answers a command. Empty once the channel is gone."""
+    def reply_to(self, command: Command) -> bytes:
+        """FreeSWITCH's reply to a command, as bytes. Empty after the end of the channel."""
         if self.hangup_cause is not None:
             return b""
-        self.told.append(command)
+        self.commands.append(command)
         if command.name == "connect":
             return self.snapshot()
         if command.name != "sendmsg":
@@ -106,7 +108,7 @@ class SimulatedChannel:
         return b""
 
     def _expand_argument(self, argument: str) -> str:
-        """What becomes of every application's argument (switch_core_session_exec)."""
+        """Expands an application's argument, as switch_core_session_exec does."""
         off = self.variables.get("app_disable_expand_variables") == "true"
         return argument if off else self._expand(argument)
 
@@ -115,7 +117,7 @@ class SimulatedChannel:
 
     def _api(self, name: str, arguments: str) -> str:
         if name != "sofia_contact":
-            raise ProtocolError(f"the far end has no API command {name}")
+            raise ProtocolError(f"the simulated channel has no API command {name}")
         profile, _, address = arguments.partition("/")
         return self.contact(profile, address)
 
@@ -135,7 +137,7 @@ class SimulatedChannel:
         )
 
     def snapshot(self) -> bytes:
-        """The reply to `connect`: everything known of the channel, values encoded, names not."""
+        """The reply to `connect`: the channel's headers and variables, values encoded, names not."""
         headers = {"Event-Name": "CHANNEL_DATA", "Channel-State-Number": _EXECUTE, **self.profile}
         if self.hangup_cause is not None:
             headers |= {"Channel-State-Number": _HANGUP, "Hangup-Cause": self.hangup_cause}
@@ -146,7 +148,7 @@ class SimulatedChannel:
 
 
 def encode(value: str) -> str:
-    """A value as switch_event_serialize writes it. What looks like %XX in it already stays as it is."""
+    """A value as switch_event_serialize writes it. A %XX that is in the value already stays as it is."""
     if not value:
         return "_undef_"
     out: list[str] = []
@@ -166,10 +168,11 @@ def _is_escape(digits: str) -> bool:
 
 
 def reply(text: str) -> bytes:
+    """The frame of a reply to a command."""
     return f"Content-Type: command/reply\nReply-Text: {text}\n\n".encode()
 
 
-# --- reading what fsroute says ----------------------------------------------------------------------------
+# --- reading fsroute's commands ----------------------------------------------------------------------------
 
 
 def read_commands(sock: socket.socket) -> Iterator[Command]:
@@ -184,7 +187,7 @@ def read_commands(sock: socket.socket) -> Iterator[Command]:
         try:
             data = sock.recv(_CHUNK)
         except TimeoutError as error:
-            raise ReplyTimeout(f"nothing heard for {sock.gettimeout():g} s") from error
+            raise ReplyTimeout(f"nothing received for {sock.gettimeout():g} s") from error
         except OSError as error:
             raise Disconnected(str(error)) from error
         if not data:
@@ -195,9 +198,9 @@ def read_commands(sock: socket.socket) -> Iterator[Command]:
 
 
 def parse(data: bytes) -> tuple[list[Command], bytes]:
-    """The whole commands at the beginning of these bytes, and what is left of them.
+    """The complete commands at the beginning of these bytes, and the bytes after them.
 
-    A body that is plain text is an application's argument, as in switch_ivr_parse_event: here it becomes that header.
+    A body of plain text is an application's argument, as in switch_ivr_parse_event: here it becomes that header.
     """
     commands: list[Command] = []
     while True:

@@ -150,7 +150,7 @@ def test_arguments_in_the_dialplan_are_refused_and_freeswitch_ends_when_it_is_to
         dialplan.write_text(dialplan.read_text().replace('data="fsroute.mod_python"', 'data="fsroute.mod_python /x.toml"'))
         assert switch.api("reloadxml").startswith("+OK")
         reason = (
-            "fsroute.mod_python takes no arguments here, but got '/x.toml': settings stand in the file that fsroute_config "
+            "fsroute.mod_python takes no arguments here, but got '/x.toml': settings belong in the file that fsroute_config "
             "in vars.xml names, or in FreeSWITCH's environment"
         )
         assert_fallback(switch, logged(reason))

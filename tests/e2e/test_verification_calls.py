@@ -320,7 +320,7 @@ def test_the_counterpart_says_what_freeswitch_says(
 
     def note_reply(self: EventSocketClient, told: bytes) -> Frame:
         reply = command(self, told)
-        heard[-1].append((reply.data, reply.get("Job-UUID")))
+        heard[-1].append((reply.reply_text, reply.get("Job-UUID")))
         return reply
 
     def note_event(self: EventSocketClient, deadline: float) -> Frame:

@@ -1,4 +1,4 @@
-"""What mod_python3 gives Python, without a FreeSWITCH: the module `freeswitch`, and sessions over a far end.
+"""The objects of mod_python3, without a FreeSWITCH: the module `freeswitch`, and sessions over a simulated channel.
 
 Only what fsroute uses of it; tests/e2e runs the same code inside a real FreeSWITCH.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from fsroute.simulator.simulated_channel import Command, SimulatedChannel
 
 
-class FarEvent:
+class PythonEvent:
     """freeswitch.Event"""
 
     def __init__(self, name: str) -> None:
@@ -22,32 +22,32 @@ class FarEvent:
         return self.text
 
 
-class FarSession:
+class PythonSession:
     """freeswitch.Session"""
 
-    def __init__(self, far: SimulatedChannel) -> None:
-        self.far = far
+    def __init__(self, channel: SimulatedChannel) -> None:
+        self.channel = channel
         self.destroyed = 0
 
     def ready(self) -> bool:
-        return self.far.hangup_cause is None
+        return self.channel.hangup_cause is None
 
     def execute(self, application: str, argument: str = "") -> None:
         headers = {"call-command": "execute", "execute-app-name": application}
-        self.far.answer(Command("sendmsg", headers | ({"execute-app-arg": argument} if argument else {})))
+        self.channel.reply_to(Command("sendmsg", headers | ({"execute-app-arg": argument} if argument else {})))
 
     def hangup(self, cause: str) -> None:
-        self.far.answer(Command("sendmsg", {"call-command": "hangup", "hangup-cause": cause}))
+        self.channel.reply_to(Command("sendmsg", {"call-command": "hangup", "hangup-cause": cause}))
 
-    def setEventData(self, event: FarEvent) -> None:  # noqa: N802 - mod_python3's name
+    def setEventData(self, event: PythonEvent) -> None:  # noqa: N802 - mod_python3's name
         assert event.name == "CHANNEL_DATA"
-        event.text = self.far.snapshot().decode("utf-8", "surrogateescape")
+        event.text = self.channel.snapshot().decode("utf-8", "surrogateescape")
 
     def destroy(self) -> None:
         self.destroyed += 1
 
 
-class FarStream:
+class PythonStream:
     """freeswitch.Stream"""
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class FarStream:
         self.text += text
 
 
-class FarSwitch:
+class PythonModule:
     """The module `freeswitch`."""
 
-    Event = FarEvent
+    Event = PythonEvent
 
     def __init__(self, config: str = "") -> None:
         self.config = config

@@ -43,7 +43,7 @@ class Server:
         self.port = 0
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
-        """What it logged so far, each line checked to be one JSON object."""
+        """What it logged so channel, each line checked to be one JSON object."""
         parsed = [json.loads(line) for line in self._log.read_text().splitlines()]
         return [line for line in parsed if event in (None, line["event"])]
 
@@ -89,7 +89,7 @@ def serving(url: str, directory: Path, *flags: str) -> Iterator[Server]:
         process.wait(TIMEOUT_S)
 
 
-def far_end(to: str, **changes: str) -> SimulatedChannel:
+def carrier_channel(to: str, **changes: str) -> SimulatedChannel:
     """A channel as a carrier's call makes it. Its bridges end busy, unless changed."""
     profile = {
         "Unique-ID": "c0ffee",
@@ -105,17 +105,17 @@ def busy(_: Parsed) -> Result:
     return Result({"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"})
 
 
-def converse(sock: socket.socket, far: SimulatedChannel, until: str | None = None) -> SimulatedChannel:
+def converse(sock: socket.socket, channel: SimulatedChannel, until: str | None = None) -> SimulatedChannel:
     """Answers commands until the call or the connection has ended, or an application is asked for."""
     sock.settimeout(TIMEOUT_S)
     for command in simulated_channel.read_commands(sock):
         if until is not None and command.application == until:
-            far.told.append(command)
-            return far
-        sock.sendall(far.answer(command))
-        if far.hangup_cause is not None:
+            channel.commands.append(command)
+            return channel
+        sock.sendall(channel.reply_to(command))
+        if channel.hangup_cause is not None:
             break
-    return far
+    return channel
 
 
 def applications(told: list[Command]) -> list[tuple[str, str]]:
@@ -133,7 +133,7 @@ def applications(told: list[Command]) -> list[tuple[str, str]]:
 
 def call(server: Server, to: str, headers: Mapping[str, str] | None = None, **changes: str) -> SimulatedChannel:
     """One whole call."""
-    far = far_end(to, **changes)
-    far.profile |= headers or {}
+    channel = carrier_channel(to, **changes)
+    channel.profile |= headers or {}
     with server.connect() as sock:
-        return converse(sock, far)
+        return converse(sock, channel)

@@ -490,8 +490,8 @@ REFUSED = [
     (["explain", "--db", "DEMO", "--to", "1", "--hop-limit", "0"], "hop_limit = 0: must be at least 1"),
     (["serve", "--listen", "8084"], "listen = '8084': must be ADDRESS:PORT"),
     (["serve", "--listen", "127.0.0.1:99999"], "listen = '127.0.0.1:99999': must be ADDRESS:PORT"),
-    (["serve", "--db", "DEMO", "--listen", "192.0.2.1:8084"], "can not listen on 192.0.2.1:8084: "),
-    (["serve", "--db", "DEMO", "--listen", "no host:8084"], "can not listen on no host:8084: "),
+    (["serve", "--db", "DEMO", "--listen", "192.0.2.1:8084"], "cannot listen on 192.0.2.1:8084: "),
+    (["serve", "--db", "DEMO", "--listen", "no host:8084"], "cannot listen on no host:8084: "),
     (["serve", "--log-format", "xml"], "Invalid value for '--log-format': 'xml' is not one of"),
     (["serve", "--decision-ms", "soon"], "decision_ms = 'soon': must be a whole number"),
     (["call", "--to", "1", "--port", "0"], "Invalid value for '--port': 0 is not in the range 1<=x<=65535"),
@@ -544,7 +544,7 @@ def test_a_port_in_use(fsroute: Fsroute, demo_sqlite_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         told = fsroute.refused("serve", "--db", demo_sqlite_url, "--listen", listen)
-    assert told == f"can not listen on {listen}: another program listens there"
+    assert told == f"cannot listen on {listen}: another program listens there"
 
 
 def test_a_server_of_another_kind_is_no_fsroute(fsroute: Fsroute) -> None:

@@ -1,4 +1,4 @@
-"""fsroute inside FreeSWITCH, as far as that can be tested without one: tests/e2e has the same by mod_python3 itself."""
+"""fsroute inside FreeSWITCH, as channel as that can be tested without one: tests/e2e has the same by mod_python3 itself."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ import pytest
 from fsroute import mod_python
 from fsroute.data import database
 from fsroute.embedded import entry, runtime
-from fsroute.embedded.entry import USAGE, Resident, Threads
+from fsroute.embedded.entry import USAGE, Resident
+from fsroute.embedded.threads import Threads
 from fsroute.errors import DataError, ProtocolError
 from fsroute.eventsocket.frames import End, Execute, Frame, FrameReader
+from fsroute.eventsocket.wait import Wait
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, read_commands
 from tests.e2e.recording import FREESWITCH, FSROUTE, RECORDINGS, Recording
-from tests.support.modpython import FarEvent, FarSession, FarStream, FarSwitch
-from tests.support.server import Server, applications, demo_database, far_end, serving
+from tests.support.modpython import PythonEvent, PythonModule, PythonSession, PythonStream
+from tests.support.server import Server, applications, carrier_channel, demo_database, serving
 from tests.support.server import call as call_by_socket
 
 TOP = Path(__file__).resolve().parents[3]
 CALLS = TOP / "tests" / "e2e" / "calls.sql"
 WAIT_S = 5.0
 
-Inside = Callable[..., FarSwitch]
+Inside = Callable[..., PythonModule]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +48,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def inside(monkeypatch: pytest.MonkeyPatch) -> Inside:
     """Starts anew in "FreeSWITCH", with this database: `inside(url)`."""
 
-    def start(url: str, **settings: str) -> FarSwitch:
-        switch = FarSwitch()
+    def start(url: str, **settings: str) -> PythonModule:
+        switch = PythonModule()
         for name in [name for name in os.environ if name.startswith("FSROUTE_")]:
             monkeypatch.delenv(name)
         for name, value in {"db": url, "log_numbers": "full", **settings}.items():
@@ -66,12 +68,12 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=inherited | environment, cwd=TOP, capture_output=True, text=True, check=False)
 
 
-def lead(far: SimulatedChannel, args: str = "") -> SimulatedChannel:
+def lead(channel: SimulatedChannel, args: str = "") -> SimulatedChannel:
     """One call, as mod_python3 hands it over."""
-    session = FarSession(far)
+    session = PythonSession(channel)
     mod_python.handler(session, args)
     assert session.destroyed == 1
-    return far
+    return channel
 
 
 # --- the same calls by both ways --------------------------------------------------------------------------
@@ -121,26 +123,26 @@ def test_a_call_goes_as_it_does_by_the_socket(
 ) -> None:
     by_socket = call_by_socket(server, to, headers, **changes)
     switch = inside(url)
-    far = far_end(to, **changes)
-    far.profile |= headers
-    lead(far)
-    assert applications(far.told) == [told for told in applications(by_socket.told) if told[0] != "connect"]
-    assert far.variables == by_socket.variables
-    assert far.hangup_cause == by_socket.hangup_cause
+    channel = carrier_channel(to, **changes)
+    channel.profile |= headers
+    lead(channel)
+    assert applications(channel.commands) == [told for told in applications(by_socket.commands) if told[0] != "connect"]
+    assert channel.variables == by_socket.variables
+    assert channel.hangup_cause == by_socket.hangup_cause
     assert switch.events()[0] == "ready"
 
 
 def test_a_channel_of_which_nothing_is_known_is_a_call_to_nowhere(inside: Inside, url: str) -> None:
     inside(url)
-    far = lead(SimulatedChannel({}, {}, lambda _: Result({})))
-    assert applications(far.told) == [("hangup", "UNALLOCATED_NUMBER")]
+    channel = lead(SimulatedChannel({}, {}, lambda _: Result({})))
+    assert applications(channel.commands) == [("hangup", "UNALLOCATED_NUMBER")]
 
 
 def test_a_caller_who_hangs_up_ends_it(inside: Inside, url: str) -> None:
     switch = inside(url)
-    far = far_end("+492214710300")
-    far.bridge = lambda _: Result({}, hung_up=True)
-    assert [name for name, _ in applications(lead(far).told)] == ["ring_ready", "bridge"]
+    channel = carrier_channel("+492214710300")
+    channel.bridge = lambda _: Result({}, hung_up=True)
+    assert [name for name, _ in applications(lead(channel).commands)] == ["ring_ready", "bridge"]
     assert switch.events() == ["ready", "call routed", "call ended"]
 
 
@@ -148,43 +150,43 @@ def test_nothing_is_told_to_a_caller_who_hung_up_in_the_middle(inside: Inside, u
     switch = inside(url)
     told: list[str] = []
 
-    class HangsUp(FarSession):
+    class HangsUp(PythonSession):
         def execute(self, application: str, argument: str = "") -> None:
             told.append(application)
             super().execute(application, argument)
             if application == "sleep":
-                self.far.hangup_cause = "ORIGINATOR_CANCEL"
+                self.channel.hangup_cause = "ORIGINATOR_CANCEL"
 
         def hangup(self, cause: str) -> None:
             told.append(cause)
 
-    mod_python.handler(HangsUp(far_end("+492214710609")), "")
+    mod_python.handler(HangsUp(carrier_channel("+492214710609")), "")
     assert told == ["multiset", "answer", "sleep"]
     assert switch.events() == ["ready", "call routed", "call ended"]
 
 
 def test_the_decision_is_logged_before_the_phones_ring(inside: Inside, url: str) -> None:
     switch = inside(url)
-    far, known = far_end("+492214710100"), []
+    channel, known = carrier_channel("+492214710100"), []
 
     def bridge(_: object) -> Result:
         known.extend(switch.events())
         return Result({}, hung_up=True)
 
-    far.bridge = bridge
-    lead(far)
+    channel.bridge = bridge
+    lead(channel)
     assert known == ["ready", "call routed"]
     assert [level for level, _ in switch.log] == ["INFO", "INFO", "INFO"]
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\0b"])
 def test_nothing_is_done_if_one_command_is_none(text: str) -> None:
-    session = FarSession(far_end("+492214710100"))
-    channel = runtime.SwitchChannel(session, FarEvent)
+    session = PythonSession(carrier_channel("+492214710100"))
+    channel = runtime.SwitchChannel(session, PythonEvent)
     with pytest.raises(ProtocolError, match="a command can not hold a line end or NUL"):
-        channel.tell([Execute("ring_ready"), Execute("bridge", text)], asks=False)
-    channel.hear_end(bounded=False)
-    assert session.far.told == []
+        channel.execute([Execute("ring_ready"), Execute("bridge", text)], snapshot=False)
+    channel.wait_for_end(Wait.CALL)
+    assert session.channel.commands == []
 
 
 # --- what was recorded on the socket ----------------------------------------------------------------------
@@ -202,23 +204,23 @@ class Replay:
 
     snapshots: list[str]
     length: int
-    told: list[Execute | End] = field(default_factory=list)
+    commands: list[Execute | End] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def ready(self) -> bool:
-        return bool(self.snapshots) or len(self.told) < self.length
+        return bool(self.snapshots) or len(self.commands) < self.length
 
     def execute(self, application: str, argument: str = "") -> None:
-        self.told.append(Execute(application, argument))
+        self.commands.append(Execute(application, argument))
         if application == "sleep":
             time.sleep(int(argument) / 1000)
         if argument.startswith("fsroute_contacts="):
             self.asked = MARK.findall(argument)
 
     def hangup(self, cause: str) -> None:
-        self.told.append(End(cause))
+        self.commands.append(End(cause))
 
-    def setEventData(self, event: FarEvent) -> None:  # noqa: N802 - mod_python3's name
+    def setEventData(self, event: PythonEvent) -> None:  # noqa: N802 - mod_python3's name
         snapshot = self.snapshots.pop(0) if self.snapshots else HUNG_UP
         # The answer to a question has the mark with which it was asked.
         contacts = re.search("^variable_fsroute_contacts: ([0-9a-f]{16})", snapshot, re.MULTILINE)
@@ -241,7 +243,7 @@ def test_a_recorded_call_is_led_as_it_was(inside: Inside, url: str, name: str) -
     inside(url)
     session = Replay([text_of(frame) for frame in snapshots], len(expected))
     mod_python.handler(session, "")
-    assert [tuple(MARK.sub("0", text) for text in command) for command in session.told] == expected
+    assert [tuple(MARK.sub("0", text) for text in command) for command in session.commands] == expected
 
 
 def recorded_commands(recording: Recording) -> list[tuple[str, ...]]:
@@ -266,9 +268,9 @@ def text_of(frame: Frame) -> str:
 NARROW = """
 import json, sys, threading
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel
-from tests.support.modpython import FarSession, FarStream, FarSwitch
+from tests.support.modpython import PythonSession, PythonStream, PythonModule
 
-switch = sys.modules["freeswitch"] = FarSwitch()
+switch = sys.modules["freeswitch"] = PythonModule()
 busy = Result({"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"})
 numbers = "+492214710100", "+492214710300", "+492214710605"
 answers = {}
@@ -277,10 +279,10 @@ def calls():
     from fsroute import mod_python
     for number in numbers:
         headers = {"Unique-ID": "c", "Caller-Destination-Number": number}
-        far = SimulatedChannel(headers, {"fsroute_trunk": "carrier"}, lambda _: busy)
-        mod_python.handler(FarSession(far), "")
-        answers[number] = far.hangup_cause
-    stream = FarStream()
+        channel = SimulatedChannel(headers, {"fsroute_trunk": "carrier"}, lambda _: busy)
+        mod_python.handler(PythonSession(channel), "")
+        answers[number] = channel.hangup_cause
+    stream = PythonStream()
     mod_python.fsapi("na", stream, None, "explain +492214710100")
     answers["explain"] = len(stream.text.splitlines())
 
@@ -313,9 +315,9 @@ def test_calls_need_a_quarter_of_the_stack_that_freeswitch_gives_and_no_gevent(u
 
 def test_arguments_in_the_dialplan_are_refused(inside: Inside, url: str) -> None:
     switch = inside(url)
-    assert lead(far_end("+492214710100"), "/etc/x.toml").told == []
+    assert lead(carrier_channel("+492214710100"), "/etc/x.toml").commands == []
     reason = (
-        "fsroute.mod_python takes no arguments here, but got '/etc/x.toml': settings stand in the file that fsroute_config "
+        "fsroute.mod_python takes no arguments here, but got '/etc/x.toml': settings belong in the file that fsroute_config "
         "in vars.xml names, or in FreeSWITCH's environment"
     )
     assert switch.log == [("ERR", {"event": "call not routed", "level": "error", "reason": reason})]
@@ -327,7 +329,7 @@ def test_a_missing_database_leaves_calls_to_the_dialplan_until_it_is_there(
     switch = inside(f"sqlite:///{tmp_path / 'demo.db'}")
     reason = f"database sqlite:///{tmp_path / 'demo.db'}: no such file (fsroute init makes it)"
     for _ in range(2):
-        assert lead(far_end("+492214710100")).told == []
+        assert lead(carrier_channel("+492214710100")).commands == []
     mod_python.runtime("")
     assert switch.log == [
         ("ERR", {"event": "call not routed", "level": "error", "reason": reason}),
@@ -335,9 +337,9 @@ def test_a_missing_database_leaves_calls_to_the_dialplan_until_it_is_there(
         ("ERR", {"event": "not ready", "level": "error", "reason": reason}),
     ]
     demo_database(tmp_path / "demo.db")
-    assert lead(far_end("+492214710100")).told == []  # not yet tried again
+    assert lead(carrier_channel("+492214710100")).commands == []  # not yet tried again
     monkeypatch.setattr(entry, "PAUSE_S", 0.0)
-    assert lead(far_end("+492214710100")).told != []
+    assert lead(carrier_channel("+492214710100")).commands != []
 
 
 def test_settings_come_from_the_file_that_the_switch_names(inside: Inside, url: str, tmp_path: Path) -> None:
@@ -345,7 +347,7 @@ def test_settings_come_from_the_file_that_the_switch_names(inside: Inside, url: 
     file = tmp_path / "fsroute.toml"
     file.write_text("log_level = 'error'\n")
     switch.config = str(file)
-    lead(far_end("+492214710500"))
+    lead(carrier_channel("+492214710500"))
     assert switch.log == []
 
 
@@ -359,24 +361,24 @@ def test_a_file_that_is_none_says_so(inside: Inside, url: str, tmp_path: Path, t
     if text is not None:
         file.write_text(text)
     switch.config = str(file)
-    assert lead(far_end("+492214710500")).told == []
+    assert lead(carrier_channel("+492214710500")).commands == []
     assert next(line["reason"] for _, line in switch.log).startswith(f"{file}: {reason}")
 
 
 MISSING = """
 import json, sys
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel
-from tests.support.modpython import FarSession, FarStream, FarSwitch
+from tests.support.modpython import PythonSession, PythonStream, PythonModule
 from fsroute import mod_python
 
-switch = sys.modules["freeswitch"] = FarSwitch()
+switch = sys.modules["freeswitch"] = PythonModule()
 sys.modules[sys.argv[1]] = None
-far = SimulatedChannel({"Unique-ID": "c"}, {}, lambda _: Result({}))
-mod_python.handler(FarSession(far), "")
-stream = FarStream()
+channel = SimulatedChannel({"Unique-ID": "c"}, {}, lambda _: Result({}))
+mod_python.handler(PythonSession(channel), "")
+stream = PythonStream()
 mod_python.fsapi("na", stream, None, "explain 1")
 mod_python.runtime("")
-print(json.dumps([len(far.told), switch.log, stream.text]))
+print(json.dumps([len(channel.commands), switch.log, stream.text]))
 """
 
 
@@ -417,17 +419,17 @@ def test_a_database_that_hangs_does_not_hang_the_call(inside: Inside, changeable
     with locker.connection_context(), locker.atomic():
         locker.execute_sql("LOCK TABLE numbers")
         began = time.monotonic()
-        far = lead(far_end("02214710100"))
+        channel = lead(carrier_channel("02214710100"))
         assert time.monotonic() - began < 1
-    assert applications(far.told) == ([("hangup", "NORMAL_TEMPORARY_FAILURE")] if on_failure == "hangup" else [])
+    assert applications(channel.commands) == ([("hangup", "NORMAL_TEMPORARY_FAILURE")] if on_failure == "hangup" else [])
     assert switch.log[-1][1]["reason"] == "no decision within 300 ms"
-    assert lead(far_end("02214710100")).told != []
+    assert lead(carrier_channel("02214710100")).commands != []
 
 
 def test_a_defect_of_ours_leaves_the_call_to_the_dialplan(inside: Inside, url: str) -> None:
     switch = inside(url)
-    session = FarSession(far_end("+492214710100"))
-    del session.far
+    session = PythonSession(carrier_channel("+492214710100"))
+    del session.channel
     mod_python.handler(session, "")
     assert session.destroyed == 1
     ((level, line),) = switch.log[1:]
@@ -439,7 +441,7 @@ def test_a_defect_of_ours_leaves_the_call_to_the_dialplan(inside: Inside, url: s
 
 
 def told_console(args: str) -> str:
-    stream = FarStream()
+    stream = PythonStream()
     mod_python.fsapi("na", stream, None, args)
     return stream.text
 
@@ -542,5 +544,5 @@ def test_the_module_is_reloaded_for_every_call(inside: Inside, url: str) -> None
     switch = inside(url)
     for _ in range(3):
         importlib.reload(mod_python)
-        lead(far_end("+492214710500"))
+        lead(carrier_channel("+492214710500"))
     assert switch.events().count("ready") == 1

@@ -22,7 +22,7 @@ from fsroute.model import ContactDial, EndpointDial, Registered
 from fsroute.serving import registrations
 from fsroute.serving.registrations import SETTLED_S, Listener, Registrations
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, of_profile, of_user
-from tests.support.server import Server, applications, converse, demo_database, far_end, serving
+from tests.support.server import Server, applications, carrier_channel, converse, demo_database, serving
 
 SWITCH = "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a001"
 OTHER_SWITCH = "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a002"
@@ -712,11 +712,11 @@ class Phone:
 
 def rings(server: Server, phone: Phone, core: str = SWITCH, **variables: str) -> tuple[int, list[tuple[str, str]]]:
     """One call: how many questions FreeSWITCH was asked, and the first bridge with all that went before it."""
-    far = far_end(N300, **variables)
-    far.profile["Core-UUID"] = core
-    far.contact, asked = phone.contact, phone.asked
+    channel = carrier_channel(N300, **variables)
+    channel.profile["Core-UUID"] = core
+    channel.contact, asked = phone.contact, phone.asked
     with server.connect() as sock:
-        told = applications(converse(sock, far, until="bridge").told)
+        told = applications(converse(sock, channel, until="bridge").commands)
     return phone.asked - asked, told
 
 
@@ -760,7 +760,7 @@ def test_what_is_known_is_not_asked_for_until_it_changes(switch: EventSocketServ
 def test_phones_that_are_known_not_to_be_registered_are_not_asked_for(switch: EventSocketServer, tmp_path: Path) -> None:
     with served(switch, tmp_path) as server:
         server.wait_for("told of registrations")
-        far = far_end(N300)
+        channel = carrier_channel(N300)
         questions = 3
 
         def absent(profile: str, address: str) -> str:
@@ -770,12 +770,12 @@ def test_phones_that_are_known_not_to_be_registered_are_not_asked_for(switch: Ev
 
         while questions:
             questions = 0
-            far = far_end(N300)
-            far.profile["Core-UUID"] = SWITCH
-            far.contact = absent
+            channel = carrier_channel(N300)
+            channel.profile["Core-UUID"] = SWITCH
+            channel.contact = absent
             with server.connect() as sock:
-                converse(sock, far)
-        assert applications(far.told) == [("connect", ""), ("hangup", "SUBSCRIBER_ABSENT")]
+                converse(sock, channel)
+        assert applications(channel.commands) == [("connect", ""), ("hangup", "SUBSCRIBER_ABSENT")]
 
 
 @pytest.mark.parametrize("flags", [("--contact-seconds", "0"), ("--event-socket-password", "")], ids=["0", "no password"])

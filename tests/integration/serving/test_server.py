@@ -1,4 +1,4 @@
-"""The shipped server against far ends that behave, that break, and that attack."""
+"""The shipped server against simulated channels that behave, that break, and that attack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fsroute.data import database
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import MAX_BLOCK
 from fsroute.simulator.simulated_channel import parse, reply
-from tests.support.server import TIMEOUT_S, Server, applications, call, converse, demo_database, far_end, serving
+from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, demo_database, serving
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ UNALLOCATED = [("connect", ""), ("hangup", "UNALLOCATED_NUMBER")]
 
 def serves(server: Server) -> None:
     """The server still answers calls."""
-    told = call(server, "+492214710500", {"Caller-Privacy-Hide-Number": "true"}).told
+    told = call(server, "+492214710500", {"Caller-Privacy-Hide-Number": "true"}).commands
     assert applications(told) == REJECTED
 
 
@@ -44,35 +44,35 @@ def serves(server: Server) -> None:
 
 
 def test_a_call_that_nobody_takes_goes_through_its_rules_to_its_end(server: Server) -> None:
-    far = call(server, "02214710300")
-    told = applications(far.told)
+    channel = call(server, "02214710300")
+    told = applications(channel.commands)
     assert [name for name, _ in told] == [
         "connect", "connect", "ring_ready", "bridge", "connect", "connect", "ring_ready", "bridge", "connect", "hangup",
     ]  # fmt: skip
     assert told[-1] == ("hangup", "USER_BUSY")
-    codes = [far.variables[f"fsroute_{name}"] for name in ("step", "code", "code_2", "code_3", "last_code")]
+    codes = [channel.variables[f"fsroute_{name}"] for name in ("step", "code", "code_2", "code_3", "last_code")]
     assert codes == ["done", "routed", "routed", "rules_exhausted", "rules_exhausted"]
 
 
 def test_what_follows_goes_out_in_one_write(server: Server) -> None:
     writes = []
     with server.connect() as sock:
-        far = far_end("02214710100")
+        channel = carrier_channel("02214710100")
         for _ in range(3):
             writes.append(sock.recv(100_000))
             for command in parse(writes[-1])[0]:
                 if command.application != "bridge":
-                    sock.sendall(far.answer(command))
+                    sock.sendall(channel.reply_to(command))
     assert [len(parse(write)[0]) for write in writes] == [1, 3, 4]
     assert all(write.endswith(frames.CONNECT) for write in writes)
 
 
 def test_a_plan_of_which_no_phone_is_registered_moves_on_without_ringing(server: Server) -> None:
     before = len(server.lines("call routed"))
-    far = far_end("+492214710300")
-    far.contact = lambda profile, address: "error/user_not_registered"
+    channel = carrier_channel("+492214710300")
+    channel.contact = lambda profile, address: "error/user_not_registered"
     with server.connect() as sock:
-        told = applications(converse(sock, far).told)
+        told = applications(converse(sock, channel).commands)
     assert told == [("connect", ""), ("connect", ""), ("hangup", "SUBSCRIBER_ABSENT")]
     reasons = [line["reasons"] for line in server.wait_for("call routed", before + 2)][before:]
     assert reasons[0][1:] == [f"not_registered: endpoint {name}" for name in ("1001", "1003", "1004")]
@@ -80,12 +80,12 @@ def test_a_plan_of_which_no_phone_is_registered_moves_on_without_ringing(server:
 
 
 def test_a_follow_up_without_phones_leaves_the_caller_the_outcome_before_it(server: Server) -> None:
-    far = far_end("+492214710300")  # busy, and the busy rule is for the office
-    far.contact = lambda profile, address: (
+    channel = carrier_channel("+492214710300")  # busy, and the busy rule is for the office
+    channel.contact = lambda profile, address: (
         "error/user_not_registered" if address.startswith("1004") else f"sofia/{profile}/sip:{address}"
     )
     with server.connect() as sock:
-        assert applications(converse(sock, far).told)[-1] == ("hangup", "USER_BUSY")
+        assert applications(converse(sock, channel).commands)[-1] == ("hangup", "USER_BUSY")
 
 
 def test_a_call_is_picked_up_where_another_process_left_it(server: Server) -> None:
@@ -94,13 +94,13 @@ def test_a_call_is_picked_up_where_another_process_left_it(server: Server) -> No
         "originate_disposition": "ALLOTTED_TIMEOUT",
         "originate_causes": "ARRAY::a;ALLOTTED_TIMEOUT|:b;USER_BUSY",
     }
-    told = applications(call(server, "+492214710300", None, **changes).told)
+    told = applications(call(server, "+492214710300", None, **changes).commands)
     assert "sofia/gateway/carrier/+491713920043" in told[2][1]
 
 
 def test_a_call_that_was_answered_is_not_routed_again(server: Server) -> None:
     changes = {"fsroute_step": "+492214710300/1", "originate_disposition": "SUCCESS"}
-    assert applications(call(server, "+492214710300", {"Answer-State": "answered"}, **changes).told) == [
+    assert applications(call(server, "+492214710300", {"Answer-State": "answered"}, **changes).commands) == [
         ("connect", ""),
         ("sleep", "1000"),
         ("connect", ""),
@@ -121,7 +121,7 @@ def test_a_call_that_was_answered_is_not_routed_again(server: Server) -> None:
     ids=["missing", "no UTF-8", "SQL", "an expansion", "a line end", "long"],
 )
 def test_a_destination_that_is_no_number_is_unallocated(server: Server, headers: dict[str, str]) -> None:
-    assert applications(call(server, "", headers).told) == UNALLOCATED
+    assert applications(call(server, "", headers).commands) == UNALLOCATED
 
 
 PHONE = {"fsroute_direction": "outbound", "fsroute_account": "acme"}
@@ -148,24 +148,24 @@ def test_a_name_that_the_tables_do_not_have_is_a_warning(
 def test_what_a_caller_writes_does_not_reach_a_command(server: Server) -> None:
     hostile = "'\",|[]{}<>\\ ${system(touch x)} %0Avariable_x: y :_: \n\r"
     headers = {"Caller-Caller-ID-Name": hostile, "Caller-Caller-ID-Number": hostile}
-    far = call(server, "02214710100", headers, sip_from_display=hostile, sip_from_user=hostile)
-    cleaned = [argument for name, argument in applications(far.told) if name == "set_profile_var"]
+    channel = call(server, "02214710100", headers, sip_from_display=hostile, sip_from_user=hostile)
+    cleaned = [argument for name, argument in applications(channel.commands) if name == "set_profile_var"]
     shown = "system(touch x) variable_x y _"
     # Once for the phones, and once more for the mailbox that nobody's answer leads to.
     assert cleaned == [f"caller_id_name={shown}", "caller_id_number=systemtouchxvariable_xy_"] * 2
     calm = call(server, "02214710100")
-    assert [pair for pair in applications(far.told) if pair[0] == "bridge"] == [
-        pair for pair in applications(calm.told) if pair[0] == "bridge"
+    assert [pair for pair in applications(channel.commands) if pair[0] == "bridge"] == [
+        pair for pair in applications(calm.commands) if pair[0] == "bridge"
     ]
 
 
 def test_only_the_dialplan_says_where_a_call_comes_from(server: Server) -> None:
     name = "Eve%0Avariable_fsroute_direction: outbound%0Avariable_fsroute_account: acme"
     headers = {"Caller-Caller-ID-Name": name, "variable_sip_h_X-fsroute_account": "acme"}
-    assert applications(call(server, "12", headers).told) == UNALLOCATED
+    assert applications(call(server, "12", headers).commands) == UNALLOCATED
 
 
-# --- far ends that break ----------------------------------------------------------------------------------
+# --- simulated channels that break ----------------------------------------------------------------------------------
 
 
 def _silent(sock: socket.socket) -> None:
@@ -194,7 +194,7 @@ def _sends(data: bytes) -> Callable[[socket.socket], None]:
 
 def _cut(sock: socket.socket) -> None:
     sock.recv(100)
-    sock.sendall(far_end("02214710100").snapshot()[:200])
+    sock.sendall(carrier_channel("02214710100").snapshot()[:200])
 
 
 def _cut_in_a_body(sock: socket.socket) -> None:
@@ -203,7 +203,7 @@ def _cut_in_a_body(sock: socket.socket) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[socket.socket], None], str, str]] = {
-    "says nothing": (_silent, "no call", "no reply for 0.5 s"),
+    "says nothing": (_silent, "no call", "no reply from FreeSWITCH for 0.5 s"),
     "a probe that disconnects": (_probe, "connection ended before a call", "closed"),
     "a reset": (_reset, "connection ended before a call", "reset"),
     "closes inside a frame": (_cut, "connection ended before a call", "closed in the middle of a frame"),
@@ -220,7 +220,7 @@ BREAKS: dict[str, tuple[Callable[[socket.socket], None], str, str]] = {
     "an error": (_sends(reply("-ERR no")), "no call", "FreeSWITCH refused a command: '-ERR no'"),
     "an event": (_sends(b"Content-Type: text/event-plain\n\n"), "no call", "unexpected frame 'text/event-plain'"),
     "async mode": (
-        _sends(far_end("02214710100").snapshot().replace(b"Socket-Mode: static", b"Socket-Mode: async")),
+        _sends(carrier_channel("02214710100").snapshot().replace(b"Socket-Mode: static", b"Socket-Mode: async")),
         "no call",
         "the dialplan's socket application says async: fsroute needs sync mode, remove async",
     ),
@@ -242,7 +242,7 @@ def test_a_far_end_that_breaks_gets_a_log_line_and_the_server_goes_on(
 def test_the_far_end_may_go_while_it_rings(server: Server) -> None:
     ended = len(server.lines("call ended"))
     with server.connect() as sock:
-        converse(sock, far_end("02214710100"), until="bridge")
+        converse(sock, carrier_channel("02214710100"), until="bridge")
     server.wait_for("call ended", ended + 1)
     serves(server)
 
@@ -254,7 +254,7 @@ def test_abrupt_ends_leave_nothing_behind(server: Server) -> None:
     for i in range(100):
         with server.connect() as sock:
             if i % 2:
-                converse(sock, far_end("02214710100"), until="bridge")
+                converse(sock, carrier_channel("02214710100"), until="bridge")
             _reset(sock)
     deadline = time.monotonic() + 3
     while server.descriptors > before and time.monotonic() < deadline:
@@ -273,8 +273,8 @@ def test_abrupt_ends_leave_nothing_behind(server: Server) -> None:
 def test_a_call_above_the_limit_is_answered(url: str, tmp_path: Path, on_failure: str, told: list[tuple[str, str]]) -> None:
     with serving(url, tmp_path, "--max-calls", "1", "--on-failure", on_failure) as server:
         with server.connect() as first:
-            converse(first, far_end("02214710100"), until="bridge")
-            assert applications(call(server, "02214710100").told) == told
+            converse(first, carrier_channel("02214710100"), until="bridge")
+            assert applications(call(server, "02214710100").commands) == told
         server.wait_for("call ended")
         serves(server)
 
@@ -302,7 +302,7 @@ def test_a_database_that_hangs_does_not_hang_the_call(
         with locker.connection_context(), locker.atomic():
             locker.execute_sql("LOCK TABLE numbers")
             began = time.monotonic()
-            assert applications(call(server, "02214710100").told) == told
+            assert applications(call(server, "02214710100").commands) == told
             assert time.monotonic() - began < 1
             assert server.wait_for("call not routed")[0]["reason"] == "no decision within 300 ms"
         serves(server)
@@ -313,25 +313,25 @@ def test_a_database_that_lost_its_tables_hands_calls_back(tmp_path: Path) -> Non
     with serving(url, tmp_path) as server:
         with sqlite3.connect(tmp_path / "demo.db") as breaker:
             breaker.execute("DROP TABLE numbers")
-        assert applications(call(server, "02214710100").told) == [("connect", "")]
+        assert applications(call(server, "02214710100").commands) == [("connect", "")]
         assert "has no fsroute tables" in server.wait_for("call not routed")[0]["reason"]
 
 
 def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory(tmp_path: Path) -> None:
     url = demo_database(tmp_path / "demo.db")
     with serving(url, tmp_path) as server:
-        before = applications(call(server, "02214710300").told)
+        before = applications(call(server, "02214710300").commands)
         with sqlite3.connect(tmp_path / "demo.db") as breaker:
             breaker.execute("ALTER TABLE numbers RENAME TO gone")
-        assert applications(call(server, "02214710300").told) == before
+        assert applications(call(server, "02214710300").commands) == before
         (line,) = server.lines("routed from memory")[:1]
         assert (line["level"], 0 <= line["age_s"] < TIMEOUT_S) == ("warning", True)
         assert "has no fsroute tables" in line["reason"]
-        assert applications(call(server, "02214710400").told) == [("connect", "")]
+        assert applications(call(server, "02214710400").commands) == [("connect", "")]
         with sqlite3.connect(tmp_path / "demo.db") as mender:
             mender.execute("ALTER TABLE gone RENAME TO numbers")
         told = len(server.lines("routed from memory"))
-        assert applications(call(server, "02214710300").told) == before
+        assert applications(call(server, "02214710300").commands) == before
         assert len(server.lines("routed from memory")) == told
 
 
@@ -348,8 +348,8 @@ def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(
         if account == "acme":
             with sqlite3.connect(tmp_path / "demo.db") as breaker:
                 breaker.execute("DROP TABLE numbers")
-        far = call(server, dialled, fsroute_direction="outbound", fsroute_account=account)
-        assert (applications(far.told), far.hangup_cause) == ([("connect", "")], None)
+        channel = call(server, dialled, fsroute_direction="outbound", fsroute_account=account)
+        assert (applications(channel.commands), channel.hangup_cause) == ([("connect", "")], None)
         assert server.wait_for("call not routed")
         if account == "acme":
             assert (
@@ -364,22 +364,22 @@ def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(
 def test_sigterm_takes_no_new_calls_and_lets_running_ones_finish(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path) as server:
         with server.connect() as sock:
-            far = converse(sock, far_end("02214710300"), until="bridge")
+            channel = converse(sock, carrier_channel("02214710300"), until="bridge")
             server.terminate()
             server.wait_for("draining")
             with pytest.raises(OSError, match="refused"):
                 server.connect().close()
-            far.variables |= {"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"}
-            sock.sendall(reply("+OK") + far.snapshot())
-            far = converse(sock, far)
-        assert far.hangup_cause == "USER_BUSY"
+            channel.variables |= {"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"}
+            sock.sendall(reply("+OK") + channel.snapshot())
+            channel = converse(sock, channel)
+        assert channel.hangup_cause == "USER_BUSY"
         assert server.process.wait(5) == 0
         assert server.lines()[-1]["event"] == "stopped"
 
 
 def test_sigterm_waits_no_longer_than_its_limit(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path, "--drain-s", "0.3") as server, server.connect() as sock:
-        converse(sock, far_end("02214710300"), until="bridge")
+        converse(sock, carrier_channel("02214710300"), until="bridge")
         server.terminate()
         began = time.monotonic()
         assert server.process.wait(5) == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import Server, applications, call, converse, demo_database, far_end, serving
+from tests.support.server import Server, applications, call, carrier_channel, converse, demo_database, serving
 
 PATIENCE_S = 8.0
 
@@ -81,7 +81,7 @@ def test_each_routes_calls(pair: Server) -> None:
 def test_one_that_dies_is_replaced_and_the_others_go_on(pair: Server) -> None:
     first, second = children(pair)
     with pair.connect() as sock:
-        converse(sock, far_end("02214710300"), until="bridge")
+        converse(sock, carrier_channel("02214710300"), until="bridge")
         os.kill(first, signal.SIGKILL)
         pair.wait_for("serving", 3, PATIENCE_S)
     (line,) = pair.lines("worker ended")
@@ -90,7 +90,7 @@ def test_one_that_dies_is_replaced_and_the_others_go_on(pair: Server) -> None:
     assert len(children(pair)) == 2
     assert first not in children(pair)
     for _ in range(8):
-        assert applications(call(pair, "02214710300").told)[0] == ("connect", "")
+        assert applications(call(pair, "02214710300").commands)[0] == ("connect", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -104,13 +104,13 @@ def test_a_signal_to_the_master_ends_them_all(pair: Server, number: signal.Signa
 
 def test_running_calls_get_their_time_to_end(pair: Server) -> None:
     with pair.connect() as sock:
-        far = converse(sock, far_end("02214710300"), until="bridge")
+        channel = converse(sock, carrier_channel("02214710300"), until="bridge")
         pair.terminate()
         pair.wait_for("draining", 2)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", pair.port), 1).close()
         assert pair.process.poll() is None
-        assert far.told
+        assert channel.commands
     assert ended(pair) == 0
 
 
@@ -157,7 +157,7 @@ def test_a_port_that_another_program_holds(url: str, workers: str, sharing: bool
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
         told = refused("--db", url, "--workers", workers, "--listen", address)
-    assert told == f"fsroute: can not listen on {address}: another program listens there\n"
+    assert told == f"fsroute: cannot listen on {address}: another program listens there\n"
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_commands_are_answered_and_events_come() -> None:
     job = Event("BACKGROUND_JOB", {"Job-UUID": "c1"}, "+OK c1\n")
     with answering(heard, job) as server, connected(server.address, PASSWORD, 5.0) as switch:
         told = [frames.command(text) for text in ("event plain BACKGROUND_JOB CHANNEL_ANSWER", "filter Unique-ID c1")]
-        replies = [switch.command(each).data for each in (*told, frames.command("filter Job-UUID c1"), ORIGINATE)]
+        replies = [switch.command(each).reply_text for each in (*told, frames.command("filter Job-UUID c1"), ORIGINATE)]
         events = [switch.event(soon()), switch.event(soon())]
     assert replies == [
         "+OK event listener enabled plain",
@@ -102,7 +102,7 @@ def test_events_that_come_before_a_reply_are_not_lost() -> None:
     before = Event("CHANNEL_ANSWER", {"Unique-ID": "c1"}).plain() + Event("CHANNEL_BRIDGE", {}).plain()
     server = EventSocketServer([], replies={"event": before + b"Content-Type: command/reply\nReply-Text: +OK\n\n"})
     with server, connected(server.address, PASSWORD, 5.0) as switch:
-        assert switch.command(frames.command("event plain ALL")).data == "+OK"
+        assert switch.command(frames.command("event plain ALL")).reply_text == "+OK"
         assert [switch.event(soon()).get("Event-Name") for _ in range(2)] == ["CHANNEL_ANSWER", "CHANNEL_BRIDGE"]
 
 

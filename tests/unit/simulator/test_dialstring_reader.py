@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsroute.simulator.dialstring_reader import OriginateError, Parsed, ParsedLeg, expand, parse
+from fsroute.simulator.dialstring_reader import Parsed, ParsedLeg, ParseError, expand, parse
 
 
 def leg(endpoint: str, *, error: bool = False, **variables: str) -> ParsedLeg:
@@ -130,7 +130,7 @@ def test_reads_as_freeswitch(text: str, expected: Parsed) -> None:
 
 
 def test_18b_an_unbalanced_brace_dials_nothing() -> None:
-    with pytest.raises(OriginateError):
+    with pytest.raises(ParseError):
         parse("{n=a{b,x=1}u/1")
 
 
@@ -138,7 +138,7 @@ def test_19_the_enterprise_delimiter_wins_over_every_bracket() -> None:
     result = parse("{n=x:_:y}u/1")
     assert result.groups == ()
     broken, rest = result.enterprise
-    assert isinstance(broken, OriginateError)
+    assert isinstance(broken, ParseError)
     assert rest == parsed([leg("y}u/1")])
 
 

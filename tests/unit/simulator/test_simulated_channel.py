@@ -1,4 +1,4 @@
-"""The far end behaves like the FreeSWITCH whose conversations were recorded (tests/recordings, `make record`)."""
+"""The simulated channel behaves like the FreeSWITCH whose conversations were recorded (tests/recordings, `make record`)."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def test_the_far_end_answers_as_the_recorded_freeswitch(name: str) -> None:
     snapshots = [frame for frame in recorded_frames(recording) if frame.get("Event-Name") == "CHANNEL_DATA"]
 
     def bridge(_: Parsed) -> Result:
-        asked = sum(command.name == "connect" for command in far.told)
+        asked = sum(command.name == "connect" for command in channel.commands)
         if asked == len(snapshots):  # the call ended before the next snapshot was asked for
             return Result({}, hung_up=True)
         return Result({variable: snapshots[asked].variable(variable) for variable in OUTCOME_VARIABLES})
 
     first = snapshots[0]
     names = ("Unique-ID", "Caller-Caller-ID-Name", "Caller-Caller-ID-Number", "Caller-Destination-Number")
-    far = SimulatedChannel(
+    channel = SimulatedChannel(
         {header: first.get(header) for header in names},
         {"fsroute_direction": first.variable("fsroute_direction")},
         bridge,
     )
-    said = b"".join(far.answer(command) for command in commands(recording))
+    said = b"".join(channel.reply_to(command) for command in commands(recording))
     played = Recording(recording.version, (RecordedTurn(FREESWITCH, said.decode()),))
     assert frame_shapes(played) == frame_shapes(recording)
 

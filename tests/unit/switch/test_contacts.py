@@ -186,7 +186,7 @@ CONTACT_TEXT = st.text(
 
 @given(st.lists(CONTACT_TEXT, max_size=3), st.lists(CONTACT_TEXT, max_size=3))
 def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(first: list[str], second: list[str]) -> None:
-    """Through the far end, with FreeSWITCH's encoding, expansion and parser: no leg but sofia/internal/sip:..., the
+    """With FreeSWITCH's encoding, expansion and parser, as simulated: no leg but sofia/internal/sip:..., the
     mobile's leg unharmed, and nothing expanded."""
     registered = {"1001": first, "1002": second}
 
@@ -194,12 +194,12 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
         texts = registered[address.partition("@")[0]]
         return ",".join(f"sofia/{profile}/{text}" for text in texts) or "error/user_not_registered"
 
-    far = SimulatedChannel({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
+    channel = SimulatedChannel({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
     before = decision((leg(P1001), leg(MOBILE), leg(P1002)))
     said = b""
     asked = frames.encode(call_commands.ask([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
     for command in parse(asked)[0]:
-        said = far.answer(command)
+        said = channel.reply_to(command)
     reader = FrameReader()
     reader.feed(said)
     frame = reader.next()
