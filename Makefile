@@ -7,7 +7,7 @@ BIN    := .venv/bin
 # Calls ring in real time: two files of tests at once take half as long.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: help install run test lint e2e e2e-docker bench record clean
+.PHONY: help install run test lint docs e2e e2e-docker bench record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -15,6 +15,7 @@ help:
 	@echo "make e2e      only the calls through a real FreeSWITCH (FREESWITCH=/path/to/freeswitch names it)"
 	@echo "make e2e-docker  the same calls through containers: FreeSWITCH, fsroute, PostgreSQL (needs Docker)"
 	@echo "make lint     ruff and mypy"
+	@echo "make docs     write the generated parts of docs/ anew"
 	@echo "make bench    measure fsroute beside its peers, docs/performance.md says how (BENCH=--quick: a smoke test)"
 	@echo "make install  .venv/bin/fsroute and nothing else"
 	@echo "make record   record Event Socket conversations of a real FreeSWITCH anew (tests/recordings/)"
@@ -66,6 +67,9 @@ lint: .venv/tests-installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(BIN)/fsroute
+	$(BIN)/python -m scripts.make_docs
 
 bench: $(BIN)/fsroute
 	$(BIN)/python -m scripts.bench.bench $(BENCH)

@@ -269,7 +269,7 @@ CREATE TABLE time_profile_ranges (
 --   busy, no_answer, unreachable
 --                 used after a rule's targets failed in this way, again the first whose filter matches;
 --   base          the last resort: when no general rule matches, and after everything else failed. One per number.
--- Filter: anonymous (TRUE: only callers who hide their number or have none, FALSE: only others; docs/operation.md says who
+-- Filter: anonymous (TRUE: only callers who hide their number or have none, FALSE: only others; docs/operating.md says who
 -- is anonymous), time_profile, and the callers in rule_callers. Everything given must hold.
 --   mode          parallel: all targets ring together. sequential: one after another, by position.
 --   ring_s        how long the rule rings in all. Without it, a parallel rule rings 25 s and a sequential one

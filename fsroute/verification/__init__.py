@@ -1,4 +1,4 @@
-"""Verification of external numbers, for portals: what `fsroute verify` does, in Python. docs/operation.md has an example."""
+"""Verification of external numbers, for portals: what `fsroute verify` does, in Python. docs/caller-id.md has an example."""
 
 from fsroute.data.audit import Author
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus

@@ -165,7 +165,7 @@ def test_an_anonymous_from_stays_hidden_whatever_the_network_asserts(
 PRIVACY = {
     "in one header": (["Privacy: history;id"], True),
     "in the first of two": (["Privacy: id", "Privacy: history"], True),
-    # FreeSWITCH tells of the first one only, whatever is set (docs/operation.md).
+    # FreeSWITCH tells of the first one only, whatever is set (docs/operating.md).
     "in the second of two": (["Privacy: history", "Privacy: id"], False),
 }
 

@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 
-from fsroute.configuration.settings import Item, Settings, items, load_settings
+from fsroute.configuration.settings import Settings, items, load_settings
 from fsroute.configuration.sms_gateway import parse_gateway
 from fsroute.errors import ConfigError
 from fsroute.switch.dialstring import Confirmation
-
-DOCUMENTED = Path(__file__).parents[3] / "docs" / "settings.md"
-TABLE = "\n## All settings\n\n"
 
 DEFAULTS: dict[str, Any] = {item.name: item.default for item in items()}
 
@@ -283,28 +280,3 @@ def test_the_sms_gateway() -> None:
     assert Settings().sms_gateway is None
     found = Settings(sms_url="https://sms.example/v1").sms_gateway
     assert found == parse_gateway("https://sms.example/v1", DEFAULTS["sms_headers"], DEFAULTS["sms_body"])
-
-
-# --- documentation ----------------------------------------------------------------------------------------
-
-
-def document(settings: tuple[Item, ...]) -> str:
-    """The part of docs/settings.md that is made from the settings themselves."""
-    return "\n".join(
-        f"### `{item.name}`\n\n{item.meaning}\n\n"
-        f"Default `{item.default}`; flag `{item.flag}`, variable `{item.variable}`."
-        + (f" One of {', '.join(f'`{choice}`' for choice in item.choices)}.\n" if item.choices else "\n")
-        for item in settings
-    )
-
-
-def test_every_setting_is_documented() -> None:
-    """After a change of a setting `python tests/test_config.py` writes it anew."""
-    introduction, heading, generated = DOCUMENTED.read_text(encoding="utf-8").partition(TABLE)
-    assert generated == document(items())
-    assert (len(introduction) > 200, heading) == (True, TABLE)
-
-
-if __name__ == "__main__":
-    text = DOCUMENTED.read_text(encoding="utf-8").partition(TABLE)[0]
-    DOCUMENTED.write_text(text + TABLE + document(items()), encoding="utf-8")
