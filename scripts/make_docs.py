@@ -82,7 +82,7 @@ def table(name: str, comment: Comment, body: list[str]) -> str:
         for column in match["columns"].split(", ")[-1:]
     }
     key = re.search(r"^    PRIMARY KEY \(([^)]*)\)", "\n".join(body), re.MULTILINE)
-    lines = [f"### `{name}`", "", " ".join(comment.text).strip(), ""]
+    lines = [f"### `{name}`", "", " ".join(comment.text).strip(), ""] if comment.text else [f"### `{name}`", ""]
     others = [
         (names, meaning)
         for names, meaning in comment.entries
