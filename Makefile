@@ -7,11 +7,12 @@ BIN    := .venv/bin
 # Calls ring in real time: two files of tests at once take half as long.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: help install run test lint docs e2e e2e-docker bench record clean
+.PHONY: help install run unit test lint docs e2e e2e-docker bench record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
 	@echo "make test     set up what tests need, run them all (real calls too where a FreeSWITCH is found)"
+	@echo "make unit     only the tests that start no process, in less than a minute"
 	@echo "make e2e      only the calls through a real FreeSWITCH (FREESWITCH=/path/to/freeswitch names it)"
 	@echo "make e2e-docker  the same calls through containers: FreeSWITCH, fsroute, PostgreSQL (needs Docker)"
 	@echo "make lint     ruff and mypy"
@@ -56,6 +57,9 @@ run: demo.db
 test: .venv/tests-installed
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || sh scripts/install-packages.sh postgresql
 	$(BIN)/python -m pytest $(TOGETHER)
+
+unit: .venv/tests-installed
+	$(BIN)/python -m pytest tests/unit $(TOGETHER)
 
 e2e: .venv/tests-installed
 	$(BIN)/python -m pytest tests/e2e --require-freeswitch $(TOGETHER)

@@ -567,6 +567,15 @@ def test_help_lists_every_command(fsroute: Fsroute) -> None:
     assert [line.split()[0] for line in said.splitlines() if line[2:3].isalpha()] == sorted(COMMANDS)
 
 
+def test_the_help_does_not_read_the_data_of_short_numbers() -> None:
+    program = (
+        "import contextlib\nfrom fsroute.cli.main import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "from fsroute.numbers import short_numbers\nassert short_numbers._data.cache_info().misses == 0, 'read'"
+    )
+    subprocess.run([sys.executable, "-c", program], env=environment(), check=True, capture_output=True)
+
+
 def test_people_are_told_the_emergency_numbers_of_a_country(fsroute: Fsroute) -> None:
     said = fsroute.said("emergency-numbers", "at").splitlines()
     assert "140    emergency mountain rescue (AT-rtr: RTR, KEM-V 2009, §§ 17-22, 2026-11-26)" in said

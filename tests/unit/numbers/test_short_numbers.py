@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from datetime import date
 from importlib import resources
@@ -220,15 +218,6 @@ def test_phonenumbers_agrees_or_the_reason_is_known(country: str) -> None:
     ours = {digits for digits, short in countries()[country].numbers.items() if short.is_emergency}
     missing, reason = NOT_OURS.get(country, (set(), ""))
     assert theirs(country) - ours == missing, reason
-
-
-def test_the_help_of_the_command_does_not_read_it() -> None:
-    program = (
-        "import contextlib\nfrom fsroute.cli.main import main\n"
-        "with contextlib.suppress(SystemExit): main(['--help'])\n"
-        "from fsroute.numbers import short_numbers\nassert short_numbers._data.cache_info().misses == 0, 'read'"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 # --- a data file with an error ----------------------------------------------------------------------------
