@@ -5,14 +5,14 @@ ARG PYTHON=docker.io/library/python:3.13.12-slim-bookworm@sha256:a58daefb915e1e0
 
 FROM ${PYTHON} AS build
 WORKDIR /build
-COPY pyproject.toml setup.cfg README.md schema.sql ./
+COPY pyproject.toml setup.cfg setup.py constraints.txt LICENSE README.md schema.sql ./
 COPY fsroute fsroute
 RUN python3 -m venv /opt/fsroute \
-    && /opt/fsroute/bin/pip install --no-cache-dir --disable-pip-version-check '.[postgresql]'
+    && /opt/fsroute/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[postgresql]'
 
 # What calls the switch in "make e2e-docker": the tests, with the same Python and libraries. The tests are mounted.
 FROM build AS peers
-RUN /opt/fsroute/bin/pip install --no-cache-dir --disable-pip-version-check '.[postgresql,test]'
+RUN /opt/fsroute/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[postgresql,test]'
 ENV PATH=/opt/fsroute/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 WORKDIR /src
 USER 10001:10001

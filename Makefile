@@ -3,11 +3,15 @@
 PYTHON ?= python3
 LISTEN ?= 127.0.0.1:8084
 DEMO   := sqlite:///demo.db
-BIN    := .venv/bin
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The exact versions of everything that pip installs. constraints-lowest.txt has the lowest that setup.cfg allows.
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 # Calls ring in real time: two files of tests at once take half as long.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: help install run unit test lint docs e2e e2e-docker bench record clean
+.PHONY: help install run unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -17,6 +21,9 @@ help:
 	@echo "make e2e-docker  the same calls through containers: FreeSWITCH, fsroute, PostgreSQL (needs Docker)"
 	@echo "make lint     ruff and mypy"
 	@echo "make docs     write the generated parts of docs/ anew"
+	@echo "make coverage  which lines and branches tests/unit and tests/integration run, by package"
+	@echo "make lowest   tests/unit and tests/integration/data with the lowest versions that setup.cfg allows"
+	@echo "make constraints  write constraints.txt and constraints-lowest.txt anew, with the newest versions"
 	@echo "make bench    measure fsroute beside its peers, docs/performance.md says how (BENCH=--quick: a smoke test)"
 	@echo "make install  .venv/bin/fsroute and nothing else"
 	@echo "make record   record Event Socket conversations of a real FreeSWITCH anew (tests/recordings/)"
@@ -28,14 +35,14 @@ install: $(BIN)/fsroute
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fsroute needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh scripts/install-packages.sh python3-venv
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-$(BIN)/fsroute: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(BIN)/fsroute: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP_INSTALL) --editable .
 	@touch $@
 
-.venv/tests-installed: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,postgresql]'
+$(VENV)/tests-installed: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[test,postgresql]'
 	@touch $(BIN)/fsroute $@
 
 demo.db: $(BIN)/fsroute schema.sql scripts/demo.sql
@@ -54,20 +61,20 @@ run: demo.db
 	@echo
 	@$(BIN)/fsroute serve --db $(DEMO) --listen $(LISTEN)
 
-test: .venv/tests-installed
+test: $(VENV)/tests-installed
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || sh scripts/install-packages.sh postgresql
 	$(BIN)/python -m pytest $(TOGETHER)
 
-unit: .venv/tests-installed
+unit: $(VENV)/tests-installed
 	$(BIN)/python -m pytest tests/unit $(TOGETHER)
 
-e2e: .venv/tests-installed
+e2e: $(VENV)/tests-installed
 	$(BIN)/python -m pytest tests/e2e --require-freeswitch $(TOGETHER)
 
 e2e-docker:
 	sh scripts/e2e-docker.sh
 
-lint: .venv/tests-installed
+lint: $(VENV)/tests-installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -75,11 +82,36 @@ lint: .venv/tests-installed
 docs: $(BIN)/fsroute
 	$(BIN)/python -m scripts.make_docs
 
+coverage: $(VENV)/tests-installed
+	@rm -rf build/coverage
+	@mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest tests/unit tests/integration $(TOGETHER)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage json --quiet -o build/coverage/report.json
+	@$(BIN)/python scripts/coverage_report.py build/coverage/report.json
+
+# In an environment of its own, which holds other versions than the one for everything else.
+lowest:
+	$(MAKE) VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt lowest-tests
+
+lowest-tests: $(VENV)/tests-installed
+	$(BIN)/python -m pytest tests/unit tests/integration/data $(TOGETHER)
+
+# uv works the versions out for all systems and Pythons at once, which pip does not.
+UV = build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra test --extra postgresql setup.cfg \
+	--annotation-style line --no-emit-index-url --custom-compile-command "make constraints"
+
+constraints:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv >=0.5, <1'
+	$(UV) --output-file constraints.txt
+	$(UV) --resolution lowest-direct --output-file constraints-lowest.txt
+
 bench: $(BIN)/fsroute
 	$(BIN)/python -m scripts.bench.bench $(BENCH)
 
-record: .venv/tests-installed
+record: $(VENV)/tests-installed
 	$(BIN)/python -m pytest tests/e2e/test_recordings.py --require-freeswitch --record
 
 clean:
-	rm -rf .venv demo.db demo.db-wal demo.db-shm *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest demo.db demo.db-wal demo.db-shm *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis
