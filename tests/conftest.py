@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.support.postgresql"]
 
 _MARK = "NOT RUN: "
+
+# A first example reads tables of the world, and a machine is busy: how long one takes says nothing.
+hypothesis.settings.register_profile("fsroute", deadline=None)
+hypothesis.settings.load_profile("fsroute")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-freeswitch", action="store_true", help="fail instead of skipping where no FreeSWITCH is found"
     )
     parser.addoption("--record", action="store_true", help="write tests/recordings/ anew instead of comparing with them")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After pytest-randomly has shuffled them."""
+    items.sort(key=lambda item: item.get_closest_marker("long_wait") is None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

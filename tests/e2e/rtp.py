@@ -16,7 +16,7 @@ import wave
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FRAME_S = 0.02
@@ -74,6 +74,22 @@ class Recording:
             while at >= 0:
                 yield self._ms(stamp + at)
                 at = run.find(audio, at + 1)
+
+    @property
+    def without_skips(self) -> Recording:
+        """The same, each packet at the time at which the one before it ends, unless packets are missing between them.
+
+        FreeSWITCH stamps a packet with its timer's count (switch_rtp.c 1.11.2, line 1633). The timer skips forward where a
+        busy machine ran FreeSWITCH too late; the file that FreeSWITCH plays goes on at its next sample.
+        """
+        kept: list[Packet] = []
+        skipped = due = 0
+        for before, packet in zip((None, *self.packets), self.packets, strict=False):
+            if before is not None and before.kind == packet.kind == self.codec and packet.sequence == before.sequence + 1:
+                skipped += max(packet.stamp - due, 0)
+            kept.append(replace(packet, stamp=packet.stamp - skipped))
+            due = packet.stamp + len(packet.payload)
+        return replace(self, packets=tuple(kept))
 
     def _runs(self) -> Iterator[tuple[int, bytes]]:
         """The parts in which time does not jump, as it does over a lost packet, each with the time of its first sample."""

@@ -74,6 +74,7 @@ def test_2_sequential_goes_on_at_once_when_the_first_phone_can_not(
     placed.wait_answer()
 
 
+@pytest.mark.long_wait
 def test_3_more_than_sixty_seconds_in_all_and_in_one_leg(switches: list[Switch]) -> None:
     """By both ways at the same time, for it takes so long."""
     with ExitStack() as stack:

@@ -49,6 +49,7 @@ def test_the_console_explains(inside: Switch) -> None:
     assert inside.api("python fsroute.mod_python") == "-USAGE: python fsroute.mod_python explain NUMBER [CALLER]\n"
 
 
+@pytest.mark.long_wait
 def test_many_calls_leave_no_memory_behind(inside: Switch) -> None:
     with phones(inside) as phone, other_side(inside) as carrier:
         desk = phone("1004", Ring())

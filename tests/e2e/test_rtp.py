@@ -111,6 +111,17 @@ def test_a_prompt_that_was_not_whole_is_not_heard(change: str) -> None:
     assert [found.name for found in heard(record(*sent), prompts)] == ["b"]
 
 
+def test_time_that_was_skipped_is_left_out_and_a_lost_packet_is_not() -> None:
+    prompts = {"a": noise(1, 480), "b": noise(2, 480)}
+    parts = frames(encode(PCMA, [*prompts["a"], *[0] * 160, *prompts["b"]]))
+    late = [packet(n, 160 * (n + (n >= 1) + 2 * (n >= 5)), part) for n, part in enumerate(parts)]
+    assert heard(record(*late), prompts) == ()
+    assert heard(record(*late).without_skips, prompts) == (Heard(0, 60, "a"), Heard(80, 140, "b"))
+    del late[5]
+    found = record(*late).without_skips
+    assert (heard(found, prompts), found.gaps) == ((Heard(0, 60, "a"),), ((160, 1),))
+
+
 def test_packets_of_another_kind_are_no_audio() -> None:
     prompts = {"a": noise(1, 320)}
     first, second = frames(encode(PCMA, prompts["a"]))

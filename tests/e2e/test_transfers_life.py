@@ -439,13 +439,14 @@ def test_the_record_of_busy_no_answer_and_transfer(
 
 # --- nothing is left --------------------------------------------------------------------------------------
 
-AT_ONCE, ROUNDS, WARM_UP = 10, 20, 20
+AT_ONCE, ROUNDS, WARM_UP = 20, 10, 10
 NOISE_KB = 8_000
 """More than the allocator takes and gives by itself. What 200 calls leave would be 8 kB at least each, a snapshot."""
 
 
+@pytest.mark.long_wait
 def test_two_hundred_transfers_leave_nothing(fsroute: Fsroute, switch: Switch, carrier: Carrier, phone: MakePhone) -> None:
-    """Ten callers at a time are sent on, and hang up. No channel (`switch`), no connection and no memory stays: of the
+    """Twenty callers at a time are sent on, and hang up. No channel (`switch`), no connection and no memory stays: of the
     process, or the objects of Python inside FreeSWITCH (test_mod_python.py has its memory)."""
     reception, workshop = phone("1001", Answer()), phone("1003", Answer())
 
