@@ -9,6 +9,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
 
+from fsroute.codes import Code
+
 # --- what was asked ---------------------------------------------------------------------------------------
 
 
@@ -217,6 +219,28 @@ class Verification:
     last: str
     state: VerificationState
     expires_at: datetime | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether the number is verified at this moment: THE predicate of CLIP no screening. At `expires_at` it ends."""
+        return self.state is VerificationState.VERIFIED and self.expires_at is not None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why something may not be done: a code for programs, a sentence that follows a subject ("+49...: is no number"), the id
+    of the country's rule if a rule decided. `retry_at` is the moment from which it may be tried again; `meant` is the number
+    that was probably meant."""
+
+    code: Code
+    text: str
+    rule: str = ""
+    retry_at: datetime | None = None
+    meant: str | None = None
+
+    @property
+    def why(self) -> str:
+        """The sentence, with the rule."""
+        return f"{self.text} ({self.rule})" if self.rule else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +526,7 @@ class CallerId:
 
     presented: str | None
     network: str | None
-    reason: str
+    reason: Code
     as_received: bool = False
 
 
@@ -642,7 +666,7 @@ class PlanLog(NamedTuple):
 class Reason:
     """Why something was decided: a stable code, what it is about, and a sentence for people."""
 
-    code: str
+    code: Code
     subject: str
     text: str
 
@@ -690,7 +714,7 @@ class Decision:
     rule: Rule | None
     plan: Plan
     caller_id: CallerId
-    code: str
+    code: Code
     reasons: tuple[Reason, ...]
     trunks: int = 0
     attestation: str | None = None

@@ -13,8 +13,10 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from fsroute import codes
 from fsroute.configuration.settings import items
 
 TOP = Path(__file__).resolve().parents[1]
@@ -127,7 +129,18 @@ def tables() -> str:
 
 # --- pages ------------------------------------------------------------------------------------------------
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "tables": tables}
+CODES: dict[str, type[codes.Code]] = {
+    "reason-codes": codes.ReasonCode,
+    "caller-id-codes": codes.CallerIdCode,
+    "verification-codes": codes.VerificationCode,
+    "delivery-outcomes": codes.DeliveryOutcome,
+}
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "tables": tables,
+    **{name: partial(codes.as_markdown, family) for name, family in CODES.items()},
+}
 """What can be generated, by the name that a page gives between its marks."""
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fsroute.callerid import anonymous, received
+from fsroute.codes import CallerIdCode
 from fsroute.model import (
     Account,
     AccountStatus,
     Call,
     CallerId,
+    Denial,
     Direction,
     ForwardedCallerId,
     IdentityHeader,
@@ -43,52 +45,47 @@ ANONYMOUS = "anonymous"
 
 REFUSALS = frozenset(
     {
-        "account_suspended",
-        "caller_class_banned",
-        "class_never_presented",
-        "class_not_presentable",
-        "foreign_number",
-        "not_a_number",
-        "not_verified",
-        "trial_account",
-        "trunk_can_not_carry",
-        "verification_expired",
-        "verification_pending",
-        "verification_revoked",
-        "verified_by_another_account",
+        CallerIdCode.ACCOUNT_SUSPENDED,
+        CallerIdCode.CALLER_CLASS_BANNED,
+        CallerIdCode.CLASS_NEVER_PRESENTED,
+        CallerIdCode.CLASS_NOT_PRESENTABLE,
+        CallerIdCode.FOREIGN_NUMBER,
+        CallerIdCode.NOT_A_NUMBER,
+        CallerIdCode.NOT_VERIFIED,
+        CallerIdCode.TRIAL_ACCOUNT,
+        CallerIdCode.TRUNK_CAN_NOT_CARRY,
+        CallerIdCode.VERIFICATION_EXPIRED,
+        CallerIdCode.VERIFICATION_PENDING,
+        CallerIdCode.VERIFICATION_REVOKED,
+        CallerIdCode.VERIFIED_BY_ANOTHER_ACCOUNT,
     }
 )
 """The codes with which a call is ended for its caller ID; the SIP response names them in X-FSRoute-Reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a number may be shown: the code of what decided, the id of the country's rule if one did, a sentence."""
+class Grant:
+    """A number may be shown: the code of what decided, a sentence, the id of the country's rule if a rule decided."""
 
-    granted: bool
-    code: str
+    code: CallerIdCode
     text: str
     rule: str = ""
 
     @property
     def why(self) -> str:
+        """The sentence, with the rule."""
         return f"{self.text} ({self.rule})" if self.rule else self.text
 
 
+Verdict = Grant | Denial
+
+
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """What was asked for may not be shown. `instead` is what is shown in its place, None if the call or leg ends."""
+class CallerIdRefused:
+    """The requested number may not be shown. `instead` is shown in its place; None ends the call or leaves the leg out."""
 
-    verdict: Verdict
+    denial: Denial
     instead: CallerId | None = None
-
-
-def _granted(code: str, text: str, rule: str = "") -> Verdict:
-    return Verdict(granted=True, code=code, text=text, rule=rule)
-
-
-def _refused(code: str, text: str, rule: str = "") -> Verdict:
-    return Verdict(granted=False, code=code, text=text, rule=rule)
 
 
 def is_hidden(user: str, direction: Direction = Direction.INBOUND) -> bool:
@@ -107,7 +104,7 @@ def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
 # --- what phones see --------------------------------------------------------------------------------------
 
 
-RECEIVED = CallerId(presented=None, network=None, reason="caller_received", as_received=True)
+RECEIVED = CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True)
 """What a leg to a phone is told when the phone sees name and number as they came: nothing, whoever calls. So the legs of one
 call are those of the next one."""
 
@@ -115,9 +112,9 @@ call are those of the next one."""
 def of_caller(call: Call, country_code: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:
-        return CallerId(presented=None, network=None, reason="caller_anonymous")
+        return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
     shown = _received(call, country_code)
-    return CallerId(presented=shown, network=None, reason="caller_received", as_received=True)
+    return CallerId(presented=shown, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True)
 
 
 def _received(call: Call, country_code: str) -> str | None:
@@ -130,18 +127,20 @@ def of_extension(caller: User | None, received: CallerId) -> CallerId:
     """What a phone sees of a call from inside the account: the caller's extension, if they have one."""
     if caller is None or caller.extension is None:
         return received
-    return CallerId(presented=caller.extension, network=None, reason="internal_extension")
+    return CallerId(presented=caller.extension, network=None, reason=CallerIdCode.INTERNAL_EXTENSION)
 
 
 def of_transferred(call: Call, country_code: str) -> CallerId:
     """What a phone sees of a call that a user transferred: the party that was connected to that user, as fsroute showed it
     before (an extension inside the account), else as it was received."""
     if call.shown == ANONYMOUS or (call.shown is None and call.anonymous):
-        return CallerId(presented=None, network=None, reason="caller_anonymous")
+        return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
     if call.shown is not None:
-        return CallerId(presented=call.shown, network=None, reason="transferred_party")
+        return CallerId(presented=call.shown, network=None, reason=CallerIdCode.TRANSFERRED_PARTY)
     spellings = phone_number.candidates(call.caller, country_code)
-    return CallerId(presented=spellings[0] if spellings else None, network=None, reason="caller_received", as_received=True)
+    return CallerId(
+        presented=spellings[0] if spellings else None, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True
+    )
 
 
 def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict | None:
@@ -156,7 +155,7 @@ def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict |
         return _inbound_verdict(call.caller, call, routing, account)  # as nearly always
     texts = dict.fromkeys((call.caller, call.from_user, *(identity.text for identity in call.identities)))
     verdicts = [_inbound_verdict(text, call, routing, account) for text in texts]
-    return min((verdict for verdict in verdicts if verdict), key=lambda verdict: verdict.granted, default=None)
+    return min((verdict for verdict in verdicts if verdict), key=lambda verdict: isinstance(verdict, Grant), default=None)
 
 
 def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
@@ -166,13 +165,13 @@ def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) 
     rules = country.rules_for(account.country)
     banned = rules.never_presented.get(_class_of_caller(text, e164, account.country))
     if banned is not None and rules.refused_inbound is not None:
-        return _refused("caller_class_banned", banned.text, rules.refused_inbound.id)
+        return Denial(CallerIdCode.CALLER_CLASS_BANNED, banned.text, rules.refused_inbound.id)
     foreign = routing.trunk is not None and routing.trunk.is_foreign
     hiding = rules.hidden_from_foreign_trunk
     if not e164 or call.is_roaming or hiding is None:
         return None
     if foreign and not country.is_abroad(e164, account.country):
-        return _granted("caller_from_foreign_trunk", hiding.text, hiding.id)
+        return Grant(CallerIdCode.CALLER_FROM_FOREIGN_TRUNK, hiding.text, hiding.id)
     return None
 
 
@@ -194,8 +193,8 @@ def of_emergency(account: Account) -> CallerId:
     line = account.network_number
     if line is None:
         # Nothing that a load accepts: a database that was edited by hand.
-        return CallerId(presented=None, network=None, reason="emergency_line_unknown", as_received=True)
-    return CallerId(presented=line, network=line, reason="emergency")
+        return CallerId(presented=None, network=None, reason=CallerIdCode.EMERGENCY_LINE_UNKNOWN, as_received=True)
+    return CallerId(presented=line, network=line, reason=CallerIdCode.EMERGENCY)
 
 
 def requested(call: Call, routing: Routing) -> str | None:
@@ -209,7 +208,7 @@ def requested(call: Call, routing: Routing) -> str | None:
 
 def of_outgoing(
     call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     """What a user's call to `to` (E.164) through this trunk shows. The account must have a network number.
 
     Without a trunk: what the phones of another account here see.
@@ -217,15 +216,15 @@ def of_outgoing(
     line = account.network_number
     asked = requested(call, routing)
     if call.anonymous and not _is_never_withheld(to, account):
-        return CallerId(presented=None, network=line, reason="privacy_requested")
+        return CallerId(presented=None, network=line, reason=CallerIdCode.PRIVACY_REQUESTED)
     if asked is None or asked == line:
-        return CallerId(presented=line, network=line, reason="network_number")
+        return CallerId(presented=line, network=line, reason=CallerIdCode.NETWORK_NUMBER)
     return _granted_or_not(asked, routing, account, trunk, to, now)
 
 
 def of_transferred_outside(
     call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     """What `to` (E.164) sees of a call that a user of the account transferred to it. The account must have a network number.
 
     A transfer is the user's own call, as a forward is: it shows the user's number, or, where the account says so and the
@@ -234,21 +233,21 @@ def of_transferred_outside(
     """
     user_call, line = replace(call, anonymous=False), account.network_number
     ours = of_outgoing(user_call, routing, account, trunk, to, now)
-    if account.transferred_caller_id is not TransferredCallerId.ORIGINAL or isinstance(ours, Refused):
+    if account.transferred_caller_id is not TransferredCallerId.ORIGINAL or isinstance(ours, CallerIdRefused):
         return ours
     if country.rules_for(account.country).diversion is None:
         return ours
     party = of_transferred(call, routing.country)
     if party.presented is None and not party.as_received:
-        return CallerId(presented=None, network=line, reason="original_caller_anonymous")
+        return CallerId(presented=None, network=line, reason=CallerIdCode.ORIGINAL_CALLER_ANONYMOUS)
     return _original(party.presented or "", account, ours)
 
 
 def _original(e164: str, account: Account, ours: CallerId) -> CallerId:
     """A live caller's own number, if it is one that may be shown, else ours."""
     if phone_number.is_e164(e164) and country.classify(e164, account.country) not in _banned(account):
-        return CallerId(presented=e164, network=ours.network, reason="original_caller")
-    return replace(ours, reason="original_caller_unknown")
+        return CallerId(presented=e164, network=ours.network, reason=CallerIdCode.ORIGINAL_CALLER)
+    return replace(ours, reason=CallerIdCode.ORIGINAL_CALLER_UNKNOWN)
 
 
 def _is_never_withheld(to: str, account: Account) -> bool:
@@ -268,21 +267,24 @@ def of_forwarded(
     trunk: Trunk,
     to: str,
     now: datetime,
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     """What an external number `to` sees of an incoming call that is sent on to it. `dialled` is our number that sends it.
 
     A live caller's own number may be shown, whoever it belongs to (DE-4); a hidden one stays hidden.
     """
-    line, ours = account.network_number or dialled, CallerId(dialled, account.network_number or dialled, "own_number")
+    line, ours = (
+        account.network_number or dialled,
+        CallerId(dialled, account.network_number or dialled, CallerIdCode.OWN_NUMBER),
+    )
     never = country.rules_for(account.country).never_presented.get(country.classify(dialled, account.country))
     if never is not None:
         # Calls to a number like 0900 are sent on as well, but not in its name.
         if account.network_number is None:
-            return Refused(_refused("class_never_presented", never.text, never.id))
-        ours = CallerId(line, line, "class_never_presented")
+            return CallerIdRefused(Denial(CallerIdCode.CLASS_NEVER_PRESENTED, never.text, never.id))
+        ours = CallerId(line, line, CallerIdCode.CLASS_NEVER_PRESENTED)
     if isinstance(wanted, ShowOriginal) and country.rules_for(account.country).diversion is not None:
         if call.anonymous:
-            return CallerId(presented=None, network=line, reason="original_caller_anonymous")
+            return CallerId(presented=None, network=line, reason=CallerIdCode.ORIGINAL_CALLER_ANONYMOUS)
         return _original(_received(call, routing.country) or "", account, replace(ours, network=line))
     if isinstance(wanted, ShowVerified):
         return _granted_or_not(wanted.number, routing, account, trunk, to, now, line)
@@ -295,15 +297,15 @@ def _banned(account: Account) -> frozenset[NumberClass]:
 
 def _granted_or_not(
     asked: str, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime, line: str | None = None
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     line = line or account.network_number
     verdict = may_present(asked, routing.facts.get(asked), account, trunk, to, now)
-    if verdict.granted:
+    if isinstance(verdict, Grant):
         return CallerId(presented=asked, network=line, reason=verdict.code)
     # What is not reliable abroad was not forbidden: the call goes on, with the number that always works.
-    if verdict.code != "destination_abroad" and account.refusal is RefusedCallerId.REJECT:
-        return Refused(verdict)
-    return Refused(verdict, CallerId(presented=line, network=line, reason=verdict.code))
+    if verdict.code != CallerIdCode.DESTINATION_ABROAD and account.refusal is RefusedCallerId.REJECT:
+        return CallerIdRefused(verdict)
+    return CallerIdRefused(verdict, CallerId(presented=line, network=line, reason=verdict.code))
 
 
 def attestation(caller_id: CallerId, account: Account) -> str | None:
@@ -312,7 +314,7 @@ def attestation(caller_id: CallerId, account: Account) -> str | None:
     """
     if not country.rules_for(account.country).attestation or caller_id.network is None:
         return None
-    return "B" if caller_id.reason == "original_caller" else "A"
+    return "B" if caller_id.reason == CallerIdCode.ORIGINAL_CALLER else "A"
 
 
 def may_present(
@@ -323,14 +325,14 @@ def may_present(
     The only way to a granted verdict is a number that the account hosts, or one that is verified for it at this moment.
     """
     if not phone_number.is_e164(asked):
-        return _refused("not_a_number", "is no E.164 number")
+        return Denial(CallerIdCode.NOT_A_NUMBER, "is no E.164 number")
     barred = _barred(asked, account)
     if barred is not None:
         return barred
     if facts is not None and facts.owner == account.name:
-        return _granted("own_number", "is hosted here for the account")
+        return Grant(CallerIdCode.OWN_NUMBER, "is hosted here for the account")
     proven = _verified(asked, facts, account, now)
-    return (_not_allowed(asked, account, trunk, to) or proven) if proven.granted else proven
+    return (_not_allowed(asked, account, trunk, to) or proven) if isinstance(proven, Grant) else proven
 
 
 def _barred(asked: str, account: Account) -> Verdict | None:
@@ -338,18 +340,18 @@ def _barred(asked: str, account: Account) -> Verdict | None:
     rules = country.rules_for(account.country)
     never = rules.never_presented.get(country.classify(asked, account.country))
     if never is not None:
-        return _refused("class_never_presented", never.text, never.id)
+        return Denial(CallerIdCode.CLASS_NEVER_PRESENTED, never.text, never.id)
     if account.status is AccountStatus.SUSPENDED:
-        return _refused("account_suspended", "the account is suspended")
+        return Denial(CallerIdCode.ACCOUNT_SUSPENDED, "the account is suspended")
     if rules.own_country_only is not None and country.is_abroad(asked, account.country):
-        return _refused("foreign_number", rules.own_country_only.text, rules.own_country_only.id)
+        return Denial(CallerIdCode.FOREIGN_NUMBER, rules.own_country_only.text, rules.own_country_only.id)
     return None
 
 
 def _verified(asked: str, facts: NumberFacts | None, account: Account, now: datetime) -> Verdict:
     verdict = verification_verdict(asked, facts, account.name, now)
-    if verdict.granted and account.status is AccountStatus.TRIAL:
-        return _refused("trial_account", "trial accounts show no other number than their own")
+    if isinstance(verdict, Grant) and account.status is AccountStatus.TRIAL:
+        return Denial(CallerIdCode.TRIAL_ACCOUNT, "trial accounts show no other number than their own")
     return verdict
 
 
@@ -357,25 +359,25 @@ def verification_verdict(asked: str, facts: NumberFacts | None, account: str, no
     """Whether a number is verified for an account at this moment. Knows neither its status nor its country's rules."""
     covering = [v for v in facts.verifications if v.first <= asked <= v.last and len(v.first) == len(asked)] if facts else []
     ours = [v for v in covering if v.account == account]
-    valid = [v for v in ours if v.state is VerificationState.VERIFIED and v.expires_at is not None and now < v.expires_at]
+    valid = [v for v in ours if v.is_valid(now)]
     if not valid:
         return _not_verified(ours, covering)
     if any(v.first == v.last for v in valid):
-        return _granted("verified_number", "was verified for the account")
-    return _granted("verified_block", "is in a block that was verified for the account")
+        return Grant(CallerIdCode.VERIFIED_NUMBER, "was verified for the account")
+    return Grant(CallerIdCode.VERIFIED_BLOCK, "is in a block that was verified for the account")
 
 
 def _not_verified(ours: list[Verification], covering: list[Verification]) -> Verdict:
     states = {v.state for v in ours}
     if VerificationState.REVOKED in states:
-        return _refused("verification_revoked", "its verification was revoked")
+        return Denial(CallerIdCode.VERIFICATION_REVOKED, "its verification was revoked")
     if states & {VerificationState.EXPIRED, VerificationState.VERIFIED}:
-        return _refused("verification_expired", "its verification has expired")
+        return Denial(CallerIdCode.VERIFICATION_EXPIRED, "its verification has expired")
     if VerificationState.PENDING in states:
-        return _refused("verification_pending", "its verification has not been confirmed")
+        return Denial(CallerIdCode.VERIFICATION_PENDING, "its verification has not been confirmed")
     if not ours and any(v.state is VerificationState.VERIFIED for v in covering):
-        return _refused("verified_by_another_account", "belongs to another account")
-    return _refused("not_verified", "was never verified for the account")
+        return Denial(CallerIdCode.VERIFIED_BY_ANOTHER_ACCOUNT, "belongs to another account")
+    return Denial(CallerIdCode.NOT_VERIFIED, "was never verified for the account")
 
 
 def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> Verdict | None:
@@ -383,9 +385,9 @@ def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> 
     rules = country.rules_for(account.country)
     refusal = rules.refuses(country.classify(asked, account.country), switched_on=account.presents_mobile)
     if refusal is not None:
-        return _refused("class_not_presentable", refusal.text, refusal.id)
+        return Denial(CallerIdCode.CLASS_NOT_PRESENTABLE, refusal.text, refusal.id)
     if trunk is not None and trunk.profile.header is IdentityHeader.NONE and asked != account.network_number:
-        return _refused("trunk_can_not_carry", f"trunk {trunk.name} has no header for the network number beside it")
+        return Denial(CallerIdCode.TRUNK_CAN_NOT_CARRY, f"trunk {trunk.name} has no header for the network number beside it")
     if rules.abroad is not None and not account.presents_abroad and country.is_abroad(to, account.country):
-        return _refused("destination_abroad", rules.abroad.text, rules.abroad.id)
+        return Denial(CallerIdCode.DESTINATION_ABROAD, rules.abroad.text, rules.abroad.id)
     return None

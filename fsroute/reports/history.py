@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fsroute import times
+from fsroute.callerid.policy import Grant
 from fsroute.model import AuditEntry
 from fsroute.text import printable
 from fsroute.verification.history import NOT_KNOWN, Answer, History
@@ -29,7 +30,7 @@ def as_data(history: History) -> dict[str, Any]:
 def _answer(answer: Answer) -> dict[str, Any]:
     return {
         "account": answer.account,
-        "allowed": answer.verdict.granted,
+        "allowed": isinstance(answer.verdict, Grant),
         "code": answer.verdict.code,
         "text": answer.verdict.text,
         "decided_by": _entry(answer.entry) if answer.entry else None,

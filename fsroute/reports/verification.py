@@ -67,14 +67,14 @@ def expired_data(expired: Expired, now: datetime) -> dict[str, Any]:
 
 def refusal_data(refused: VerificationRefused) -> dict[str, Any]:
     """A refusal, with its verification code."""
-    obstacle = refused.obstacle
+    denial = refused.denial
     return {
         "refused": refused.code,
         "subject": refused.subject,
-        "text": obstacle.text,
-        "rule": obstacle.rule or None,
-        "retry_at": times.to_text(obstacle.retry_at),
-        "meant": obstacle.meant,
+        "text": denial.text,
+        "rule": denial.rule or None,
+        "retry_at": times.to_text(denial.retry_at),
+        "meant": denial.meant,
         "verification": attempt_data(refused.attempt) if refused.attempt else None,
     }
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsroute.callerid import policy, received
+from fsroute.codes import Code, ReasonCode
 from fsroute.model import (
     HANGUP,
     TRANSFEROR,
@@ -19,6 +20,7 @@ from fsroute.model import (
     Call,
     CallerId,
     Decision,
+    Denial,
     Direction,
     Diversion,
     Endpoint,
@@ -70,7 +72,9 @@ def route(
     read = received.as_read(call, routing)
     planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
     if read.caller != call.caller:
-        planner.tell("caller_read", "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}")
+        planner.tell(
+            ReasonCode.CALLER_READ, "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}"
+        )
     _tell_unknown(planner)
     if call.transferred:
         return _transferred(planner, failed)
@@ -79,7 +83,7 @@ def route(
     return _to_number(planner, failed)
 
 
-UNKNOWN = frozenset({"account_unknown", "trunk_unknown", "user_unknown"})
+UNKNOWN = frozenset({ReasonCode.ACCOUNT_UNKNOWN, ReasonCode.TRUNK_UNKNOWN, ReasonCode.USER_UNKNOWN})
 """Names that the dialplan or the directory gave and the tables do not have: an operator's mistake, told as a warning."""
 
 
@@ -87,10 +91,10 @@ def _tell_unknown(planner: Planner) -> None:
     call, routing = planner.call, planner.routing
     if call.direction is Direction.INBOUND and call.trunk is not None and routing.trunk is None:
         text = f"is no trunk here: numbers without + are read as in {routing.country}, and no rule of a trunk applies"
-        planner.tell("trunk_unknown", call.trunk, text)
+        planner.tell(ReasonCode.TRUNK_UNKNOWN, call.trunk, text)
     if call.direction is Direction.OUTBOUND and call.user is not None and routing.account and routing.caller is None:
         text = f"is no user of account {routing.account.name}: the call shows what the account's calls show"
-        planner.tell("user_unknown", call.user, text)
+        planner.tell(ReasonCode.USER_UNKNOWN, call.user, text)
 
 
 def _caller_id(call: Call, routing: Routing) -> CallerId:
@@ -117,7 +121,7 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
     if hosted is None and phone_number.is_context_malformed(call.destination):
         return _malformed(planner)
     if hosted is None:
-        return _end(planner, None, "number_unknown", call.destination, "is no number here", "UNALLOCATED_NUMBER")
+        return _end(planner, None, ReasonCode.NUMBER_UNKNOWN, call.destination, "is no number here", "UNALLOCATED_NUMBER")
     refused = _guard(planner, hosted)
     if refused is not None:
         return refused
@@ -130,14 +134,14 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
             break
         plan = planner.plan(rule, routing.numbers[rule.number])
         if plan.stages or plan.final:
-            return _decision(planner, hosted, rule, plan, planner.caller_id, "routed")
-        planner.tell("empty_plan", rule, "nothing of it can ring")
+            return _decision(planner, hosted, rule, plan, planner.caller_id, ReasonCode.ROUTED)
+        planner.tell(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
         # What follows is the base rule; the caller hears how the phones that did ring ended it.
         failed = FailedPlan(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
     if failed is None:
-        return _end(planner, hosted, "no_rule", hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
+        return _end(planner, hosted, ReasonCode.NO_RULE, hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
     cause = END_CAUSES[failed.outcome]
-    return _end(planner, hosted, "rules_exhausted", hosted.number, f"{failed.outcome}, and no rule follows", cause)
+    return _end(planner, hosted, ReasonCode.RULES_EXHAUSTED, hosted.number, f"{failed.outcome}, and no rule follows", cause)
 
 
 def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decision | None:
@@ -148,27 +152,27 @@ def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decisio
     plan = _aside(planner).plan(rule, planner.routing.numbers[rule.number])
     left = rounds(plan)[failed.rounds :] if failed.rounds else ()
     if left:
-        planner.tell("next_round", rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow")
+        planner.tell(ReasonCode.NEXT_ROUND, rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow")
         rest = Plan(tuple(stage for stages in left for stage in stages), plan.final)
-        decision = _decision(planner, hosted, rule, rest, planner.caller_id, "routed")
+        decision = _decision(planner, hosted, rule, rest, planner.caller_id, ReasonCode.ROUTED)
         return replace(decision, rounds=failed.rounds, before=failed.outcome)
     if plan.final is None:
         return None
-    planner.tell("final_target", rule, "nobody answered: its last target follows")
-    return _decision(planner, hosted, rule, Plan(final=plan.final), planner.caller_id, "routed")
+    planner.tell(ReasonCode.FINAL_TARGET, rule, "nobody answered: its last target follows")
+    return _decision(planner, hosted, rule, Plan(final=plan.final), planner.caller_id, ReasonCode.ROUTED)
 
 
 def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
     """A decision if the number may not be called. Hides an incoming caller's number where the law says so."""
     if not hosted.enabled:
-        return _end(planner, hosted, "number_disabled", hosted.number, "is switched off", "UNALLOCATED_NUMBER")
+        return _end(planner, hosted, ReasonCode.NUMBER_DISABLED, hosted.number, "is switched off", "UNALLOCATED_NUMBER")
     if hosted.account.status is AccountStatus.SUSPENDED:
-        return _end(planner, hosted, "account_suspended", hosted.account.name, "is suspended", "CALL_REJECTED")
+        return _end(planner, hosted, ReasonCode.ACCOUNT_SUSPENDED, hosted.account.name, "is suspended", "CALL_REJECTED")
     call, routing = planner.call, planner.routing
     verdict = policy.inbound_verdict(call, routing, hosted.account) if call.direction is Direction.INBOUND else None
     if verdict is None:
         return None
-    if not verdict.granted:
+    if isinstance(verdict, Denial):
         planner.caller_id = CallerId(None, None, verdict.code)
         return _end(planner, hosted, verdict.code, call.caller, verdict.why, "CALL_REJECTED")
     planner.tell(verdict.code, call.caller, f"is hidden: {verdict.why}")
@@ -183,7 +187,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | 
         return rules.first_rule(hosted, call, routing.country, now, tell)
     rule = _rule(routing, failed)
     if rule is None:
-        planner.tell("rule_gone", failed.rule or hosted.number, "was deleted while it rang")
+        planner.tell(ReasonCode.RULE_GONE, failed.rule or hosted.number, "was deleted while it rang")
         return rules.base_rule(hosted, tell)
     owner = routing.numbers[rule.number]
     following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, tell)
@@ -228,7 +232,7 @@ def _transferred(planner: Planner, failed: FailedPlan | None) -> Decision:
 
 
 def _got_nowhere(planner: Planner, decision: Decision, failed: FailedPlan | None) -> bool:
-    account, is_emergency = planner.routing.account, any(reason.code == "emergency" for reason in decision.reasons)
+    account, is_emergency = planner.routing.account, any(reason.code == ReasonCode.EMERGENCY for reason in decision.reasons)
     if account is None or account.status is AccountStatus.SUSPENDED or (is_emergency and failed is None):
         return False  # nobody has a right to it, or the dialplan must send it out (flow.py)
     return not decision.plan.stages and isinstance(decision.plan.final, Hangup)
@@ -239,24 +243,28 @@ def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None)
     call, routing = planner.call, planner.routing
     account, caller, callee = routing.account, routing.caller, routing.callee
     if account is None or account.failed_transfer == HANGUP:
-        return ended or _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+        return ended or _direct(planner, [], planner.caller_id, ReasonCode.TRANSFER_RECALL, failed)
     planner.caller_id = _caller_id(call, routing)  # phones ring again: not what an external number would have seen
     if account.failed_transfer != TRANSFEROR:
-        planner.tell("transfer_recall", f"number {account.failed_transfer}", "gets transferred calls that nobody took")
+        planner.tell(
+            ReasonCode.TRANSFER_RECALL, f"number {account.failed_transfer}", "gets transferred calls that nobody took"
+        )
         planner.routing = replace(routing, dialled=account.failed_transfer)
         return replace(_to_number(planner, failed), is_recall=True)
     if ended is None:
-        return _direct(planner, [], planner.caller_id, "transfer_recall", failed)
+        return _direct(planner, [], planner.caller_id, ReasonCode.TRANSFER_RECALL, failed)
     if caller is not None and callee == caller:
         return ended  # the user's own phones have just rung
     phones = caller.endpoints if caller is not None else _one_endpoint(call, account)
     stage = planner.together(phones, PARALLEL_RING_S)
     if not stage:
-        planner.tell("no_endpoints", f"user {call.user or '(none)'}", "has no phone for the transferred call to return to")
+        planner.tell(
+            ReasonCode.NO_ENDPOINTS, f"user {call.user or '(none)'}", "has no phone for the transferred call to return to"
+        )
         return replace(ended, reasons=tuple(planner.reasons))
     who = f"user {caller.name}" if caller is not None else f"endpoint {call.endpoint}"
-    planner.tell("transfer_recall", who, "gets the call back, which nobody took")
-    return replace(_direct(planner, [stage], planner.caller_id, "transfer_recall", None), is_recall=True)
+    planner.tell(ReasonCode.TRANSFER_RECALL, who, "gets the call back, which nobody took")
+    return replace(_direct(planner, [stage], planner.caller_id, ReasonCode.TRANSFER_RECALL, None), is_recall=True)
 
 
 def _one_endpoint(call: Call, account: Account) -> tuple[Endpoint, ...]:
@@ -272,24 +280,24 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
     account = routing.account
     if account is None and call.transferred and call.account is None:
         text = "was transferred by nobody of ours"
-        return _end(planner, None, "transferor_unknown", call.destination, text, "CALL_REJECTED")
+        return _end(planner, None, ReasonCode.TRANSFEROR_UNKNOWN, call.destination, text, "CALL_REJECTED")
     if account is None:
         who = call.account or "(none)"
         short = short_numbers.find(call.destination, routing.country)
         if short is not None and short.is_emergency:
             text = f"is an emergency number, and without an account there is no trunk for it: {short}"
-            planner.tell("emergency", short.digits, text)
-            return _end(planner, None, "account_unknown", who, "is no account here", "NO_ROUTE_DESTINATION")
-        return _end(planner, None, "account_unknown", who, "is no account here", "CALL_REJECTED")
+            planner.tell(ReasonCode.EMERGENCY, short.digits, text)
+            return _end(planner, None, ReasonCode.ACCOUNT_UNKNOWN, who, "is no account here", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, ReasonCode.ACCOUNT_UNKNOWN, who, "is no account here", "CALL_REJECTED")
     short = short_numbers.find(call.destination, account.country)
     if short is not None:
         return (_emergency if short.is_emergency else _protected)(planner, account, short, failed)
     if account.status is AccountStatus.SUSPENDED:
-        return _end(planner, None, "account_suspended", account.name, "is suspended", "OUTGOING_CALL_BARRED")
+        return _end(planner, None, ReasonCode.ACCOUNT_SUSPENDED, account.name, "is suspended", "OUTGOING_CALL_BARRED")
     if routing.callee is not None:
         return _extension(planner, routing.callee, failed)
     if routing.dialled is not None:
-        planner.tell("hosted_here", f"number {routing.dialled}", "is hosted here and stays inside")
+        planner.tell(ReasonCode.HOSTED_HERE, f"number {routing.dialled}", "is hosted here and stays inside")
         if routing.numbers[routing.dialled].account != account:
             # Extensions mean nothing to another account's phones: they see what the telephone network would.
             refused = _show(planner, account, None, routing.dialled)
@@ -302,42 +310,42 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
 def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
     """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
     (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
-    planner.tell("emergency", short.digits, f"is an emergency number: {short}")
+    planner.tell(ReasonCode.EMERGENCY, short.digits, f"is an emergency number: {short}")
     caller_id = policy.of_emergency(account)
     if caller_id.network is None:
         text = "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call"
-        planner.tell("emergency_line_unknown", account.name, text)
+        planner.tell(ReasonCode.EMERGENCY_LINE_UNKNOWN, account.name, text)
     trunks = every_trunk(account)
     tried = failed.trunks if failed else 0
     if tried >= len(trunks):
-        return _direct(planner, [], caller_id, "emergency", failed)
+        return _direct(planner, [], caller_id, ReasonCode.EMERGENCY, failed)
     leg = planner.leg(trunks[tried], short.digits, caller_id, OUTBOUND_RING_S)
     if tried + 1 < len(trunks):
         leg = replace(leg, progress_s=EMERGENCY_PATIENCE_S)
-    return replace(_direct(planner, [(leg,)], caller_id, "emergency", None), trunks=tried + 1)
+    return replace(_direct(planner, [(leg,)], caller_id, ReasonCode.EMERGENCY, None), trunks=tried + 1)
 
 
 def _protected(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
     """As any call to the telephone network, but whatever the account's state and permissions (Directive (EU) 2018/1972,
     Annex VI, part A (e): calls without a charge may go on)."""
-    planner.tell("protected", short.digits, f"is a number that must get through: {short}")
+    planner.tell(ReasonCode.PROTECTED, short.digits, f"is a number that must get through: {short}")
     return _trunk(planner, account, failed, short)
 
 
 def _extension(planner: Planner, callee: User, failed: FailedPlan | None) -> Decision:
     dialled = planner.call.destination
     kind = "extension" if callee.extension == dialled else "short code"
-    planner.tell("extension", f"user {callee.name}", f"has {kind} {dialled}")
+    planner.tell(ReasonCode.EXTENSION, f"user {callee.name}", f"has {kind} {dialled}")
     hosted = planner.routing.numbers.get(planner.routing.dialled or "")
     if hosted is not None and _has_rules_inside(planner, hosted) and (failed is None or failed.rule is not None):
         if not planner.call.transferred:
             # Inside they see each other's extensions, hidden or not: no colleague is an anonymous caller.
             planner.call = replace(planner.call, anonymous=False)
         decision = _to_number(planner, failed)
-        if decision.code != "no_rule":
+        if decision.code != ReasonCode.NO_RULE:
             return decision
     stage = planner.together(callee.endpoints, PARALLEL_RING_S)
-    return _direct(planner, [stage], planner.caller_id, "extension", failed)
+    return _direct(planner, [stage], planner.caller_id, ReasonCode.EXTENSION, failed)
 
 
 def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
@@ -347,9 +355,9 @@ def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
         return False
     name = f"number {hosted.number}"
     if not hosted.enabled:
-        planner.tell("number_disabled", name, "is switched off: its rules do not count")
+        planner.tell(ReasonCode.NUMBER_DISABLED, name, "is switched off: its rules do not count")
         return False
-    planner.tell("extension_rules", name, "is called inside: its rules count")
+    planner.tell(ReasonCode.EXTENSION_RULES, name, "is called inside: its rules count")
     return True
 
 
@@ -361,22 +369,22 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
     if short is None and not spellings:
         return _unreadable(planner, account)
     if short is None and phone_number.is_local(planner.call.destination, account.country):
-        planner.tell("area_code", planner.call.destination, f"is {spellings[0]}, by the account's area code")
+        planner.tell(ReasonCode.AREA_CODE, planner.call.destination, f"is {spellings[0]}, by the account's area code")
     if account.network_number is None:
         text = "has no network number, which a carrier must be given"
-        return _end(planner, None, "no_network_number", account.name, text, "OUTGOING_CALL_BARRED")
+        return _end(planner, None, ReasonCode.NO_NETWORK_NUMBER, account.name, text, "OUTGOING_CALL_BARRED")
     # Routes and permissions know a service number with its calling code; it is dialled without.
     to = f"+{phone_number.calling_code(account.country)}{short}" if short else spellings[0]
     tried = failed.trunks if failed else 0
-    planner.tell("trunk", short or to, "is not hosted here: to the telephone network")
+    planner.tell(ReasonCode.TRUNK, short or to, "is not hosted here: to the telephone network")
     trunks = planner.ways(to, account, must_pass=protected is not None)
     if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
-        return _direct(planner, [], planner.caller_id, "trunk", failed)
-    if not trunks and planner.reasons[-1].code == "destination_barred":
+        return _direct(planner, [], planner.caller_id, ReasonCode.TRUNK, failed)
+    if not trunks and planner.reasons[-1].code == ReasonCode.DESTINATION_BARRED:
         barred = Plan(final=Hangup("OUTGOING_CALL_BARRED"))
-        return _decision(planner, None, None, barred, planner.caller_id, "destination_barred")
+        return _decision(planner, None, None, barred, planner.caller_id, ReasonCode.DESTINATION_BARRED)
     if not trunks:
-        return _end(planner, None, "empty_plan", to, "can not ring", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, ReasonCode.EMPTY_PLAN, to, "can not ring", "NO_ROUTE_DESTINATION")
     trunk = trunks[tried]
     refused = _show(planner, account, trunk, to, must_pass=protected is not None)
     if refused is not None:
@@ -385,7 +393,7 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
     if call.transferred:
         diversion = Diversion(account.network_number, "deflection", call.hops + 1)
         leg = replace(leg, diversion=diversion)
-    return replace(_direct(planner, [(leg,)], planner.caller_id, "trunk", None), trunks=tried + 1)
+    return replace(_direct(planner, [(leg,)], planner.caller_id, ReasonCode.TRUNK, None), trunks=tried + 1)
 
 
 def _unreadable(planner: Planner, account: Account) -> Decision:
@@ -397,13 +405,13 @@ def _unreadable(planner: Planner, account: Account) -> Decision:
         text = "can only be a local number, and the account has no area code"
         if account.area_code is not None:
             text = f"can only be a local number, and is none of the area {account.area_code}"
-        return _end(planner, None, "local_number", where, text, "INVALID_NUMBER_FORMAT")
-    return _end(planner, None, "not_a_number", where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+        return _end(planner, None, ReasonCode.LOCAL_NUMBER, where, text, "INVALID_NUMBER_FORMAT")
+    return _end(planner, None, ReasonCode.NOT_A_NUMBER, where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
 
 
 def _malformed(planner: Planner) -> Decision:
     text = "has a phone-context that is neither the beginning of a number nor a domain name"
-    return _end(planner, None, "phone_context_malformed", planner.call.destination, text, "INVALID_NUMBER_FORMAT")
+    return _end(planner, None, ReasonCode.PHONE_CONTEXT_MALFORMED, planner.call.destination, text, "INVALID_NUMBER_FORMAT")
 
 
 def _service_number(dialled: str, country_code: str) -> str | None:
@@ -422,8 +430,8 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
     asked = policy.requested(planner.call, planner.routing) or ""
     of_call = policy.of_transferred_outside if planner.call.transferred else policy.of_outgoing
     caller_id = of_call(planner.call, planner.routing, account, trunk, to, planner.now)
-    if isinstance(caller_id, policy.Refused):
-        verdict = caller_id.verdict
+    if isinstance(caller_id, policy.CallerIdRefused):
+        verdict = caller_id.denial
         text = f"may not be shown: {verdict.why}"
         if caller_id.instead is None and must_pass:
             line = account.network_number
@@ -433,33 +441,33 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
             return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")
         planner.tell(verdict.code, asked, text)
         caller_id = caller_id.instead
-    planner.tell("caller_id", caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
+    planner.tell(ReasonCode.CALLER_ID, caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
     planner.caller_id = caller_id
     return None
 
 
 def _direct(
-    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: str, failed: FailedPlan | None
+    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: Code, failed: FailedPlan | None
 ) -> Decision:
     """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
     if failed is not None:
         cause = failed.cause or END_CAUSES[failed.outcome]
-        return _end(planner, None, "call_failed", planner.call.destination, f"ended {failed.outcome}", cause)
+        return _end(planner, None, ReasonCode.CALL_FAILED, planner.call.destination, f"ended {failed.outcome}", cause)
     if not any(stages):
-        return _end(planner, None, "empty_plan", planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, ReasonCode.EMPTY_PLAN, planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
     return _decision(planner, None, None, Plan(tuple(stages)), caller_id, code)
 
 
 # --- ends -------------------------------------------------------------------------------------------------
 
 
-def _end(planner: Planner, hosted: HostedNumber | None, code: str, subject: str, text: str, cause: str) -> Decision:
+def _end(planner: Planner, hosted: HostedNumber | None, code: Code, subject: str, text: str, cause: str) -> Decision:
     planner.tell(code, subject, text)
     return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
 
 
 def _decision(
-    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: str
+    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: Code
 ) -> Decision:
     account = hosted.account if hosted else planner.routing.account
     return Decision(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from fsroute.codes import Code, ReasonCode
 from fsroute.model import Call, Direction, HostedNumber, Outcome, Reason, Rule, RuleType
 from fsroute.numbers import phone_number
 from fsroute.routing import timeprofile
 
-Tell = Callable[[str, object, str], None]
+Tell = Callable[[Code, object, str], None]
 """Takes a reason: code, subject, text."""
 
 
@@ -38,7 +39,7 @@ def next_rule(
 def _first(rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
     for rule in rules:
         if rule.type is type_ and (refusal := _refusal(rule, call, country, now)) is None:
-            tell("rule_matched", rule, "applies")
+            tell(ReasonCode.RULE_MATCHED, rule, "applies")
             return rule
         if rule.type is type_ and refusal is not None:
             tell(refusal.code, refusal.subject, refusal.text)
@@ -51,25 +52,25 @@ def base_rule(hosted: HostedNumber, tell: Tell) -> Rule | None:
         if rule.type is not RuleType.BASE:
             continue
         if rule.enabled:
-            tell("base_rule", rule, "the last resort applies")
+            tell(ReasonCode.BASE_RULE, rule, "the last resort applies")
             return rule
-        tell("rule_disabled", rule, "is switched off")
+        tell(ReasonCode.RULE_DISABLED, rule, "is switched off")
     return None
 
 
 def _refusal(rule: Rule, call: Call, country: str, now: datetime) -> Reason | None:
     """Why the rule does not apply, or None if it does."""
     if not rule.enabled:
-        return Reason("rule_disabled", str(rule), "is switched off")
+        return Reason(ReasonCode.RULE_DISABLED, str(rule), "is switched off")
     if rule.anonymous is True and not call.anonymous:
-        return Reason("caller_not_anonymous", str(rule), "is for anonymous callers only")
+        return Reason(ReasonCode.CALLER_NOT_ANONYMOUS, str(rule), "is for anonymous callers only")
     if rule.anonymous is False and call.anonymous:
-        return Reason("caller_anonymous", str(rule), "is not for anonymous callers")
+        return Reason(ReasonCode.CALLER_ANONYMOUS, str(rule), "is not for anonymous callers")
     if rule.callers and not _is_caller(rule, call, country):
-        return Reason("caller_not_listed", str(rule), "is for other callers")
+        return Reason(ReasonCode.CALLER_NOT_LISTED, str(rule), "is for other callers")
     profile = rule.time_profile
     if profile is not None and not timeprofile.matches(profile, now):
-        return Reason("time_outside", str(rule), f"is for other times (time profile {profile.name})")
+        return Reason(ReasonCode.TIME_OUTSIDE, str(rule), f"is for other times (time profile {profile.name})")
     return None
 
 

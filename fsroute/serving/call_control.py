@@ -13,6 +13,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from fsroute.codes import ReasonCode
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.eventsocket.frames import Command, End, Frame
 from fsroute.eventsocket.wait import Wait
@@ -291,4 +292,4 @@ def _seconds(began: float) -> float:
 
 def _is_lost_emergency(decision: Decision) -> bool:
     """Whether an emergency call rings nowhere: its account is unknown, or has no trunk."""
-    return not decision.plan.stages and any(reason.code == "emergency" for reason in decision.reasons)
+    return not decision.plan.stages and any(reason.code == ReasonCode.EMERGENCY for reason in decision.reasons)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from fsroute.callerid import policy
+from fsroute.codes import ReasonCode
 from fsroute.errors import DialStringError
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import Command, End, Execute
@@ -27,7 +28,7 @@ from fsroute.switch import contacts, dialstring, outcome
 from fsroute.switch.channel_state import DIRECT, DONE, NOTHING_BEFORE, PLAN_VARIABLE, RECALL, STEP_VARIABLE, Ear, Ended
 from fsroute.switch.dialstring import Confirmation
 
-BY_TRUNKS = frozenset({"trunk", "emergency"})
+BY_TRUNKS = frozenset({ReasonCode.TRUNK, ReasonCode.EMERGENCY})
 """What is decided of a user's own call that leaves through a trunk: the caller hears the carrier before the answer."""
 
 _RINGBACK = ("ringback", "%(1000,4000,425)")

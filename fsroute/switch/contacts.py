@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import quote
 
+from fsroute.codes import ReasonCode
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Registered, ResolvedPlan, Stage
 from fsroute.routing.limits import MAX_LEGS, from_zero
 from fsroute.routing.planner import rounds
@@ -141,12 +142,16 @@ def _phones(leg: Leg, registered: Mapping[EndpointDial, Registered], reasons: li
         return [leg]
     phones = registered.get(leg.dial, Registered())
     if phones.refused:
-        reasons.append(Reason("contact_refused", leg.target, f"{phones.refused} contacts are no plain SIP addresses"))
+        reasons.append(
+            Reason(ReasonCode.CONTACT_REFUSED, leg.target, f"{phones.refused} contacts are no plain SIP addresses")
+        )
     if not phones.contacts:
-        reasons.append(Reason("not_registered", leg.target, "left out: no phone is registered"))
+        reasons.append(Reason(ReasonCode.NOT_REGISTERED, leg.target, "left out: no phone is registered"))
     return [replace(leg, dial=contact) for contact in phones.contacts]
 
 
 def _stage(legs: list[Leg], reasons: list[Reason]) -> Stage:
-    reasons += [Reason("leg_limit", leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]]
+    reasons += [
+        Reason(ReasonCode.LEG_LIMIT, leg.target, f"left out: more than {MAX_LEGS} legs together") for leg in legs[MAX_LEGS:]
+    ]
     return from_zero(legs[:MAX_LEGS])

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from fsroute.model import VerificationState
-from fsroute.verification.delivery import NOTICES
-from fsroute.verification.eligibility import Method, Obstacle
+from fsroute.codes import DeliveryOutcome, VerificationCode
+from fsroute.model import Denial, Verification, VerificationState
+from fsroute.verification.eligibility import Method
 
 
 class AttemptState(StrEnum):
@@ -64,7 +64,8 @@ class Attempt:
     @property
     def notice(self) -> str | None:
         """What became of the call or message, in a sentence; None while that is not known."""
-        return NOTICES.get(self.outcome) if self.outcome else None
+        outcome = DeliveryOutcome.named(self.outcome or "")
+        return outcome.meaning if outcome else None
 
     @property
     def subject(self) -> str:
@@ -93,8 +94,8 @@ class NumberStatus:
         return range_name(self.first, self.last)
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it is verified at this moment."""
-        return self.state is VerificationState.VERIFIED and self.expires_at is not None and now < self.expires_at
+        """Whether the number is verified at this moment."""
+        return Verification(self.account, self.first, self.last, self.state, self.expires_at).is_valid(now)
 
     def state_at(self, now: datetime) -> VerificationState:
         """Its state, also where nobody has written down yet that it expired."""
@@ -113,57 +114,62 @@ def is_too_late(attempt: Attempt, now: datetime) -> bool:
     return attempt.code_expires_at is not None and not attempt.started_at <= now < attempt.code_expires_at
 
 
-def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Obstacle | None:
+def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Denial | None:
     """What stands against comparing a code with this attempt's."""
     if attempt.method is Method.MANUAL:
-        return Obstacle("has_no_code", "is verified by hand: it is approved, not confirmed")
+        return Denial(VerificationCode.HAS_NO_CODE, "is verified by hand: it is approved, not confirmed")
     if attempt.state is not AttemptState.PENDING:
         return _settled(attempt, tries)
     if is_too_late(attempt, now):
-        return Obstacle("code_expired", "the code is too old; start anew")
+        return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start anew")
     return _used_up() if attempt.tries >= tries else None
 
 
-def not_approvable(attempt: Attempt, actor: str, tries: int) -> Obstacle | None:
+def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial | None:
     """What stands against the approval of this attempt by `actor`."""
     if attempt.method is not Method.MANUAL:
-        return Obstacle("needs_its_code", "is verified by its code: it is confirmed, not approved")
+        return Denial(VerificationCode.NEEDS_ITS_CODE, "is verified by its code: it is confirmed, not approved")
     if attempt.state is not AttemptState.PENDING:
         return _settled(attempt, tries)
     if _same_person(attempt.started_by, actor):
-        return Obstacle("same_person", f"was entered by {attempt.started_by}; somebody else must approve it")
+        return Denial(VerificationCode.SAME_PERSON, f"was entered by {attempt.started_by}; somebody else must approve it")
     return None
 
 
-def not_cancellable(attempt: Attempt, tries: int) -> Obstacle | None:
+def not_cancellable(attempt: Attempt, tries: int) -> Denial | None:
     """What stands against cancelling this attempt."""
     return None if attempt.state is AttemptState.PENDING else _settled(attempt, tries)
 
 
-def wrong_code(tries_left: int) -> Obstacle:
+def wrong_code(tries_left: int) -> Denial:
     """The answer to a wrong code."""
     if tries_left <= 0:
         return _used_up()
-    return Obstacle("wrong_code", f"the code is wrong; {tries_left} {'try is' if tries_left == 1 else 'tries are'} left")
+    return Denial(
+        VerificationCode.WRONG_CODE, f"the code is wrong; {tries_left} {'try is' if tries_left == 1 else 'tries are'} left"
+    )
 
 
-def _settled(attempt: Attempt, tries: int) -> Obstacle:
+def _settled(attempt: Attempt, tries: int) -> Denial:
     match attempt.state:
         case AttemptState.VERIFIED:
-            return Obstacle("already_verified", "was verified by this attempt already")
+            return Denial(VerificationCode.ALREADY_VERIFIED, "was verified by this attempt already")
         case AttemptState.EXPIRED:
-            return Obstacle("code_expired", "the code is too old; start anew")
+            return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start anew")
         case AttemptState.CANCELLED:
-            return Obstacle("attempt_cancelled", "the attempt was cancelled, or a newer one took its place")
+            return Denial(VerificationCode.ATTEMPT_CANCELLED, "the attempt was cancelled, or a newer one took its place")
         case AttemptState.CONFLICT:
-            return Obstacle("attempt_in_conflict", "is held by another account; an operator has to settle that")
+            return Denial(VerificationCode.ATTEMPT_IN_CONFLICT, "is held by another account; an operator has to settle that")
     if attempt.tries >= tries:
         return _used_up()
-    return Obstacle("attempt_failed", f"the attempt has failed{f': {attempt.notice}' if attempt.notice else ''}; start anew")
+    return Denial(
+        VerificationCode.ATTEMPT_FAILED,
+        f"the attempt has failed{f': {attempt.notice}' if attempt.notice else ''}; start anew",
+    )
 
 
-def _used_up() -> Obstacle:
-    return Obstacle("tries_used_up", "the code was wrong too often; start anew")
+def _used_up() -> Denial:
+    return Denial(VerificationCode.TRIES_USED_UP, "the code was wrong too often; start anew")
 
 
 def _same_person(one: str, other: str) -> bool:

@@ -1,36 +1,15 @@
-"""A verification code on its way: what is to be told to whom, and what became of it. Pure."""
+"""The delivery of a verification code: the message, and what became of it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.text import printable
 
-DELIVERED = frozenset({"code_read", "message_accepted"})
+DELIVERED = frozenset({DeliveryOutcome.CODE_READ, DeliveryOutcome.MESSAGE_ACCEPTED})
 """Outcomes after which the code can be known on the other side: read out to its end, or taken over by the gateway."""
-
-NOTICES = {
-    "code_read": "the call was answered and the code was read to its end",
-    "busy": "the number was busy",
-    "no_answer": "nobody answered",
-    "call_rejected": "the call was rejected",
-    "number_unreachable": "the number could not be reached",
-    "cut_short": "the call was answered and ended before the code was read; was it a mailbox?",
-    "prompt_failed": "FreeSWITCH could not play the prompts",
-    "no_trunk": "no trunk of the account carries a call to the number",
-    "switch_unreachable": "FreeSWITCH can not be reached",
-    "switch_refused": "FreeSWITCH refused the call",
-    "message_accepted": "the gateway took the message",
-    "gateway_refused": "the SMS gateway refused the message",
-    "gateway_failed": "the SMS gateway failed",
-    "gateway_timeout": "the SMS gateway did not answer in time",
-    "gateway_unreachable": "the SMS gateway can not be reached",
-    "not_configured": "this way of delivery is not configured",
-    "interrupted": "the delivery was interrupted",
-}
-"""Every outcome of a delivery, and what a customer is told of it."""
-
 
 ANSWER_LENGTH = 1000
 """Characters of the other side's answer that are kept: what fits on a screen."""
@@ -51,10 +30,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of a message: an outcome of NOTICES, and what the other side answered (a hang-up cause, an HTTP status
+    """What became of a message: what the other side answered (a hang-up cause, an HTTP status
     and body), for the operator."""
 
-    outcome: str
+    outcome: DeliveryOutcome
     answer: str = ""
 
     @property
@@ -63,7 +42,7 @@ class Delivered:
 
     @property
     def notice(self) -> str:
-        return NOTICES[self.outcome]
+        return self.outcome.meaning
 
 
 def kept_answer(answer: str, code: str) -> str:
@@ -72,8 +51,8 @@ def kept_answer(answer: str, code: str) -> str:
 
 
 class Delivery(Protocol):
-    """A way to tell a number a code: by call (`verification/voice_call.py`) or by SMS (`verification/sms.py`)."""
+    """A way to deliver a verification code to a number: by call (voice_call.py) or by SMS (sms.py)."""
 
     def deliver(self, message: Message) -> Delivered:
-        """Tells it, and returns when that is done or has failed. Raises nothing for what can go wrong on the way."""
+        """Delivers the code, and returns when the delivery has succeeded or failed. A failed delivery raises nothing."""
         ...

@@ -15,7 +15,8 @@ from enum import StrEnum
 import phonenumbers
 
 from fsroute import times
-from fsroute.model import Account, AccountStatus, Verification, VerificationState
+from fsroute.codes import VerificationCode
+from fsroute.model import Account, AccountStatus, Denial, Verification
 from fsroute.numbers import country, phone_number
 from fsroute.numbers.country import NumberClass
 from fsroute.routing.permissions import may_call
@@ -31,18 +32,18 @@ _GERMAN = frozenset({"DE", "AT", "CH", "LI"})
 
 BAD_INPUT = frozenset(
     {
-        "account_unknown",
-        "block_malformed",
-        "code_malformed",
-        "not_a_number",
-        "not_e164",
-        "text_malformed",
-        "verification_unknown",
+        VerificationCode.ACCOUNT_UNKNOWN,
+        VerificationCode.BLOCK_MALFORMED,
+        VerificationCode.CODE_MALFORMED,
+        VerificationCode.NOT_A_NUMBER,
+        VerificationCode.NOT_E164,
+        VerificationCode.TEXT_MALFORMED,
+        VerificationCode.VERIFICATION_UNKNOWN,
     }
 )
 """Codes of what is no request at all. It leaves no row anywhere; every other refusal leaves one in the audit log."""
 
-CONFLICTS = frozenset({"hosted_by_another_account", "verified_by_another_account"})
+CONFLICTS = frozenset({VerificationCode.HOSTED_BY_ANOTHER_ACCOUNT, VerificationCode.VERIFIED_BY_ANOTHER_ACCOUNT})
 """Codes of what an operator has to settle. An attempt is written down that is in conflict."""
 
 
@@ -52,22 +53,6 @@ class Method(StrEnum):
     CALL = "call"
     SMS = "sms"
     MANUAL = "manual"
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """What stands against something: a code for programs, a sentence that goes on after "+49...: ", the id of the country's
-    rule if one did. `retry_at`: when it will not any more. `meant`: the number that was probably meant."""
-
-    code: str
-    text: str
-    rule: str = ""
-    retry_at: datetime | None = None
-    meant: str | None = None
-
-    @property
-    def why(self) -> str:
-        return f"{self.text} ({self.rule})" if self.rule else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +95,30 @@ class Start:
 # --- what was written -------------------------------------------------------------------------------------
 
 
-def misspelled(text: str, country_code: str) -> Obstacle | None:
+def misspelled(text: str, country_code: str) -> Denial | None:
     """What is wrong with a number that must be E.164, and which one was probably meant."""
     meant = next(iter(phone_number.candidates(text, country_code)), None)
     if phone_number.is_e164(text) and meant in {text, None}:
-        return None if meant else Obstacle("not_a_number", "is too long or too short for a number of its country")
+        return (
+            None if meant else Denial(VerificationCode.NOT_A_NUMBER, "is too long or too short for a number of its country")
+        )
     if meant is None:
-        return Obstacle("not_a_number", "is no number; a number is written +4922129191999")
+        return Denial(VerificationCode.NOT_A_NUMBER, "is no number; a number is written +4922129191999")
     if country.classify(meant, country_code) is NumberClass.OTHER:  # too short, or of a network that nobody has: no guess
-        return Obstacle("not_e164", "is not written in E.164; a number is written +4922129191999")
-    return Obstacle("not_e164", f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
+        return Denial(VerificationCode.NOT_E164, "is not written in E.164; a number is written +4922129191999")
+    return Denial(VerificationCode.NOT_E164, f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
 
 
-def malformed_block(first: str, last: str) -> Obstacle | None:
+def malformed_block(first: str, last: str) -> Denial | None:
     """What is wrong with a block of two numbers that are well spelled."""
     if len(first) != len(last):
-        return Obstacle("block_malformed", "a block's first and last number have the same length")
+        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first and last number have the same length")
     if first > last:
-        return Obstacle("block_malformed", "a block's first number is not behind its last")
+        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first number is not behind its last")
     if first[:-BLOCK_DIGITS] != last[:-BLOCK_DIGITS]:
-        return Obstacle("block_malformed", f"the numbers of a block agree but for their last {BLOCK_DIGITS} digits")
+        return Denial(
+            VerificationCode.BLOCK_MALFORMED, f"the numbers of a block agree but for their last {BLOCK_DIGITS} digits"
+        )
     return None
 
 
@@ -150,7 +139,7 @@ def may_start(
     by_account: Sequence[Start],
     limits: Limits,
     now: datetime,
-) -> Obstacle | None:
+) -> Denial | None:
     """What stands against sending a code to a number (E.164), None if nothing does.
 
     `to_number` are the starts of the last day, `by_account` those of the last hour, also those in the future: a clock that
@@ -158,7 +147,7 @@ def may_start(
     """
     name = applicant.account.name
     if name in claims.hosts:
-        return Obstacle("own_number", "is hosted here for the account and needs no verification")
+        return Denial(VerificationCode.OWN_NUMBER, "is hosted here for the account and needs no verification")
     return (
         _barred(applicant.account, number, number)
         or in_own_block(name, number, number, claims, now)
@@ -168,44 +157,43 @@ def may_start(
     )
 
 
-def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Obstacle | None:
+def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
     """What stands against these numbers being verified for the account at this moment, however that came about."""
     return _barred(account, first, last) or conflict(account.name, claims, now)
 
 
-def closed(account: Account) -> Obstacle | None:
+def closed(account: Account) -> Denial | None:
     """Whether the account may verify nothing at all."""
     if account.status is AccountStatus.TRIAL:
-        return Obstacle("trial_account", "trial accounts verify no numbers")
+        return Denial(VerificationCode.TRIAL_ACCOUNT, "trial accounts verify no numbers")
     if account.status is AccountStatus.SUSPENDED:
-        return Obstacle("account_suspended", "the account is suspended")
+        return Denial(VerificationCode.ACCOUNT_SUSPENDED, "the account is suspended")
     return None
 
 
-def conflict(account: str, claims: Claims, now: datetime) -> Obstacle | None:
+def conflict(account: str, claims: Claims, now: datetime) -> Denial | None:
     """Whether somebody else holds one of the numbers. An operator has to settle that."""
     if claims.hosts - {account}:
-        return Obstacle("hosted_by_another_account", "is hosted here for another account; an operator has to settle that")
-    if any(held.account != account and is_valid(held, now) for held in claims.verifications):
-        return Obstacle("verified_by_another_account", "is verified for another account; an operator has to settle that")
+        return Denial(
+            VerificationCode.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to settle that"
+        )
+    if any(held.account != account and held.is_valid(now) for held in claims.verifications):
+        return Denial(
+            VerificationCode.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to settle that"
+        )
     return None
 
 
-def is_valid(held: Verification, now: datetime) -> bool:
-    """Whether it is verified at this moment."""
-    return held.state is VerificationState.VERIFIED and held.expires_at is not None and now < held.expires_at
-
-
-def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Obstacle | None:
+def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
     """Whether these numbers are verified anyway, in a larger block of the account."""
     for held in claims.verifications:
         larger = held.first <= first and last <= held.last and (held.first, held.last) != (first, last)
-        if held.account == account and larger and is_valid(held, now):
-            return Obstacle("in_block", f"is verified in the block {held.first} to {held.last}")
+        if held.account == account and larger and held.is_valid(now):
+            return Denial(VerificationCode.IN_BLOCK, f"is verified in the block {held.first} to {held.last}")
     return None
 
 
-def _barred(account: Account, first: str, last: str) -> Obstacle | None:
+def _barred(account: Account, first: str, last: str) -> Denial | None:
     barred = closed(account)
     if barred is not None:
         return barred
@@ -213,18 +201,20 @@ def _barred(account: Account, first: str, last: str) -> Obstacle | None:
     for number in (first, last):
         never = banned.get(country.classify(number, account.country))
         if never is not None:
-            return Obstacle("class_never_presented", never.text, never.id)
+            return Denial(VerificationCode.CLASS_NEVER_PRESENTED, never.text, never.id)
     return None
 
 
-def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Obstacle | None:
+def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Denial | None:
     account = applicant.account
     if method is Method.SMS and not _may_be_mobile(number, account.country):
-        return Obstacle("no_mobile_number", "is no mobile number; only these get a code by SMS")
+        return Denial(VerificationCode.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")
     if not may_call(number, account):
-        return Obstacle("destination_barred", "is a number that the account may not call")
+        return Denial(VerificationCode.DESTINATION_BARRED, "is a number that the account may not call")
     if country.is_abroad(number, account.country) and not applicant.verifies_abroad:
-        return Obstacle("foreign_number", "is a number of another country, to which the account may send no codes")
+        return Denial(
+            VerificationCode.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes"
+        )
     return None
 
 
@@ -241,19 +231,25 @@ def _may_be_mobile(number: str, country_code: str) -> bool:
 
 def _too_many(
     to_number: Sequence[Start], by_account: Sequence[Start], method: Method, limits: Limits, now: datetime
-) -> Obstacle | None:
+) -> Denial | None:
     day, hour, pause = timedelta(days=1), timedelta(hours=1), timedelta(seconds=limits.call_pause_s)
     calls = [start for start in to_number if start.method is Method.CALL] if method is Method.CALL else []
     checks = (
-        (to_number, limits.starts_per_number, day, "number_limit", "was sent enough codes for one day"),
-        (by_account, limits.starts_per_account, hour, "account_limit", "the account sent enough codes for one hour"),
-        (calls, 1, pause, "call_pause", "was called for a code just now"),
+        (to_number, limits.starts_per_number, day, VerificationCode.NUMBER_LIMIT, "was sent enough codes for one day"),
+        (
+            by_account,
+            limits.starts_per_account,
+            hour,
+            VerificationCode.ACCOUNT_LIMIT,
+            "the account sent enough codes for one hour",
+        ),
+        (calls, 1, pause, VerificationCode.CALL_PAUSE, "was called for a code just now"),
     )
     for starts, most, window, code, text in checks:
         retry_at = _free_at(starts, most, window, now)
         if retry_at is not None:
             next_one = f"the next one can be sent from {times.for_people(retry_at)} on"
-            return Obstacle(code, f"{text}; {next_one}", retry_at=retry_at)
+            return Denial(code, f"{text}; {next_one}", retry_at=retry_at)
     return None
 
 
@@ -304,8 +300,8 @@ def _wrong_line(parts: Sequence[str], country_code: str) -> str | None:
     if len(parts) > 2:  # noqa: PLR2004 - first and last
         return "has more than a first and a last number"
     for part in parts:
-        obstacle = misspelled(part, country_code)
-        if obstacle is not None:
-            return f"{part[:40]!r} {obstacle.text}"
-    obstacle = malformed_block(parts[0], parts[-1])
-    return f"{parts[0]} to {parts[-1]}: {obstacle.text}" if obstacle else None
+        denial = misspelled(part, country_code)
+        if denial is not None:
+            return f"{part[:40]!r} {denial.text}"
+    denial = malformed_block(parts[0], parts[-1])
+    return f"{parts[0]} to {parts[-1]}: {denial.text}" if denial else None

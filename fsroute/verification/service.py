@@ -25,17 +25,18 @@ from typing import TypeVar
 from peewee import Database
 
 from fsroute import times
+from fsroute.codes import DeliveryOutcome, VerificationCode
 from fsroute.configuration.settings import Settings
 from fsroute.data.audit import Author, exclusive
 from fsroute.data.database import check_version, database_errors, open_database, snapshot
 from fsroute.data.routing_store import Store
 from fsroute.errors import DataError, FsrouteError
-from fsroute.model import Call, Routing, VerificationState
+from fsroute.model import Call, Denial, Routing, VerificationState
 from fsroute.verification import attempt as attempts
 from fsroute.verification import codes, eligibility, prompts, voice_call
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus, range_name
 from fsroute.verification.delivery import Delivered, Delivery, Message, kept_answer
-from fsroute.verification.eligibility import BAD_INPUT, Applicant, Limits, Method, Obstacle
+from fsroute.verification.eligibility import BAD_INPUT, Applicant, Limits, Method
 from fsroute.verification.repository import VerificationReader, VerificationRepository
 from fsroute.verification.sms import SmsGateway
 
@@ -53,18 +54,18 @@ _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 class VerificationRefused(FsrouteError):
-    """Something was refused. `obstacle` says why, for programs and people; `attempt` is the one that it was about, or that
+    """Something was refused. `denial` says why, for programs and people; `attempt` is the one that it was about, or that
     was written down as a conflict."""
 
-    def __init__(self, subject: str, obstacle: Obstacle, attempt: Attempt | None = None) -> None:
-        super().__init__(f"{subject}: {obstacle.why}")
+    def __init__(self, subject: str, denial: Denial, attempt: Attempt | None = None) -> None:
+        super().__init__(f"{subject}: {denial.why}")
         self.subject = subject
-        self.obstacle = obstacle
+        self.denial = denial
         self.attempt = attempt
 
     @property
     def code(self) -> str:
-        return self.obstacle.code
+        return self.denial.code
 
     @property
     def is_bad_input(self) -> bool:
@@ -172,7 +173,7 @@ class Verifications:
             message = Message(attempt.id, attempt.account, attempt.first, code, attempt.language or "")
             told = self._deliveries[method].deliver(message)
         except BaseException:  # Ctrl-C too: what is not written down now looks as if the call still rang
-            self._delivered(attempt, Delivered("interrupted"), now + _since(began), who)
+            self._delivered(attempt, Delivered(DeliveryOutcome.INTERRUPTED), now + _since(began), who)
             raise
         return self._delivered(attempt, Delivered(told.outcome, kept_answer(told.answer, code)), now + _since(began), who)
 
@@ -182,12 +183,14 @@ class Verifications:
         applicant = _applicant(ledger, account)
         _must_be_spelled(number, applicant)
         if language is not None and language not in prompts.LANGUAGES:
-            raise _malformed("text_malformed", number, f"language must be one of {', '.join(prompts.LANGUAGES)}")
-        obstacle = self._not_startable(ledger, applicant, number, method)
-        if obstacle is not None and obstacle.code in eligibility.CONFLICTS:
-            return _in_conflict(ledger, account, number, number, method, obstacle)
-        if obstacle is not None:
-            return _refuse(ledger, account, number, number, obstacle, method)
+            raise _malformed(
+                VerificationCode.TEXT_MALFORMED, number, f"language must be one of {', '.join(prompts.LANGUAGES)}"
+            )
+        denial = self._not_startable(ledger, applicant, number, method)
+        if denial is not None and denial.code in eligibility.CONFLICTS:
+            return _in_conflict(ledger, account, number, number, method, denial)
+        if denial is not None:
+            return _refuse(ledger, account, number, number, denial, method)
         older = ledger.pending(account, number)
         if older is not None:
             ledger.settle(older, AttemptState.CANCELLED, "cancelled", "a new attempt takes its place")
@@ -205,12 +208,12 @@ class Verifications:
 
     def _not_startable(
         self, ledger: VerificationRepository, applicant: Applicant, number: str, method: Method
-    ) -> Obstacle | None:
+    ) -> Denial | None:
         older = ledger.pending(applicant.account.name, number)
         if older is not None and older.method is Method.MANUAL:
-            return Obstacle("awaits_approval", f"awaits approval as {older.subject} (verification {older.id})")
+            return Denial(VerificationCode.AWAITS_APPROVAL, f"awaits approval as {older.subject} (verification {older.id})")
         if method not in self._deliveries:
-            return Obstacle("not_configured", f"there is no verification by {method} here")
+            return Denial(VerificationCode.NOT_CONFIGURED, f"there is no verification by {method} here")
         return eligibility.may_start(
             applicant,
             number,
@@ -245,28 +248,28 @@ class Verifications:
     def _confirm(self, ledger: VerificationRepository, id_: str, code: str) -> Attempt | VerificationRefused:
         attempt = _attempt(ledger, id_)
         if not codes.is_code(code):
-            raise _malformed("code_malformed", attempt.subject, f"a code has {codes.DIGITS} digits")
-        obstacle = attempts.not_confirmable(attempt, ledger.now, self._limits.tries)
-        if obstacle is not None:
-            return self._not_confirmed(ledger, attempt, obstacle)
+            raise _malformed(VerificationCode.CODE_MALFORMED, attempt.subject, f"a code has {codes.DIGITS} digits")
+        denial = attempts.not_confirmable(attempt, ledger.now, self._limits.tries)
+        if denial is not None:
+            return self._not_confirmed(ledger, attempt, denial)
         tried = ledger.count_try(attempt)
         if not codes.matches(code, ledger.code_hash(attempt)):
-            obstacle = attempts.wrong_code(self._limits.tries - tried.tries)
+            denial = attempts.wrong_code(self._limits.tries - tried.tries)
             if tried.tries >= self._limits.tries:
-                tried = ledger.settle(tried, AttemptState.FAILED, "failed", obstacle.code)
+                tried = ledger.settle(tried, AttemptState.FAILED, "failed", denial.code)
             else:
                 ledger.note("wrong_code", tried)
-            return VerificationRefused(tried.subject, obstacle, tried)
+            return VerificationRefused(tried.subject, denial, tried)
         return _verified(ledger, tried, "confirmed")
 
-    def _not_confirmed(self, ledger: VerificationRepository, attempt: Attempt, obstacle: Obstacle) -> VerificationRefused:
+    def _not_confirmed(self, ledger: VerificationRepository, attempt: Attempt, denial: Denial) -> VerificationRefused:
         if attempt.state is AttemptState.PENDING and attempt.method is not Method.MANUAL:
             late = attempts.is_too_late(attempt, ledger.now)
             state = AttemptState.EXPIRED if late else AttemptState.FAILED
-            attempt = ledger.settle(attempt, state, state.value, obstacle.code)
+            attempt = ledger.settle(attempt, state, state.value, denial.code)
         else:
-            ledger.note("refused", attempt, reason=obstacle.code)
-        return VerificationRefused(attempt.subject, obstacle, attempt)
+            ledger.note("refused", attempt, reason=denial.code)
+        return VerificationRefused(attempt.subject, denial, attempt)
 
     # --- by hand -----------------------------------------------------------------------------------------
 
@@ -290,12 +293,12 @@ class Verifications:
             raise VerificationRefused(range_name(first, last), wrong)
         _must_be_told(evidence, "evidence", range_name(first, last))
         claims = ledger.claims(first, last)
-        obstacle = eligibility.may_hold(applicant.account, first, last, claims, ledger.now)
-        if obstacle is not None and obstacle.code in eligibility.CONFLICTS:
-            return _in_conflict(ledger, account, first, last, Method.MANUAL, obstacle, evidence)
-        obstacle = obstacle or eligibility.in_own_block(account, first, last, claims, ledger.now)
-        if obstacle is not None:
-            return _refuse(ledger, account, first, last, obstacle, Method.MANUAL)
+        denial = eligibility.may_hold(applicant.account, first, last, claims, ledger.now)
+        if denial is not None and denial.code in eligibility.CONFLICTS:
+            return _in_conflict(ledger, account, first, last, Method.MANUAL, denial, evidence)
+        denial = denial or eligibility.in_own_block(account, first, last, claims, ledger.now)
+        if denial is not None:
+            return _refuse(ledger, account, first, last, denial, Method.MANUAL)
         older = ledger.pending(account, first)
         if older is not None:
             ledger.settle(older, AttemptState.CANCELLED, "cancelled", "a new attempt takes its place")
@@ -313,10 +316,10 @@ class Verifications:
 
     def _approve(self, ledger: VerificationRepository, id_: str) -> Attempt | VerificationRefused:
         attempt = _attempt(ledger, id_)
-        obstacle = attempts.not_approvable(attempt, ledger.author.actor, self._limits.tries)
-        if obstacle is not None:
-            ledger.note("refused", attempt, reason=obstacle.code)
-            return VerificationRefused(attempt.subject, obstacle, attempt)
+        denial = attempts.not_approvable(attempt, ledger.author.actor, self._limits.tries)
+        if denial is not None:
+            ledger.note("refused", attempt, reason=denial.code)
+            return VerificationRefused(attempt.subject, denial, attempt)
         return _verified(ledger, attempt, "approved", ledger.author.actor)
 
     def cancel(self, id_: str, *, now: datetime, who: Author, reason: str = "") -> Attempt:
@@ -325,11 +328,11 @@ class Verifications:
             attempt = _attempt(ledger, id_)
             if reason:
                 _must_be_told(reason, "reason", attempt.subject)
-            obstacle = attempts.not_cancellable(attempt, self._limits.tries)
-            if obstacle is None:
+            denial = attempts.not_cancellable(attempt, self._limits.tries)
+            if denial is None:
                 return ledger.settle(attempt, AttemptState.CANCELLED, "cancelled", reason or None)
-            ledger.note("refused", attempt, reason=obstacle.code)
-        raise VerificationRefused(attempt.subject, obstacle, attempt)
+            ledger.note("refused", attempt, reason=denial.code)
+        raise VerificationRefused(attempt.subject, denial, attempt)
 
     def revoke(
         self, account: str, first: str, last: str | None = None, *, reason: str, now: datetime, who: Author
@@ -351,7 +354,9 @@ class Verifications:
         Raises DataError with a line for each line that is wrong.
         """
         if not 1 <= len(source) <= _MAX_SOURCE or not set(source) <= _SOURCE or source == ALL_SOURCES:
-            raise _malformed("text_malformed", "source", f"must be 1 to {_MAX_SOURCE} of A-Z a-z 0-9 . _ - and not 'all'")
+            raise _malformed(
+                VerificationCode.TEXT_MALFORMED, "source", f"must be 1 to {_MAX_SOURCE} of A-Z a-z 0-9 . _ - and not 'all'"
+            )
         with self._writing(now, who) as ledger:
             applicant = _applicant(ledger, account)
             closed = eligibility.closed(applicant.account)
@@ -361,13 +366,13 @@ class Verifications:
             kept: list[NumberStatus] = []
             for line in lines:
                 claims = ledger.claims(line.first, line.last)
-                obstacle = eligibility.may_hold(applicant.account, line.first, line.last, claims, ledger.now)
+                denial = eligibility.may_hold(applicant.account, line.first, line.last, claims, ledger.now)
                 standing = ledger.standing(account, line.first)
                 ours = standing is not None and standing.is_valid(ledger.now) and standing.source is None
-                if ours and standing is not None and standing.last != line.last and obstacle is None:
-                    obstacle = Obstacle("in_block", f"begins like {standing.subject}, which is verified here")
-                if obstacle is not None:
-                    wrong.append((line.line, f"{range_name(line.first, line.last)} {obstacle.why}"))
+                if ours and standing is not None and standing.last != line.last and denial is None:
+                    denial = Denial(VerificationCode.IN_BLOCK, f"begins like {standing.subject}, which is verified here")
+                if denial is not None:
+                    wrong.append((line.line, f"{range_name(line.first, line.last)} {denial.why}"))
                 elif ours and standing is not None:
                     kept.append(standing)
                 else:
@@ -381,7 +386,7 @@ class Verifications:
         `within`, so that somebody can be told."""
         with self._writing(now, who) as ledger:
             overdue = [
-                ledger.settle(attempt, AttemptState.EXPIRED, "expired", "code_expired")
+                ledger.settle(attempt, AttemptState.EXPIRED, "expired", VerificationCode.CODE_EXPIRED)
                 for attempt in ledger.overdue(ledger.now)
             ]
             lapsed = [
@@ -443,13 +448,13 @@ def _verified(
     """Makes an attempt's numbers verified, if nothing came up since it began."""
     applicant = _applicant(ledger, attempt.account)
     claims = ledger.claims(attempt.first, attempt.last)
-    obstacle = eligibility.may_hold(
+    denial = eligibility.may_hold(
         applicant.account, attempt.first, attempt.last, claims, ledger.now
     ) or eligibility.in_own_block(attempt.account, attempt.first, attempt.last, claims, ledger.now)
-    if obstacle is None:
+    if denial is None:
         return ledger.verify(attempt, applicant.verification_days, action, approved_by)
-    state = AttemptState.CONFLICT if obstacle.code in eligibility.CONFLICTS else AttemptState.FAILED
-    return VerificationRefused(attempt.subject, obstacle, ledger.settle(attempt, state, state.value, obstacle.code))
+    state = AttemptState.CONFLICT if denial.code in eligibility.CONFLICTS else AttemptState.FAILED
+    return VerificationRefused(attempt.subject, denial, ledger.settle(attempt, state, state.value, denial.code))
 
 
 def _revoke(
@@ -467,7 +472,9 @@ def _revoke(
         return _refuse(ledger, account, first, last, replace(covered, text=f"{covered.text}; revoke that"))
     standing = ledger.standing(account, first)
     if standing is None or standing.last != last or standing.state is not VerificationState.VERIFIED:
-        return _refuse(ledger, account, first, last, Obstacle("not_verified", f"is not verified for account {account}"))
+        return _refuse(
+            ledger, account, first, last, Denial(VerificationCode.NOT_VERIFIED, f"is not verified for account {account}")
+        )
     revoked = ledger.withdraw(standing, VerificationState.REVOKED, "revoked", reason)
     pending = ledger.pending(account, first)
     if pending is not None:
@@ -476,10 +483,10 @@ def _revoke(
 
 
 def _refuse(
-    ledger: VerificationRepository, account: str, first: str, last: str, obstacle: Obstacle, method: Method | None = None
+    ledger: VerificationRepository, account: str, first: str, last: str, denial: Denial, method: Method | None = None
 ) -> VerificationRefused:
-    ledger.note_refusal(account, first, last, obstacle.code, method)
-    return VerificationRefused(range_name(first, last), obstacle)
+    ledger.note_refusal(account, first, last, denial.code, method)
+    return VerificationRefused(range_name(first, last), denial)
 
 
 def _in_conflict(
@@ -488,12 +495,12 @@ def _in_conflict(
     first: str,
     last: str,
     method: Method,
-    obstacle: Obstacle,
+    denial: Denial,
     evidence: str | None = None,
 ) -> VerificationRefused:
     attempt = ledger.open(account, first, last, method, state=AttemptState.CONFLICT, evidence=evidence)
-    ledger.note("conflict", attempt, reason=obstacle.code)
-    return VerificationRefused(attempt.subject, obstacle, attempt)
+    ledger.note("conflict", attempt, reason=denial.code)
+    return VerificationRefused(attempt.subject, denial, attempt)
 
 
 def _or_raise(result: _Result | VerificationRefused) -> _Result:
@@ -509,30 +516,30 @@ def _or_raise(result: _Result | VerificationRefused) -> _Result:
 def _applicant(reader: VerificationReader, account: str) -> Applicant:
     applicant = reader.applicant(account) if account.isprintable() else None
     if applicant is None:
-        raise _malformed("account_unknown", account, "is no account here")
+        raise _malformed(VerificationCode.ACCOUNT_UNKNOWN, account, "is no account here")
     return applicant
 
 
 def _attempt(reader: VerificationReader, id_: str) -> Attempt:
     attempt = reader.attempt(id_) if id_.isprintable() else None
     if attempt is None:
-        raise _malformed("verification_unknown", id_, "is no verification here")
+        raise _malformed(VerificationCode.VERIFICATION_UNKNOWN, id_, "is no verification here")
     return attempt
 
 
 def _must_be_spelled(number: str, applicant: Applicant) -> None:
-    obstacle = eligibility.misspelled(number, applicant.account.country)
-    if obstacle is not None:
-        raise VerificationRefused(_quoted(number), obstacle)
+    denial = eligibility.misspelled(number, applicant.account.country)
+    if denial is not None:
+        raise VerificationRefused(_quoted(number), denial)
 
 
 def _must_be_told(text: str, what: str, subject: str) -> None:
     if not text.strip() or len(text) > _MAX_TEXT or not text.isprintable():
-        raise _malformed("text_malformed", subject, f"{what} must be 1 to {_MAX_TEXT} printable characters")
+        raise _malformed(VerificationCode.TEXT_MALFORMED, subject, f"{what} must be 1 to {_MAX_TEXT} printable characters")
 
 
-def _malformed(code: str, subject: str, text: str) -> VerificationRefused:
-    return VerificationRefused(_quoted(subject), Obstacle(code, text))
+def _malformed(code: VerificationCode, subject: str, text: str) -> VerificationRefused:
+    return VerificationRefused(_quoted(subject), Denial(code, text))
 
 
 def _quoted(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import h11
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.configuration.sms_gateway import Gateway
 from fsroute.verification import prompts
 from fsroute.verification.delivery import Delivered, Message
@@ -52,7 +53,7 @@ class _Answer:
 class _Attempt:
     """How one POST ended, and whether another one may end better, after so many seconds at the earliest."""
 
-    outcome: str
+    outcome: DeliveryOutcome
     answer: str
     again: bool
     wait_s: float = 0.0
@@ -80,7 +81,7 @@ class SmsGateway:
     def deliver(self, message: Message) -> Delivered:
         """Hands the message over, in `attempts` times `timeout_s` and the pauses between at most."""
         if self._gateway is None:
-            return Delivered("not_configured", "sms_url is empty")
+            return Delivered(DeliveryOutcome.NOT_CONFIGURED, "sms_url is empty")
         text = prompts.sms_text(message.number, message.code, self._minutes, message.language)
         values = {"number": message.number, "text": text, "code": message.code, "id": message.id}
         request = _request(self._gateway, message.id, self._gateway.body(values))
@@ -97,29 +98,29 @@ def _attempt(gateway: Gateway, request: _Request, timeout_s: float) -> _Attempt:
     try:
         sock = _connect(gateway, deadline)
     except TimeoutError:
-        return _Attempt("gateway_timeout", f"no connection in {timeout_s:g} s", again=True)
+        return _Attempt(DeliveryOutcome.GATEWAY_TIMEOUT, f"no connection in {timeout_s:g} s", again=True)
     except OSError as error:
         again = not isinstance(error, ssl.SSLCertVerificationError)  # a certificate does not get better
-        return _Attempt("gateway_unreachable", error.strerror or str(error), again=again)
+        return _Attempt(DeliveryOutcome.GATEWAY_UNREACHABLE, error.strerror or str(error), again=again)
     try:
         with sock:
             return _judge(_exchange(sock, request, deadline))
     except TimeoutError:
-        return _Attempt("gateway_timeout", f"no answer in {timeout_s:g} s", again=True)
+        return _Attempt(DeliveryOutcome.GATEWAY_TIMEOUT, f"no answer in {timeout_s:g} s", again=True)
     except OSError as error:
-        return _Attempt("gateway_failed", error.strerror or str(error), again=True)
+        return _Attempt(DeliveryOutcome.GATEWAY_FAILED, error.strerror or str(error), again=True)
     except h11.RemoteProtocolError as error:
-        return _Attempt("gateway_failed", f"its answer is not HTTP: {error}", again=True)
+        return _Attempt(DeliveryOutcome.GATEWAY_FAILED, f"its answer is not HTTP: {error}", again=True)
 
 
 def _judge(answer: _Answer) -> _Attempt:
     told = f"HTTP {answer.status} {answer.body.decode('utf-8', 'replace')}"
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _Attempt("message_accepted", told, again=False)
+        return _Attempt(DeliveryOutcome.MESSAGE_ACCEPTED, told, again=False)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         seconds = float(answer.retry_after) if re.fullmatch("[0-9]{1,6}", answer.retry_after) else 0.0
-        return _Attempt("gateway_failed", told, again=True, wait_s=seconds)
-    return _Attempt("gateway_refused", told, again=False)
+        return _Attempt(DeliveryOutcome.GATEWAY_FAILED, told, again=True, wait_s=seconds)
+    return _Attempt(DeliveryOutcome.GATEWAY_REFUSED, told, again=False)
 
 
 def _request(gateway: Gateway, key: str, body: bytes) -> _Request:

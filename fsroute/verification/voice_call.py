@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.configuration.settings import Settings, parse_address
 from fsroute.errors import ConfigError, DataError, DialStringError, ProtocolError
 from fsroute.eventsocket import frames
@@ -57,11 +58,11 @@ _ARGUMENT = re.compile(r"(?!.*['\"\\$])[!-~]+\Z")
 _CAUSE = re.compile(r"-ERR ([A-Z][A-Z0-9_]{2,48})\Z")
 
 _OUTCOMES = {
-    "USER_BUSY": "busy",
-    "NO_ANSWER": "no_answer",
-    "ALLOTTED_TIMEOUT": "no_answer",
-    "NO_USER_RESPONSE": "no_answer",
-    "CALL_REJECTED": "call_rejected",
+    "USER_BUSY": DeliveryOutcome.BUSY,
+    "NO_ANSWER": DeliveryOutcome.NO_ANSWER,
+    "ALLOTTED_TIMEOUT": DeliveryOutcome.NO_ANSWER,
+    "NO_USER_RESPONSE": DeliveryOutcome.NO_ANSWER,
+    "CALL_REJECTED": DeliveryOutcome.CALL_REJECTED,
 }
 """What the causes of a call mean that was not answered. With any other the number could not be reached."""
 
@@ -93,17 +94,17 @@ class VoiceCall:
         Takes, at most: for each trunk that fails the ring time, once the longest call, and the switch's time to answer.
         """
         if not self.password:
-            return Delivered("not_configured", "setting event_socket_password is empty")
+            return Delivered(DeliveryOutcome.NOT_CONFIGURED, "setting event_socket_password is empty")
         try:
             return self._deliver(message)
         except Refused as error:
-            return Delivered("switch_refused", str(error))
+            return Delivered(DeliveryOutcome.SWITCH_REFUSED, str(error))
         except ProtocolError as error:
-            return Delivered("switch_unreachable", str(error))
+            return Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, str(error))
         except DialStringError as error:
-            return Delivered("no_trunk", str(error))
+            return Delivered(DeliveryOutcome.NO_TRUNK, str(error))
         except DataError as error:
-            return Delivered("interrupted", str(error))
+            return Delivered(DeliveryOutcome.INTERRUPTED, str(error))
 
     def _deliver(self, message: Message) -> Delivered:
         """Tries the account's trunks as for a user's call: the next one when a trunk failed, not when the callee did."""
@@ -116,7 +117,7 @@ class VoiceCall:
             decision = router.route(call, routing, self.now(), failed)
             leg = _leg(decision)
             if leg is None:
-                return delivered or Delivered("no_trunk", decision.code)
+                return delivered or Delivered(DeliveryOutcome.NO_TRUNK, decision.code)
             heard = self._call(replace(leg, ring_s=self.ring_s), message)
             delivered = heard.delivered()
             if heard.answered:
@@ -198,7 +199,7 @@ class _Heard:
     needed: frozenset[str]
     answered: bool = False
     cause: str = ""
-    _read: str = ""
+    _read: DeliveryOutcome | None = None
     _missing: bool = False
 
     def take(self, event: Frame) -> None:
@@ -232,12 +233,16 @@ class _Heard:
     def delivered(self) -> Delivered:
         """What became of the message, of a call that has ended."""
         if not self.answered:
-            return Delivered(_OUTCOMES.get(self.cause, "number_unreachable"), self.cause)
-        return Delivered("prompt_failed" if self._missing else self._read or "cut_short", self.cause)
+            return Delivered(_OUTCOMES.get(self.cause, DeliveryOutcome.NUMBER_UNREACHABLE), self.cause)
+        return Delivered(
+            DeliveryOutcome.PROMPT_FAILED if self._missing else self._read or DeliveryOutcome.CUT_SHORT, self.cause
+        )
 
 
-def _read(played: Frame) -> str:
+def _read(played: Frame) -> DeliveryOutcome:
     """The outcome that the end of the first playback means: with it the code has been read once."""
     if played.get("Answer-State") != "answered":
-        return "cut_short"
-    return "code_read" if played.get("Application-Response") == "FILE PLAYED" else "prompt_failed"
+        return DeliveryOutcome.CUT_SHORT
+    return (
+        DeliveryOutcome.CODE_READ if played.get("Application-Response") == "FILE PLAYED" else DeliveryOutcome.PROMPT_FAILED
+    )

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.configuration.settings import Settings
 from fsroute.data.database import open_database
 from fsroute.data.routing_store import Store
@@ -82,15 +83,15 @@ def voice(switch: Switch, database: str, short_prompts: Path) -> Iterator[VoiceC
 
 
 NOT_ANSWERED: dict[str, tuple[Behaviour, Delivered]] = {
-    "busy": (Busy(), Delivered("busy", "USER_BUSY")),
-    "busy after ringing": (Busy(ring_s=0.5), Delivered("busy", "USER_BUSY")),
-    "rejected": (Reject(), Delivered("call_rejected", "CALL_REJECTED")),
-    "rings for ever": (Ring(), Delivered("no_answer", "ALLOTTED_TIMEOUT")),
-    "only early media": (EarlyMedia(), Delivered("no_answer", "ALLOTTED_TIMEOUT")),
-    "never rings": (Silent(), Delivered("number_unreachable", "PROGRESS_TIMEOUT")),
-    "480": (Status(480), Delivered("no_answer", "NO_USER_RESPONSE")),
-    "404": (Status(404), Delivered("number_unreachable", "UNALLOCATED_NUMBER")),
-    "503": (Status(503), Delivered("number_unreachable", "NORMAL_TEMPORARY_FAILURE")),
+    "busy": (Busy(), Delivered(DeliveryOutcome.BUSY, "USER_BUSY")),
+    "busy after ringing": (Busy(ring_s=0.5), Delivered(DeliveryOutcome.BUSY, "USER_BUSY")),
+    "rejected": (Reject(), Delivered(DeliveryOutcome.CALL_REJECTED, "CALL_REJECTED")),
+    "rings for ever": (Ring(), Delivered(DeliveryOutcome.NO_ANSWER, "ALLOTTED_TIMEOUT")),
+    "only early media": (EarlyMedia(), Delivered(DeliveryOutcome.NO_ANSWER, "ALLOTTED_TIMEOUT")),
+    "never rings": (Silent(), Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "PROGRESS_TIMEOUT")),
+    "480": (Status(480), Delivered(DeliveryOutcome.NO_ANSWER, "NO_USER_RESPONSE")),
+    "404": (Status(404), Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "UNALLOCATED_NUMBER")),
+    "503": (Status(503), Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "NORMAL_TEMPORARY_FAILURE")),
 }
 
 
@@ -105,17 +106,17 @@ def test_a_call_that_is_not_answered(voice: VoiceCall, carrier: Carrier, behavio
 
 
 ANSWERED: dict[str, tuple[Behaviour, Delivered]] = {
-    "listens": (Answer(after_s=0.3), Delivered("code_read", "NORMAL_CLEARING")),
-    "presses keys": (Answer(press="*1#", press_after_s=0.3), Delivered("code_read", "NORMAL_CLEARING")),
+    "listens": (Answer(after_s=0.3), Delivered(DeliveryOutcome.CODE_READ, "NORMAL_CLEARING")),
+    "presses keys": (Answer(press="*1#", press_after_s=0.3), Delivered(DeliveryOutcome.CODE_READ, "NORMAL_CLEARING")),
     "hangs up after the first time": (
         Answer(then_hangup_after_s=FIRST_PART_S + 0.7),
-        Delivered("code_read", "NORMAL_CLEARING"),
+        Delivered(DeliveryOutcome.CODE_READ, "NORMAL_CLEARING"),
     ),
     "hangs up before the last digit": (
         Answer(then_hangup_after_s=FIRST_PART_S - 0.7),
-        Delivered("cut_short", "NORMAL_CLEARING"),
+        Delivered(DeliveryOutcome.CUT_SHORT, "NORMAL_CLEARING"),
     ),
-    "hangs up at once": (Answer(then_hangup_after_s=0.0), Delivered("cut_short", "NORMAL_CLEARING")),
+    "hangs up at once": (Answer(then_hangup_after_s=0.0), Delivered(DeliveryOutcome.CUT_SHORT, "NORMAL_CLEARING")),
 }
 
 
@@ -150,8 +151,10 @@ def test_a_prompt_that_is_missing_is_told(voice: VoiceCall, carrier: Carrier, sh
     carrier.behaviour = Answer()
     shutil.copytree(short_prompts, tmp_path / "p")
     (tmp_path / "p" / "de" / "0.wav").unlink()
-    assert replace(voice, prompts=str(tmp_path / "p")).deliver(MESSAGE) == Delivered("prompt_failed", "NORMAL_CLEARING")
-    assert replace(voice, prompts="/nowhere").deliver(MESSAGE) == Delivered("prompt_failed", "NORMAL_CLEARING")
+    assert replace(voice, prompts=str(tmp_path / "p")).deliver(MESSAGE) == Delivered(
+        DeliveryOutcome.PROMPT_FAILED, "NORMAL_CLEARING"
+    )
+    assert replace(voice, prompts="/nowhere").deliver(MESSAGE) == Delivered(DeliveryOutcome.PROMPT_FAILED, "NORMAL_CLEARING")
 
 
 def test_the_longest_call_is_ended_by_freeswitch(
@@ -159,7 +162,7 @@ def test_the_longest_call_is_ended_by_freeswitch(
 ) -> None:
     monkeypatch.setattr(voice_call, "LONGEST_CALL_S", 1)
     carrier.behaviour = Answer()
-    assert voice.deliver(MESSAGE) == Delivered("cut_short", "ALLOTTED_TIMEOUT")
+    assert voice.deliver(MESSAGE) == Delivered(DeliveryOutcome.CUT_SHORT, "ALLOTTED_TIMEOUT")
     assert carrier.calls[0].seconds("answered", "end") < FIRST_PART_S
 
 
@@ -177,7 +180,7 @@ def test_the_next_trunk_is_tried_when_one_failed(voice: VoiceCall, carrier: Carr
     )
     carrier.numbers = {"491713920042": Status(503), NUMBER: Busy()}
     call = replace(voice, routing=lambda _: Routing("DE", account=account))
-    assert call.deliver(MESSAGE) == Delivered("busy", "USER_BUSY")
+    assert call.deliver(MESSAGE) == Delivered(DeliveryOutcome.BUSY, "USER_BUSY")
     assert [each.number for each in carrier.calls] == ["491713920042", NUMBER]
 
 
@@ -203,7 +206,7 @@ def test_calls_at_the_same_time_are_not_taken_for_each_other(voice: VoiceCall, c
 
 def test_a_wrong_password_is_told(voice: VoiceCall, carrier: Carrier) -> None:
     told = "FreeSWITCH's Event Socket refused the password (setting event_socket_password)"
-    assert replace(voice, password="wrong").deliver(MESSAGE) == Delivered("switch_refused", told)  # noqa: S106 - meant to be
+    assert replace(voice, password="wrong").deliver(MESSAGE) == Delivered(DeliveryOutcome.SWITCH_REFUSED, told)  # noqa: S106 - meant to be
     assert carrier.calls == []
 
 

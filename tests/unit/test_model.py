@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.model import (
     SHOW_ORIGINAL,
     SHOW_OWN,
@@ -33,7 +34,7 @@ from fsroute.switch import contacts, dialstring
 from fsroute.switch.dialstring import Confirmation
 
 A = "+492214710100"
-RECEIVED = CallerId(None, None, "caller_received", as_received=True)
+RECEIVED = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 FIRST, OTHER = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
 REGISTERED = {dial: Registered((ContactDial("internal", f"sip:{dial.user}@192.0.2.7"),)) for dial in (FIRST, OTHER)}
 
@@ -43,7 +44,7 @@ def plan(dial: EndpointDial | ContactDial) -> Plan:
 
 
 def decision(of: Plan) -> Decision:
-    return Decision(A, "acme", Rule(A, 1), of, RECEIVED, "routed", ())
+    return Decision(A, "acme", Rule(A, 1), of, RECEIVED, ReasonCode.ROUTED, ())
 
 
 def test_a_copied_plan_has_its_own_phones_and_dial_string() -> None:
@@ -105,7 +106,7 @@ def test_a_decision_with_another_plan_keeps_every_other_field() -> None:
         "plan": plan(FIRST),
         "caller_id": RECEIVED,
         "code": "routed",
-        "reasons": (Reason("rule_matched", "rule", "applies"),),
+        "reasons": (Reason(ReasonCode.RULE_MATCHED, "rule", "applies"),),
         "trunks": 2,
         "attestation": "A",
         "is_recall": True,
@@ -114,10 +115,12 @@ def test_a_decision_with_another_plan_keeps_every_other_field() -> None:
     }
     assert values.keys() == {field.name for field in fields(Decision)}
     before = Decision(**values)  # type: ignore[arg-type]
-    after = before.with_plan(Plan(final=Hangup("USER_BUSY")), (Reason("not_registered", "endpoint", "left out"),), 1)
+    after = before.with_plan(
+        Plan(final=Hangup("USER_BUSY")), (Reason(ReasonCode.NOT_REGISTERED, "endpoint", "left out"),), 1
+    )
     changed = {
         "plan": Plan(final=Hangup("USER_BUSY")),
-        "reasons": (*before.reasons, Reason("not_registered", "endpoint", "left out")),
+        "reasons": (*before.reasons, Reason(ReasonCode.NOT_REGISTERED, "endpoint", "left out")),
         "rounds": 4,
     }
     assert {field.name: getattr(after, field.name) for field in fields(Decision)} == values | changed

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fsroute.callerid import policy
+from fsroute.codes import DeliveryOutcome
 from fsroute.configuration.settings import Settings
 from fsroute.data import audit
 from fsroute.data import tables as t
@@ -23,7 +24,7 @@ from fsroute.errors import DataError
 from fsroute.model import Call, Direction, VerificationState
 from fsroute.verification import codes, history, service
 from fsroute.verification.attempt import Attempt
-from fsroute.verification.delivery import DELIVERED, NOTICES, Delivered, Message
+from fsroute.verification.delivery import DELIVERED, Delivered, Message
 from fsroute.verification.eligibility import Limits, Method
 from fsroute.verification.service import VerificationRefused, Verifications
 from tests.support.postgresql import Databases
@@ -56,7 +57,7 @@ class Way:
     """Delivers into a list."""
 
     messages: list[Message] = field(default_factory=list)
-    outcome: str = "code_read"
+    outcome: DeliveryOutcome = DeliveryOutcome.CODE_READ
     answer: str = "NORMAL_CLEARING"
     meanwhile: Callable[[Message], object] = lambda message: None
 
@@ -175,7 +176,7 @@ def test_a_code_is_sent_and_confirmed_and_the_number_is_shown(desk: Desk) -> Non
     assert begun[0][0].id == attempt.id
     assert begun[0][1] == 0
     assert (attempt.state, attempt.outcome, attempt.answer) == ("pending", "code_read", "NORMAL_CLEARING")
-    assert (attempt.notice, attempt.started_by) == (NOTICES["code_read"], "anna")
+    assert (attempt.notice, attempt.started_by) == (DeliveryOutcome.CODE_READ.meaning, "anna")
     assert (attempt.started_at, attempt.code_expires_at) == (NOW, NOW + 10 * MINUTE)
     assert desk.verdict() == "verification_pending"
 
@@ -215,16 +216,16 @@ def test_language(desk: Desk, account: str, language: str | None, told: str) -> 
     refused("text_malformed", lambda: desk.numbers.start("acme", NUMBER, Method.CALL, now=NOW, who=ANNA, language="x"))
 
 
-@pytest.mark.parametrize("outcome", sorted(NOTICES.keys() - DELIVERED))
-def test_what_does_not_arrive_has_failed_and_can_be_started_anew(desk: Desk, outcome: str) -> None:
+@pytest.mark.parametrize("outcome", sorted(set(DeliveryOutcome) - DELIVERED))
+def test_what_does_not_arrive_has_failed_and_can_be_started_anew(desk: Desk, outcome: DeliveryOutcome) -> None:
     desk.way.outcome = outcome
     attempt = desk.start()
-    assert (attempt.state, attempt.outcome, attempt.notice) == ("failed", outcome, NOTICES[outcome])
+    assert (attempt.state, attempt.outcome, attempt.notice) == ("failed", outcome, outcome.meaning)
     assert desk.states() == {("acme", NUMBER, NUMBER): "failed"}
     assert desk.log()[-1] == ("not_delivered", "anna", "acme", NUMBER, NUMBER, "failed", outcome)
     told = refused("attempt_failed", lambda: desk.confirm(attempt, desk.right(attempt)))
-    assert str(told) == f"{NUMBER}: the attempt has failed: {NOTICES[outcome]}; start anew"
-    desk.way.outcome = "code_read"
+    assert str(told) == f"{NUMBER}: the attempt has failed: {outcome.meaning}; start anew"
+    desk.way.outcome = DeliveryOutcome.CODE_READ
     desk.verify(at=NOW + 2 * MINUTE)
     assert desk.states() == {("acme", NUMBER, NUMBER): "verified"}
 
@@ -243,7 +244,7 @@ def test_a_delivery_that_breaks_is_told_and_leaves_no_pending_attempt(desk: Desk
 
 def test_a_code_can_be_confirmed_while_it_is_still_being_read(desk: Desk) -> None:
     desk.way.meanwhile = lambda message: desk.numbers.confirm(message.id, message.code, now=NOW, who=BEN)
-    desk.way.outcome = "cut_short"
+    desk.way.outcome = DeliveryOutcome.CUT_SHORT
     attempt = desk.start()
     assert (attempt.state, attempt.outcome) == ("verified", "cut_short")
     assert desk.states() == {("acme", NUMBER, NUMBER): "verified"}
@@ -381,7 +382,7 @@ def test_what_is_no_request_leaves_nothing(desk: Desk, account: str, number: str
 
 def test_a_misspelt_number_is_told_what_it_means(desk: Desk) -> None:
     told = refused("not_e164", lambda: desk.start("acme", "0221 29191999"))
-    assert told.obstacle.meant == NUMBER
+    assert told.denial.meant == NUMBER
     assert str(told) == f"0221 29191999: is not written in E.164; {NUMBER} is, and was probably meant"
 
 
@@ -397,7 +398,7 @@ def test_starts_of_a_number_are_limited_for_all_accounts_together(desk: Desk) ->
     for count in range(5):
         desk.start("acme" if count % 2 else "other", at=NOW + count * 2 * MINUTE)
     told = refused("number_limit", lambda: desk.start("careful", at=NOW + DAY - SECOND))
-    assert told.obstacle.retry_at == NOW + DAY
+    assert told.denial.retry_at == NOW + DAY
     # Set back the clock as far as you like.
     refused("number_limit", lambda: desk.start("careful", at=NOW - 3 * DAY))
     assert desk.start("careful", at=NOW + DAY).state == "pending"
@@ -405,19 +406,19 @@ def test_starts_of_a_number_are_limited_for_all_accounts_together(desk: Desk) ->
 
 def test_starts_of_an_account_are_limited_also_those_that_failed_or_met_a_conflict(desk: Desk) -> None:
     desk.verify("other", MOBILE)
-    desk.way.outcome = "busy"
+    desk.way.outcome = DeliveryOutcome.BUSY
     for count in range(19):
         desk.start(number=f"+49221291910{count:02}")
     refused("verified_by_another_account", lambda: desk.start(number=MOBILE, by="sms"))
     told = refused("account_limit", lambda: desk.start(number=NUMBER, at=NOW + 59 * MINUTE))
-    assert told.obstacle.retry_at == NOW + 60 * MINUTE
+    assert told.denial.retry_at == NOW + 60 * MINUTE
     desk.start(number=NUMBER, at=NOW + 60 * MINUTE)
 
 
 def test_a_pause_between_two_calls(desk: Desk) -> None:
     desk.start(number=MOBILE)
     told = refused("call_pause", lambda: desk.start("other", MOBILE, at=NOW + 59 * SECOND))
-    assert told.obstacle.retry_at == NOW + MINUTE
+    assert told.denial.retry_at == NOW + MINUTE
     desk.start("other", MOBILE, at=NOW + 59 * SECOND, by="sms")
     desk.start("other", MOBILE, at=NOW + MINUTE)
 

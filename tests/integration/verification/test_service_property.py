@@ -27,13 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.data import audit, loader
 from fsroute.data import tables as t
 from fsroute.data.audit import Author
 from fsroute.data.database import open_database, rows
 from fsroute.errors import DataError
 from fsroute.verification import codes, history
-from fsroute.verification.delivery import DELIVERED, NOTICES, Delivered, Message
+from fsroute.verification.delivery import DELIVERED, Delivered, Message
 from fsroute.verification.eligibility import Limits, Method
 from fsroute.verification.service import VerificationRefused, Verifications
 
@@ -60,7 +61,7 @@ class Way:
     """Delivers into a list, or fails."""
 
     messages: list[Message] = field(default_factory=list)
-    outcome: str = "code_read"
+    outcome: DeliveryOutcome = DeliveryOutcome.CODE_READ
 
     def deliver(self, message: Message) -> Delivered:
         self.messages.append(message)
@@ -102,9 +103,9 @@ class Life(RuleBasedStateMachine):
         account=st.sampled_from(ACCOUNTS),
         number=st.sampled_from(NUMBERS),
         method=st.sampled_from([Method.CALL, Method.SMS]),
-        outcome=st.sampled_from(["code_read"] * 20 + sorted(NOTICES)),
+        outcome=st.sampled_from([DeliveryOutcome.CODE_READ] * 20 + list(DeliveryOutcome)),
     )
-    def start(self, account: str, number: str, method: Method, outcome: str) -> Any:
+    def start(self, account: str, number: str, method: Method, outcome: DeliveryOutcome) -> Any:
         self.way.outcome = outcome
         try:
             attempt = self.numbers.start(account, number, method, now=self.now, who=PEOPLE[0])

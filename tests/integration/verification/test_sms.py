@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsroute.codes import DeliveryOutcome
 from fsroute.configuration.sms_gateway import parse_gateway
 from fsroute.verification.delivery import ANSWER_LENGTH, Delivered, Message, kept_answer
 from fsroute.verification.prompts import sms_text
@@ -181,7 +182,7 @@ def closed_port() -> int:
 def test_an_accepted_message_and_the_whole_request() -> None:
     with serving(Reply(202, b'{"id": 17}')) as gateway:
         found = sender(gateway.url).deliver(MESSAGE)
-    assert found == Delivered("message_accepted", 'HTTP 202 {"id": 17}')
+    assert found == Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, 'HTTP 202 {"id": 17}')
     ((path, headers, body),) = gateway.asked
     assert path == "/v1/messages?key=k"
     assert headers == [
@@ -209,7 +210,7 @@ def test_the_text_never_promises_more_minutes_than_there_are(code_s: int, minute
 
 
 def test_without_an_address_nothing_is_sent() -> None:
-    assert sender("").deliver(MESSAGE) == Delivered("not_configured", "sms_url is empty")
+    assert sender("").deliver(MESSAGE) == Delivered(DeliveryOutcome.NOT_CONFIGURED, "sms_url is empty")
 
 
 # --- outcomes ---------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_without_an_address_nothing_is_sent() -> None:
 def test_2xx_is_accepted(status: int) -> None:
     with serving(Reply(status)) as gateway:
         found = sender(gateway.url).deliver(MESSAGE)
-    assert (found, len(gateway.asked)) == (Delivered("message_accepted", f"HTTP {status}"), 1)
+    assert (found, len(gateway.asked)) == (Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, f"HTTP {status}"), 1)
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 409, 413, 428, 430, 499])
@@ -227,7 +228,7 @@ def test_3xx_and_4xx_are_final(status: int) -> None:
     pauses: list[float] = []
     with serving(Reply(status, b"" if status == 304 else b"no"), Reply()) as gateway:
         found = sender(gateway.url, pauses=pauses).deliver(MESSAGE)
-    assert found == Delivered("gateway_refused", f"HTTP {status}" if status == 304 else f"HTTP {status} no")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_REFUSED, f"HTTP {status}" if status == 304 else f"HTTP {status} no")
     assert (len(gateway.asked), pauses) == (1, [])
 
 
@@ -235,7 +236,7 @@ def test_3xx_and_4xx_are_final(status: int) -> None:
 def test_a_redirect_is_not_followed(status: int) -> None:
     with serving() as other, serving(Reply(status, headers=(("Location", other.url),))) as gateway:
         found = sender(gateway.url).deliver(MESSAGE)
-    assert (found, len(gateway.asked), other.asked) == (Delivered("gateway_refused", f"HTTP {status}"), 1, [])
+    assert (found, len(gateway.asked), other.asked) == (Delivered(DeliveryOutcome.GATEWAY_REFUSED, f"HTTP {status}"), 1, [])
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599, 999])
@@ -243,7 +244,7 @@ def test_429_and_5xx_are_tried_again_to_the_end(status: int) -> None:
     pauses: list[float] = []
     with serving(Reply(status, b"later")) as gateway:
         found = sender(gateway.url, attempts=4, pauses=pauses).deliver(MESSAGE)
-    assert found == Delivered("gateway_failed", f"HTTP {status} later")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_FAILED, f"HTTP {status} later")
     assert gateway.keys == ["3f0c7a"] * 4
     assert pauses == [0.5, 1.0, 2.0]
     assert len({body for _, _, body in gateway.asked}) == 1
@@ -253,14 +254,14 @@ def test_a_later_attempt_can_succeed_and_its_answer_is_kept() -> None:
     pauses: list[float] = []
     with serving(Reply(503, b"a"), Reply(429, b"b"), Reply(200, b"c")) as gateway:
         found = sender(gateway.url, pauses=pauses).deliver(MESSAGE)
-    assert (found, gateway.keys) == (Delivered("message_accepted", "HTTP 200 c"), ["3f0c7a"] * 3)
+    assert (found, gateway.keys) == (Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 c"), ["3f0c7a"] * 3)
     assert pauses == [0.5, 1.0]
 
 
 def test_a_later_attempt_can_be_refused() -> None:
     with serving(Reply(500), Reply(409, b"seen"), Reply()) as gateway:
         found = sender(gateway.url).deliver(MESSAGE)
-    assert (found, len(gateway.asked)) == (Delivered("gateway_refused", "HTTP 409 seen"), 2)
+    assert (found, len(gateway.asked)) == (Delivered(DeliveryOutcome.GATEWAY_REFUSED, "HTTP 409 seen"), 2)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_pauses_grow_to_a_bound() -> None:
 def test_nobody_listens() -> None:
     pauses: list[float] = []
     found = sender(f"http://127.0.0.1:{closed_port()}/", pauses=pauses).deliver(MESSAGE)
-    assert (found, pauses) == (Delivered("gateway_unreachable", "Connection refused"), [0.5, 1.0])
+    assert (found, pauses) == (Delivered(DeliveryOutcome.GATEWAY_UNREACHABLE, "Connection refused"), [0.5, 1.0])
 
 
 def test_the_name_is_unknown() -> None:
@@ -354,7 +355,7 @@ def test_an_attempt_has_one_deadline(talk: Callable[[socket.socket], None]) -> N
         started = time.monotonic()
         found = sender(url, timeout_s=QUICK_S, attempts=2).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert found == Delivered("gateway_timeout", "no answer in 0.3 s")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_TIMEOUT, "no answer in 0.3 s")
     assert len(requests) == 2
     assert 2 * QUICK_S <= took < 2 * (QUICK_S + LATER_S)
 
@@ -364,7 +365,7 @@ def test_a_gateway_that_does_not_take_the_connection_is_not_waited_for() -> None
         started = time.monotonic()
         found = sender(f"http://127.0.0.1:{port}/", timeout_s=QUICK_S, attempts=1).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert found == Delivered("gateway_timeout", "no connection in 0.3 s")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_TIMEOUT, "no connection in 0.3 s")
     assert QUICK_S <= took < QUICK_S + LATER_S
 
 
@@ -375,30 +376,36 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.M
     found = sender("http://sms.example/", timeout_s=QUICK_S, attempts=1).deliver(MESSAGE)
     took = time.monotonic() - started
     over.set()
-    assert found == Delivered("gateway_timeout", "no connection in 0.3 s")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_TIMEOUT, "no connection in 0.3 s")
     assert QUICK_S <= took < QUICK_S + LATER_S
 
 
 def test_a_silent_attempt_is_followed_by_one_that_succeeds() -> None:
     with listening(silent, say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as (url, requests):
         found = sender(url, timeout_s=QUICK_S).deliver(MESSAGE)
-    assert found == Delivered("message_accepted", "HTTP 200 ok")
+    assert found == Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 ok")
     assert [request.count(b"\r\nIdempotency-Key: 3f0c7a\r\n") for request in requests] == [1, 1]
 
 
 ANSWERS = [
-    (b"HTTP/1.0 200 OK\r\n\r\nold", Delivered("message_accepted", "HTTP 200 old")),
-    (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 \r\n\r\n", Delivered("message_accepted", "HTTP 201")),
+    (b"HTTP/1.0 200 OK\r\n\r\nold", Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 old")),
+    (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 \r\n\r\n", Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 201")),
     (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3\r\n!!!\r\n0\r\n\r\n",
-        Delivered("message_accepted", "HTTP 200 ok!!!"),
+        Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 ok!!!"),
     ),
     # Broken off, or not HTTP any more, after the status: that is what counts.
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Delivered("message_accepted", "HTTP 200 ok")),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Delivered("message_accepted", "HTTP 200")),
-    (b"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nno", Delivered("gateway_refused", "HTTP 404 no")),
-    (b"", Delivered("gateway_failed", "closed the connection before its answer was whole")),
-    (b"HTTP/1.1 200 OK\r\nX:", Delivered("gateway_failed", "closed the connection before its answer was whole")),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 ok")),
+    (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200"),
+    ),
+    (b"HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nno", Delivered(DeliveryOutcome.GATEWAY_REFUSED, "HTTP 404 no")),
+    (b"", Delivered(DeliveryOutcome.GATEWAY_FAILED, "closed the connection before its answer was whole")),
+    (
+        b"HTTP/1.1 200 OK\r\nX:",
+        Delivered(DeliveryOutcome.GATEWAY_FAILED, "closed the connection before its answer was whole"),
+    ),
 ]
 
 
@@ -434,7 +441,7 @@ def test_a_reset_is_a_failure() -> None:
 
     with listening(reset) as (url, requests):
         found = sender(url, attempts=2).deliver(MESSAGE)
-    assert (found, len(requests)) == (Delivered("gateway_failed", "Connection reset by peer"), 2)
+    assert (found, len(requests)) == (Delivered(DeliveryOutcome.GATEWAY_FAILED, "Connection reset by peer"), 2)
 
 
 def test_a_body_that_dribbles_is_kept_as_far_as_it_came_and_sent_only_once() -> None:
@@ -452,7 +459,7 @@ def test_an_endless_body_is_read_for_a_few_kilobytes_only() -> None:
         started = time.monotonic()
         found = sender(url, timeout_s=5).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert found == Delivered("message_accepted", "HTTP 200 " + "x" * (ANSWER_LENGTH - 9))
+    assert found == Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 " + "x" * (ANSWER_LENGTH - 9))
     assert took < 2
 
 
@@ -549,7 +556,7 @@ def test_a_certificate_that_the_operator_trusts_is_taken(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
     with serving(Reply(200, b"ok"), tls=tls) as gateway:
-        assert sender(gateway.url).deliver(MESSAGE) == Delivered("message_accepted", "HTTP 200 ok")
+        assert sender(gateway.url).deliver(MESSAGE) == Delivered(DeliveryOutcome.MESSAGE_ACCEPTED, "HTTP 200 ok")
         found = sender(gateway.url.replace("127.0.0.1", "localhost")).deliver(MESSAGE)
     assert (found.outcome, "Hostname mismatch" in found.answer) == ("gateway_unreachable", True)
     assert len(gateway.asked) == 1
@@ -567,7 +574,7 @@ def test_a_handshake_has_the_same_deadline() -> None:
         started = time.monotonic()
         found = sender(url.replace("http:", "https:"), timeout_s=QUICK_S, attempts=1).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert found == Delivered("gateway_timeout", "no connection in 0.3 s")
+    assert found == Delivered(DeliveryOutcome.GATEWAY_TIMEOUT, "no connection in 0.3 s")
     assert took < QUICK_S + LATER_S
 
 

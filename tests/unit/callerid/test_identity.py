@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.callerid.identity import Headers, headers, uri, variables
+from fsroute.codes import CallerIdCode
 from fsroute.model import (
     CallerId,
     Diversion,
@@ -67,11 +68,11 @@ def test_these_are_the_profiles_that_are_shipped() -> None:
 
 # --- the five, in five situations -------------------------------------------------------------------------
 
-OWN = (CallerId(LINE, LINE, "network_number"), None)
-OTHER = (CallerId(SHOWN, LINE, "verified_number"), None)
-HIDDEN = (CallerId(None, LINE, "privacy_requested"), None)
-FORWARDED = (CallerId(CALLER, LINE, "original_caller"), Diversion(DIALLED, "no-answer", 2))
-FORWARDED_HIDDEN = (CallerId(None, LINE, "original_caller_anonymous"), Diversion(DIALLED, "unconditional"))
+OWN = (CallerId(LINE, LINE, CallerIdCode.NETWORK_NUMBER), None)
+OTHER = (CallerId(SHOWN, LINE, CallerIdCode.VERIFIED_NUMBER), None)
+HIDDEN = (CallerId(None, LINE, CallerIdCode.PRIVACY_REQUESTED), None)
+FORWARDED = (CallerId(CALLER, LINE, CallerIdCode.ORIGINAL_CALLER), Diversion(DIALLED, "no-answer", 2))
+FORWARDED_HIDDEN = (CallerId(None, LINE, CallerIdCode.ORIGINAL_CALLER_ANONYMOUS), Diversion(DIALLED, "unconditional"))
 
 Situation = tuple[CallerId, Diversion | None]
 
@@ -458,7 +459,7 @@ def test_headers_and_dial_string_agree_for_any_profile(
     carrier: Trunk, presented: str | None, network: str, diversion: Diversion | None, to: str
 ) -> None:
     """And when the presented number is hidden, nothing but the network number and the diverting one is told."""
-    caller_id = CallerId(presented, network, "any")
+    caller_id = CallerId(presented, network, CallerIdCode.OWN_NUMBER)
     leg = Leg("external", TrunkDial(carrier, to), caller_id, diversion=diversion, hops=1)
     told = headers(caller_id, carrier, diversion, to)
     found, parameters = written_by_freeswitch(understood(leg))

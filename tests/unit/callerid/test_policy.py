@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fsroute.callerid import identity, policy
 from fsroute.callerid.policy import (
-    Refused,
+    CallerIdRefused,
+    Grant,
     Verdict,
     is_hidden,
     of_caller,
@@ -20,6 +21,7 @@ from fsroute.callerid.policy import (
     of_forwarded,
     of_outgoing,
 )
+from fsroute.codes import CallerIdCode
 from fsroute.model import (
     SHOW_ORIGINAL,
     SHOW_OWN,
@@ -28,6 +30,7 @@ from fsroute.model import (
     Call,
     CallerId,
     Decision,
+    Denial,
     Direction,
     Endpoint,
     FailedPlan,
@@ -111,7 +114,7 @@ def asked_for(
     to: str = MOBILE,
     *,
     anonymous: bool = False,
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     """What a user's call shows that asks for this number."""
     call = Call(to, "1001", direction=Direction.OUTBOUND, anonymous=anonymous, account="acme", presented=wish)
     routing = Routing(account.country, account=account, facts={wish: of} if wish and of else {})
@@ -123,11 +126,11 @@ def law(rule: str, account: Account = ACME) -> str:
 
 
 def shows(number: str | None, reason: str, line: str = LINE) -> CallerId:
-    return CallerId(number, line, reason)
+    return CallerId(number, line, CallerIdCode[reason.upper()])
 
 
-def refused(code: str, text: str, rule: str = "") -> Refused:
-    return Refused(Verdict(granted=False, code=code, text=text, rule=rule))
+def refused(code: str, text: str, rule: str = "") -> CallerIdRefused:
+    return CallerIdRefused(Denial(CallerIdCode[code.upper()], text, rule=rule))
 
 
 TRUNK_TEXT = "trunk plain has no header for the network number beside it"
@@ -145,7 +148,7 @@ MOBILE_SHOWN, FREEPHONE, PREMIUM = "+491713920043", "+498001234567", "+499001234
 
 # --- the matrix -------------------------------------------------------------------------------------------
 
-MATRIX: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
+MATRIX: dict[str, tuple[CallerId | CallerIdRefused, CallerId | CallerIdRefused]] = {
     "nothing": (asked_for(None), shows(LINE, "network_number")),
     "the network number": (asked_for(LINE, facts(owner="acme")), shows(LINE, "network_number")),
     "own": (asked_for(OWN, facts(owner="acme")), shows(OWN, "own_number")),
@@ -237,8 +240,8 @@ MATRIX: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
     ),
     "a call abroad": (
         asked_for(SHOWN, ONE, to=ABROAD),
-        Refused(
-            Verdict(granted=False, code="destination_abroad", text=law("DE-19"), rule="DE-19"),
+        CallerIdRefused(
+            Denial(CallerIdCode.DESTINATION_ABROAD, law("DE-19"), rule="DE-19"),
             shows(LINE, "destination_abroad"),
         ),
     ),
@@ -285,7 +288,9 @@ MATRIX: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
 
 
 @pytest.mark.parametrize(("found", "expected"), MATRIX.values(), ids=MATRIX.keys())
-def test_a_call_shows_what_it_may_and_every_no_says_why(found: CallerId | Refused, expected: CallerId | Refused) -> None:
+def test_a_call_shows_what_it_may_and_every_no_says_why(
+    found: CallerId | CallerIdRefused, expected: CallerId | CallerIdRefused
+) -> None:
     assert found == expected
 
 
@@ -350,13 +355,14 @@ def test_what_is_no_number_is_refused_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"), [pair for pair in MATRIX.values() if isinstance(pair[1], Refused) and pair[1].instead is None]
+    ("found", "expected"),
+    [pair for pair in MATRIX.values() if isinstance(pair[1], CallerIdRefused) and pair[1].instead is None],
 )
 def test_every_refusal_has_a_code_that_is_told_to_the_caller(
-    found: CallerId | Refused, expected: CallerId | Refused
+    found: CallerId | CallerIdRefused, expected: CallerId | CallerIdRefused
 ) -> None:
-    assert isinstance(found, Refused)
-    assert found.verdict.code in policy.REFUSALS
+    assert isinstance(found, CallerIdRefused)
+    assert found.denial.code in policy.REFUSALS
 
 
 def test_an_account_may_want_its_network_number_shown_instead() -> None:
@@ -369,8 +375,8 @@ def test_an_account_may_want_its_network_number_shown_instead() -> None:
 
 
 def test_why_a_number_is_refused_names_the_law() -> None:
-    assert BANNED.verdict.why == f"{law('DE-5')} (DE-5)"
-    assert NOT_VERIFIED.verdict.why == "was never verified for the account"
+    assert BANNED.denial.why == f"{law('DE-5')} (DE-5)"
+    assert NOT_VERIFIED.denial.why == "was never verified for the account"
 
 
 # --- which number is asked for ----------------------------------------------------------------------------
@@ -410,7 +416,7 @@ def test_a_call_s_own_wish_is_before_its_user_s_and_its_account_s(
 def test_an_emergency_call_shows_the_line_whatever_is_asked_for() -> None:
     assert of_emergency(replace(ACME, presented_number=SHOWN)) == shows(LINE, "emergency")
     assert of_emergency(replace(ACME, network_number=None)) == CallerId(
-        None, None, "emergency_line_unknown", as_received=True
+        None, None, CallerIdCode.EMERGENCY_LINE_UNKNOWN, as_received=True
     )
 
 
@@ -429,7 +435,7 @@ def forwarded(
     dialled: str = DIALLED,
     to: str = MOBILE,
     direction: Direction = Direction.INBOUND,
-) -> CallerId | Refused:
+) -> CallerId | CallerIdRefused:
     call = Call(dialled, caller, anonymous=anonymous, direction=direction)
     routing = Routing("DE", facts={mode.removeprefix("verified:"): of} if of else {})
     return of_forwarded(forwarded_caller_id(mode), call, routing, account, dialled, CARRIER, to, NOW)
@@ -440,7 +446,7 @@ UNKNOWN = shows(DIALLED, "original_caller_unknown")
 HIDDEN = shows(None, "original_caller_anonymous")
 REPLACES = replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER)
 
-FORWARDED: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
+FORWARDED: dict[str, tuple[CallerId | CallerIdRefused, CallerId | CallerIdRefused]] = {
     "own": (forwarded("own"), OURS),
     "own, of an anonymous caller": (forwarded("own", anonymous=True), OURS),
     "own, in trial": (forwarded("own", account=TRIAL), OURS),
@@ -484,8 +490,8 @@ FORWARDED: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
     "verified: in trial": (forwarded(f"verified:{SHOWN}", of=ONE, account=TRIAL), IN_TRIAL),
     "verified: to abroad": (
         forwarded(f"verified:{SHOWN}", of=ONE, to=ABROAD),
-        Refused(
-            Verdict(granted=False, code="destination_abroad", text=law("DE-19"), rule="DE-19"),
+        CallerIdRefused(
+            Denial(CallerIdCode.DESTINATION_ABROAD, law("DE-19"), rule="DE-19"),
             shows(LINE, "destination_abroad"),
         ),
     ),
@@ -494,15 +500,17 @@ FORWARDED: dict[str, tuple[CallerId | Refused, CallerId | Refused]] = {
 
 
 @pytest.mark.parametrize(("found", "expected"), FORWARDED.values(), ids=FORWARDED.keys())
-def test_a_forwarded_call_shows_what_its_target_says(found: CallerId | Refused, expected: CallerId | Refused) -> None:
+def test_a_forwarded_call_shows_what_its_target_says(
+    found: CallerId | CallerIdRefused, expected: CallerId | CallerIdRefused
+) -> None:
     assert found == expected
 
 
 # --- incoming ---------------------------------------------------------------------------------------------
 
 ABROAD_TRUNK = replace(CARRIER, name="abroad", is_foreign=True)
-ENDED = Verdict(granted=False, code="caller_class_banned", text=law("DE-5"), rule="DE-6")
-ANONYMISED = Verdict(granted=True, code="caller_from_foreign_trunk", text=law("DE-7"), rule="DE-7")
+ENDED = Denial(CallerIdCode.CALLER_CLASS_BANNED, law("DE-5"), rule="DE-6")
+ANONYMISED = Grant(CallerIdCode.CALLER_FROM_FOREIGN_TRUNK, law("DE-7"), rule="DE-7")
 
 
 def guarded(
@@ -552,7 +560,7 @@ INBOUND: dict[str, tuple[Verdict | None, Verdict | None]] = {
     "a German number from abroad, 0900 in From": (guarded(GERMAN, ABROAD_TRUNK, in_from=PREMIUM), ENDED),
     "911, in the US": (
         guarded("911", account=AMERICAN),
-        Verdict(granted=False, code="caller_class_banned", text=law("US-4", AMERICAN), rule="US-4"),
+        Denial(CallerIdCode.CALLER_CLASS_BANNED, law("US-4", AMERICAN), rule="US-4"),
     ),
     "an American number from abroad": (guarded("+12125550123", ABROAD_TRUNK, AMERICAN), None),
     "112, where no law says so": (guarded("112", account=FRENCH), None),
@@ -566,14 +574,16 @@ def test_an_incoming_call_is_guarded_as_the_law_says(found: Verdict | None, expe
 
 def test_phones_see_who_calls() -> None:
     call = Call(LINE, "03023125001")
-    assert of_caller(call, "DE") == CallerId(GERMAN, None, "caller_received", as_received=True)
-    assert of_caller(replace(call, caller="alice"), "DE") == CallerId(None, None, "caller_received", as_received=True)
-    assert of_caller(replace(call, anonymous=True), "DE") == CallerId(None, None, "caller_anonymous")
+    assert of_caller(call, "DE") == CallerId(GERMAN, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
+    assert of_caller(replace(call, caller="alice"), "DE") == CallerId(
+        None, None, CallerIdCode.CALLER_RECEIVED, as_received=True
+    )
+    assert of_caller(replace(call, anonymous=True), "DE") == CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
 
 
 def test_phones_see_the_extension_of_a_colleague() -> None:
-    received = CallerId(None, None, "caller_received", as_received=True)
-    assert of_extension(User("reception", "11"), received) == CallerId("11", None, "internal_extension")
+    received = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
+    assert of_extension(User("reception", "11"), received) == CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION)
     assert of_extension(User("reception", None), received) == received
     assert of_extension(None, received) == received
 
@@ -595,7 +605,7 @@ ATTESTED: dict[str, tuple[str | None, str | None]] = {
     "where nobody signs": (policy.attestation(shows(SHOWN, "verified_number"), ACME), None),
     "a verified number": (policy.attestation(shows("+12125550188", "verified_number"), AMERICAN), "A"),
     "a caller who was forwarded": (policy.attestation(shows(ABROAD, "original_caller"), AMERICAN), "B"),
-    "inside": (policy.attestation(CallerId("11", None, "internal_extension"), AMERICAN), None),
+    "inside": (policy.attestation(CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION), AMERICAN), None),
 }
 
 

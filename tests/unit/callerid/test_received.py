@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.callerid import identity, received
+from fsroute.codes import CallerIdCode
 from fsroute.model import (
     Call,
     CalledNumberIn,
@@ -174,7 +175,7 @@ def test_what_is_sent_through_a_trunk_is_shown_when_it_comes_in(
     profile: IdentityProfile, form: NumberFormat, presented: str, network: str
 ) -> None:
     by = trunk(profile, form)
-    told = identity.headers(CallerId(presented, network, "test"), by, None, DID)
+    told = identity.headers(CallerId(presented, network, CallerIdCode.OWN_NUMBER), by, None, DID)
     in_from = told.from_uri.removeprefix("sip:").partition("@")[0]
     identities = () if told.identity_uri is None else ((profile.header, told.identity_uri),)
     assert shown(invite(in_from, *identities), by) == presented

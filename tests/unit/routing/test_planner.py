@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.callerid import policy
+from fsroute.codes import CallerIdCode
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -122,7 +123,7 @@ def phone(name: str, start_s: int = 0, ring_s: int = 25) -> Leg:
 
 def mobile(value: str = MOBILE, *, at: tuple[int, int] = (0, 25), shown: str = A, confirm: bool = False) -> Leg:
     """A leg through the trunk; `at` is when it starts and how long it rings."""
-    caller_id = CallerId(shown, shown, "own_number")
+    caller_id = CallerId(shown, shown, CallerIdCode.OWN_NUMBER)
     return Leg(
         f"external {value}",
         TrunkDial(CARRIER, value),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.callerid import policy
+from fsroute.codes import CallerIdCode, Code, ReasonCode
 from fsroute.model import (
     SHOW_ORIGINAL,
     SHOW_OWN,
@@ -69,8 +70,8 @@ CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=A, routes=(TrunkRoute("+", 1, CARRIER),))
 SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 
-RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
-FORWARDED = CallerId(A, A, "own_number")
+RECEIVED = CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
+FORWARDED = CallerId(A, A, CallerIdCode.OWN_NUMBER)
 DIVERSION = Diversion(A, "unconditional")
 
 
@@ -110,7 +111,7 @@ def ring(*names: str) -> Plan:
 
 def decided(of: Rule, plan: Plan, *reasons: Reason) -> Decision:
     """By a rule of a number that somebody called from outside."""
-    return Decision(A, "acme", of, plan, RECEIVED, "routed", reasons)
+    return Decision(A, "acme", of, plan, RECEIVED, ReasonCode.ROUTED, reasons)
 
 
 def ended(cause: str, *reasons: Reason, number: str | None = A, account: str | None = "acme") -> Decision:
@@ -119,23 +120,23 @@ def ended(cause: str, *reasons: Reason, number: str | None = A, account: str | N
 
 
 def matched(of: Rule) -> Reason:
-    return Reason("rule_matched", str(of), "applies")
+    return Reason(ReasonCode.RULE_MATCHED, str(of), "applies")
 
 
 def last_resort(of: Rule) -> Reason:
-    return Reason("base_rule", str(of), "the last resort applies")
+    return Reason(ReasonCode.BASE_RULE, str(of), "the last resort applies")
 
 
 def off(name: str = "endpoint 1009") -> Reason:
-    return Reason("endpoint_disabled", name, "left out: is switched off")
+    return Reason(ReasonCode.ENDPOINT_DISABLED, name, "left out: is switched off")
 
 
 def empty(of: Rule) -> Reason:
-    return Reason("empty_plan", str(of), "nothing of it can ring")
+    return Reason(ReasonCode.EMPTY_PLAN, str(of), "nothing of it can ring")
 
 
 def exhausted(outcome: Outcome) -> Reason:
-    return Reason("rules_exhausted", A, f"{outcome}, and no rule follows")
+    return Reason(ReasonCode.RULES_EXHAUSTED, A, f"{outcome}, and no rule follows")
 
 
 def asked(*numbers: HostedNumber, failed: FailedPlan | None = None, call: Call | None = None) -> Decision:
@@ -154,11 +155,11 @@ def test_a_caller_is_read_as_the_trunk_writes_and_shown() -> None:
         "acme",
         american,
         ring("1001"),
-        CallerId("+12025550123", None, "caller_received", as_received=True),
-        "routed",
+        CallerId("+12025550123", None, CallerIdCode.CALLER_RECEIVED, as_received=True),
+        ReasonCode.ROUTED,
         (
             Reason(
-                "caller_read",
+                ReasonCode.CALLER_READ,
                 "caller",
                 "12025550123 is +12025550123: trunk carrier writes digits, with identity profile presented-in-from",
             ),
@@ -211,33 +212,37 @@ def test_an_external_number_sees_the_number_that_was_dialled() -> None:
 
 def test_a_phone_sees_an_anonymous_caller_as_one() -> None:
     call = Call("02214710100", CALLER, anonymous=True)
-    hidden = CallerId(None, None, "caller_anonymous")
+    hidden = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
     expected = Plan(((phone("1001", caller_id=hidden), phone("1002", caller_id=hidden)),))
-    assert asked(ALL, call=call) == Decision(A, "acme", RING, expected, hidden, "routed", (matched(RING),))
+    assert asked(ALL, call=call) == Decision(A, "acme", RING, expected, hidden, ReasonCode.ROUTED, (matched(RING),))
 
 
 def test_an_unknown_number_is_unallocated() -> None:
     call = Call("+492214719999", CALLER)
     assert route(call, Routing("DE"), NOW) == ended(
         "UNALLOCATED_NUMBER",
-        Reason("number_unknown", "+492214719999", "is no number here"),
+        Reason(ReasonCode.NUMBER_UNKNOWN, "+492214719999", "is no number here"),
         number=None,
         account=None,
     )
 
 
 def test_a_number_that_is_switched_off_is_unallocated() -> None:
-    assert asked(replace(ALL, enabled=False)) == ended("UNALLOCATED_NUMBER", Reason("number_disabled", A, "is switched off"))
+    assert asked(replace(ALL, enabled=False)) == ended(
+        "UNALLOCATED_NUMBER", Reason(ReasonCode.NUMBER_DISABLED, A, "is switched off")
+    )
 
 
 def test_a_suspended_account_is_not_called() -> None:
     assert asked(replace(ALL, account=SUSPENDED)) == ended(
-        "CALL_REJECTED", Reason("account_suspended", "acme", "is suspended")
+        "CALL_REJECTED", Reason(ReasonCode.ACCOUNT_SUSPENDED, "acme", "is suspended")
     )
 
 
 def test_a_number_without_a_rule_for_the_call_has_no_route() -> None:
-    assert asked(hosted(ON_BUSY)) == ended("NO_ROUTE_DESTINATION", Reason("no_rule", A, "has no rule for this call"))
+    assert asked(hosted(ON_BUSY)) == ended(
+        "NO_ROUTE_DESTINATION", Reason(ReasonCode.NO_RULE, A, "has no rule for this call")
+    )
 
 
 def test_the_base_rule_applies_when_no_other_does() -> None:
@@ -293,7 +298,7 @@ def test_a_rule_s_own_last_target_comes_before_every_other_rule(outcome: Outcome
     assert asked(tables, failed=FailedPlan(of.key, outcome)) == decided(
         of,
         Plan(final=announcement),
-        Reason("final_target", str(of), "nobody answered: its last target follows"),
+        Reason(ReasonCode.FINAL_TARGET, str(of), "nobody answered: its last target follows"),
     )
 
 
@@ -339,11 +344,11 @@ def test_the_base_rule_follows_a_rule_that_was_deleted_while_it_rang() -> None:
     assert asked(hosted(RING, LAST), failed=FailedPlan(gone, Outcome.BUSY)) == decided(
         LAST,
         Plan(final=Voicemail("1001", "acme.example")),
-        Reason("rule_gone", str(gone), "was deleted while it rang"),
+        Reason(ReasonCode.RULE_GONE, str(gone), "was deleted while it rang"),
         last_resort(LAST),
     )
     assert asked(hosted(RING), failed=FailedPlan(gone, Outcome.BUSY)) == ended(
-        "USER_BUSY", Reason("rule_gone", str(gone), "was deleted while it rang"), exhausted(Outcome.BUSY)
+        "USER_BUSY", Reason(ReasonCode.RULE_GONE, str(gone), "was deleted while it rang"), exhausted(Outcome.BUSY)
     )
 
 
@@ -384,7 +389,7 @@ def test_two_numbers_do_not_send_a_caller_round_in_circles() -> None:
         ring("1004"),
         matched(back),
         matched(TO_B),
-        Reason("loop", f"number {B}", "left out: the call has already been there"),
+        Reason(ReasonCode.LOOP, f"number {B}", "left out: the call has already been there"),
         empty(TO_B),
     )
     assert asked(*tables, failed=FailedPlan(back.key, Outcome.BUSY)) == ended("USER_BUSY", exhausted(Outcome.BUSY))
@@ -407,7 +412,7 @@ def test_a_rule_of_another_number_that_was_deleted_leads_back_to_the_base_rule()
     assert asked(hosted(TO_B, last), NUMBER_B, failed=FailedPlan(gone, Outcome.BUSY)) == decided(
         last,
         Plan(final=Announcement("fsroute/closed.wav")),
-        Reason("rule_gone", str(gone), "was deleted while it rang"),
+        Reason(ReasonCode.RULE_GONE, str(gone), "was deleted while it rang"),
         last_resort(last),
     )
 
@@ -430,17 +435,17 @@ def test_the_weakest_of_the_caller_ids_that_leave_is_what_can_be_attested(
 
 RECEPTION = User("reception", "11", (Endpoint("1001", "acme.example"), Endpoint("1002", "acme.example")))
 WORKSHOP = User("workshop", "12", (Endpoint("1003", "acme.example"), Endpoint("1009", "acme.example", enabled=False)))
-INSIDE = CallerId("11", None, "internal_extension")
-LINE = CallerId(A, A, "network_number")
-IN_EMERGENCY = CallerId(A, A, "emergency")
+INSIDE = CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION)
+LINE = CallerId(A, A, CallerIdCode.NETWORK_NUMBER)
+IN_EMERGENCY = CallerId(A, A, CallerIdCode.EMERGENCY)
 
 
 def emergency(digits: str, country: str = "DE") -> Reason:
-    return Reason("emergency", digits, f"is an emergency number: {short_numbers.known(digits, country)}")
+    return Reason(ReasonCode.EMERGENCY, digits, f"is an emergency number: {short_numbers.known(digits, country)}")
 
 
 def protected(digits: str, country: str = "DE") -> Reason:
-    return Reason("protected", digits, f"is a number that must get through: {short_numbers.known(digits, country)}")
+    return Reason(ReasonCode.PROTECTED, digits, f"is a number that must get through: {short_numbers.known(digits, country)}")
 
 
 def dialled(destination: str) -> Call:
@@ -468,11 +473,11 @@ def trunk_leg(to: str, caller_id: CallerId, trunk: Trunk = CARRIER) -> Leg:
     return Leg(f"external {to}", TrunkDial(trunk, to), caller_id, ring_s=120, hops=1)
 
 
-def from_user(plan: Plan, caller_id: CallerId, *reasons: Reason, code: str | None = None, trunks: int = 0) -> Decision:
+def from_user(plan: Plan, caller_id: CallerId, *reasons: Reason, code: Code | None = None, trunks: int = 0) -> Decision:
     return Decision(None, "acme", None, plan, caller_id, code or reasons[-1].code, reasons, trunks)
 
 
-TO_MOBILE = Reason("trunk", MOBILE, "is not hosted here: to the telephone network")
+TO_MOBILE = Reason(ReasonCode.TRUNK, MOBILE, "is not hosted here: to the telephone network")
 
 
 @pytest.mark.parametrize("account", [ACME, SUSPENDED])
@@ -497,18 +502,18 @@ def test_an_emergency_number_comes_before_an_extension_and_a_hosted_number() -> 
 def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
     off_, spare = replace(named("main"), enabled=False), named("spare")
     account = replace(ACME, network_number=None, routes=(TrunkRoute("+4917", 1, spare), TrunkRoute("+", 1, off_)))
-    unknown_line = CallerId(None, None, "emergency_line_unknown", as_received=True)
+    unknown_line = CallerId(None, None, CallerIdCode.EMERGENCY_LINE_UNKNOWN, as_received=True)
     leg = replace(trunk_leg("112", unknown_line, spare), hops=10)
     assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
         Plan(((leg,),)),
         unknown_line,
         emergency("112"),
         Reason(
-            "emergency_line_unknown",
+            ReasonCode.EMERGENCY_LINE_UNKNOWN,
             "acme",
             "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call",
         ),
-        code="emergency",
+        code=ReasonCode.EMERGENCY,
         trunks=1,
     )
 
@@ -544,38 +549,38 @@ def test_an_emergency_call_without_any_trunk_has_no_route() -> None:
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         emergency("112"),
-        Reason("empty_plan", "112", "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, "112", "can not ring"),
     )
 
 
 def test_a_suspended_account_makes_no_other_call() -> None:
     expected = from_user(
-        Plan(final=Hangup("OUTGOING_CALL_BARRED")), INSIDE, Reason("account_suspended", "acme", "is suspended")
+        Plan(final=Hangup("OUTGOING_CALL_BARRED")), INSIDE, Reason(ReasonCode.ACCOUNT_SUSPENDED, "acme", "is suspended")
     )
     routings = [outbound(SUSPENDED, callee=WORKSHOP), outbound(SUSPENDED, numbers=(ALL,)), outbound(SUSPENDED)]
     assert [route(dialled(MOBILE), routing, NOW) for routing in routings] == [expected] * 3
 
 
 def test_an_extension_rings_all_phones_of_its_user() -> None:
-    workshop = Reason("extension", "user workshop", "has extension 12")
+    workshop = Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12")
     assert route(dialled("12"), outbound(callee=WORKSHOP), NOW) == from_user(
-        Plan(((phone("1003", 25, INSIDE),),)), INSIDE, workshop, off(), code="extension"
+        Plan(((phone("1003", 25, INSIDE),),)), INSIDE, workshop, off(), code=ReasonCode.EXTENSION
     )
 
 
 def test_a_short_code_rings_the_phones_of_its_user_and_is_named() -> None:
     found = route(dialled("77"), outbound(callee=replace(WORKSHOP, extension=None)), NOW)
     assert found.plan == Plan(((phone("1003", 25, INSIDE),),))
-    assert found.reasons[0] == Reason("extension", "user workshop", "has short code 77")
+    assert found.reasons[0] == Reason(ReasonCode.EXTENSION, "user workshop", "has short code 77")
 
 
-HAS_12 = Reason("extension", "user workshop", "has extension 12")
-FOLLOWS = Reason("extension_rules", f"number {A}", "is called inside: its rules count")
+HAS_12 = Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12")
+FOLLOWS = Reason(ReasonCode.EXTENSION_RULES, f"number {A}", "is called inside: its rules count")
 DESK = rule(1, GENERAL, phones("1003"))
 MAILBOX = rule(9, BASE, VOICEMAIL)
 
 
-def inside(of: Rule, plan: Plan, *reasons: Reason, code: str = "routed") -> Decision:
+def inside(of: Rule, plan: Plan, *reasons: Reason, code: Code = ReasonCode.ROUTED) -> Decision:
     """By a rule of the number of the user whose extension a colleague called."""
     return Decision(A, "acme", of, plan, INSIDE, code, (HAS_12, FOLLOWS, *reasons))
 
@@ -594,16 +599,16 @@ def test_an_extension_is_forwarded_as_its_user_s_number_is_and_no_further() -> N
     leg = replace(trunk_leg(MOBILE, FORWARDED), ring_s=20, diversion=DIVERSION)
     assert route(dialled("12"), tables, NOW) == inside(away, Plan(((leg,),)), matched(away))
     assert route(replace(dialled("12"), hops=5), tables, NOW).reasons[3:] == (
-        Reason("hop_limit", f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
+        Reason(ReasonCode.HOP_LIMIT, f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
         empty(away),
-        Reason("rules_exhausted", A, "unreachable, and no rule follows"),
+        Reason(ReasonCode.RULES_EXHAUSTED, A, "unreachable, and no rule follows"),
     )
 
 
 def test_two_extensions_that_forward_to_each_other_s_number_are_a_loop() -> None:
     there, back = rule(1, GENERAL, target(TargetKind.HOSTED, B)), rule(1, GENERAL, target(TargetKind.HOSTED, A), number=B)
     found = route(dialled("12"), outbound(callee=WORKSHOP, numbers=(hosted(there), hosted(back, number=B))), NOW)
-    assert Reason("loop", f"number {A}", "left out: the call has already been there") in found.reasons
+    assert Reason(ReasonCode.LOOP, f"number {A}", "left out: the call has already been there") in found.reasons
     assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
 
 
@@ -621,13 +626,13 @@ RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
         (
             HAS_12,
             FOLLOWS,
-            Reason("caller_not_listed", str(DESK), "is for other callers"),
-            Reason("no_rule", A, "has no rule for this call"),
+            Reason(ReasonCode.CALLER_NOT_LISTED, str(DESK), "is for other callers"),
+            Reason(ReasonCode.NO_RULE, A, "has no rule for this call"),
         ),
     ),
     "its number is switched off": (
         hosted(DESK, enabled=False),
-        (HAS_12, Reason("number_disabled", f"number {A}", "is switched off: its rules do not count")),
+        (HAS_12, Reason(ReasonCode.NUMBER_DISABLED, f"number {A}", "is switched off: its rules do not count")),
     ),
     "its number is hosted here for another account": (hosted(DESK, account=replace(ACME, name="other")), (HAS_12,)),
 }
@@ -636,7 +641,7 @@ RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
 @pytest.mark.parametrize(("number", "reasons"), RINGS_AS_EVER.values(), ids=RINGS_AS_EVER.keys())
 def test_an_extension_without_rules_that_apply_rings_its_phones(number: HostedNumber, reasons: tuple[Reason, ...]) -> None:
     tables = outbound(callee=WORKSHOP, numbers=(number,))
-    ringing = from_user(Plan(((phone("1003", 25, INSIDE),),)), INSIDE, *reasons, off(), code="extension")
+    ringing = from_user(Plan(((phone("1003", 25, INSIDE),),)), INSIDE, *reasons, off(), code=ReasonCode.EXTENSION)
     assert route(dialled("12"), tables, NOW) == ringing
     nobody = route(dialled("12"), tables, NOW, FailedPlan(None, Outcome.NO_ANSWER, "NO_ANSWER"))
     assert (nobody.code, nobody.plan) == ("call_failed", Plan(final=Hangup("NO_ANSWER")))
@@ -652,7 +657,9 @@ def test_an_emergency_number_is_no_extension_whatever_rules_it_has() -> None:
 
 def test_a_trunk_that_is_none_here_is_told_and_the_call_is_routed_without_one() -> None:
     unknown = Reason(
-        "trunk_unknown", "gone", "is no trunk here: numbers without + are read as in DE, and no rule of a trunk applies"
+        ReasonCode.TRUNK_UNKNOWN,
+        "gone",
+        "is no trunk here: numbers without + are read as in DE, and no rule of a trunk applies",
     )
     expected = route(Call(A, CALLER), inbound(ALL), NOW)
     found = route(Call(A, CALLER, trunk="gone"), inbound(ALL), NOW)
@@ -661,7 +668,9 @@ def test_a_trunk_that_is_none_here_is_told_and_the_call_is_routed_without_one() 
 
 
 def test_a_user_who_is_none_of_the_account_is_told_and_the_call_is_the_account_s() -> None:
-    unknown = Reason("user_unknown", "gone", "is no user of account acme: the call shows what the account's calls show")
+    unknown = Reason(
+        ReasonCode.USER_UNKNOWN, "gone", "is no user of account acme: the call shows what the account's calls show"
+    )
     tables = replace(outbound(), caller=None)
     expected = route(replace(dialled(MOBILE), user=None), tables, NOW)
     found = route(replace(dialled(MOBILE), user="gone"), tables, NOW)
@@ -676,13 +685,13 @@ def test_an_account_that_is_none_is_one_warning_and_not_two() -> None:
 
 def test_an_extension_of_130_phones_rings_128() -> None:
     many = replace(WORKSHOP, endpoints=tuple(Endpoint(f"{i}", "acme.example") for i in range(1000, 1130)))
-    limit = [Reason("leg_limit", f"endpoint {i}", "left out: more than 128 legs together") for i in (1128, 1129)]
+    limit = [Reason(ReasonCode.LEG_LIMIT, f"endpoint {i}", "left out: more than 128 legs together") for i in (1128, 1129)]
     assert route(dialled("12"), outbound(callee=many), NOW) == from_user(
         Plan((tuple(phone(f"{i}", 25, INSIDE) for i in range(1000, 1128)),)),
         INSIDE,
-        Reason("extension", "user workshop", "has extension 12"),
+        Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12"),
         *limit,
-        code="extension",
+        code=ReasonCode.EXTENSION,
     )
 
 
@@ -691,27 +700,27 @@ def test_an_extension_without_a_phone_has_no_route() -> None:
     assert route(dialled("12"), outbound(callee=callee), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
-        Reason("extension", "user workshop", "has extension 12"),
+        Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12"),
         off(),
-        Reason("empty_plan", "12", "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, "12", "can not ring"),
     )
 
 
 def test_a_number_that_is_hosted_here_stays_inside() -> None:
-    stays = Reason("hosted_here", f"number {A}", "is hosted here and stays inside")
+    stays = Reason(ReasonCode.HOSTED_HERE, f"number {A}", "is hosted here and stays inside")
     assert route(dialled("0221 4710100"), outbound(numbers=(ALL,)), NOW) == Decision(
         A,
         "acme",
         RING,
         Plan(((phone("1001", caller_id=INSIDE), phone("1002", caller_id=INSIDE)),)),
         INSIDE,
-        "routed",
+        ReasonCode.ROUTED,
         (stays, matched(RING)),
     )
 
 
 def test_what_follows_follows_a_user_s_call_too() -> None:
-    stays = Reason("hosted_here", f"number {A}", "is hosted here and stays inside")
+    stays = Reason(ReasonCode.HOSTED_HERE, f"number {A}", "is hosted here and stays inside")
     failed = FailedPlan(RING.key, Outcome.BUSY)
     assert route(dialled("0221 4710100"), outbound(numbers=(ALL,)), NOW, failed) == Decision(
         A,
@@ -719,7 +728,7 @@ def test_what_follows_follows_a_user_s_call_too() -> None:
         ON_BUSY,
         Plan(((phone("1003", caller_id=INSIDE),),)),
         INSIDE,
-        "routed",
+        ReasonCode.ROUTED,
         (stays, matched(ON_BUSY)),
     )
 
@@ -735,8 +744,8 @@ def test_every_other_number_goes_to_a_trunk_with_the_line_s_number() -> None:
         Plan(((trunk_leg(MOBILE, LINE),),)),
         LINE,
         TO_MOBILE,
-        Reason("caller_id", A, "is shown (network_number)"),
-        code="trunk",
+        Reason(ReasonCode.CALLER_ID, A, "is shown (network_number)"),
+        code=ReasonCode.TRUNK,
         trunks=1,
     )
 
@@ -746,26 +755,26 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         "alice",
         ACME,
         "INVALID_NUMBER_FORMAT",
-        Reason("not_a_number", "alice", "is neither extension nor number"),
+        Reason(ReasonCode.NOT_A_NUMBER, "alice", "is neither extension nor number"),
     ),
     "a local number without an area": (
         "4710200",
         ACME,
         "INVALID_NUMBER_FORMAT",
-        Reason("local_number", "4710200", "can only be a local number, and the account has no area code"),
+        Reason(ReasonCode.LOCAL_NUMBER, "4710200", "can only be a local number, and the account has no area code"),
     ),
     "no number of the area": (
         "12",
         replace(ACME, area_code="221"),
         "INVALID_NUMBER_FORMAT",
-        Reason("local_number", "12", "can only be a local number, and is none of the area 221"),
+        Reason(ReasonCode.LOCAL_NUMBER, "12", "can only be a local number, and is none of the area 221"),
     ),
     "relative to nonsense": (
         "4710602;phone-context=49221",
         ACME,
         "INVALID_NUMBER_FORMAT",
         Reason(
-            "phone_context_malformed",
+            ReasonCode.PHONE_CONTEXT_MALFORMED,
             "4710602;phone-context=49221",
             "has a phone-context that is neither the beginning of a number nor a domain name",
         ),
@@ -774,7 +783,7 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         MOBILE,
         replace(ACME, network_number=None),
         "OUTGOING_CALL_BARRED",
-        Reason("no_network_number", "acme", "has no network number, which a carrier must be given"),
+        Reason(ReasonCode.NO_NETWORK_NUMBER, "acme", "has no network number, which a carrier must be given"),
     ),
 }
 
@@ -806,7 +815,7 @@ def test_a_local_number_is_called_in_the_account_s_area_and_others_are_not(
     assert (found.code, [leg.dial for stage in found.plan.stages for leg in stage]) == ("trunk", [TrunkDial(CARRIER, to)])
     told = [reason for reason in found.reasons if reason.code == "area_code"]
     local = dialled_as in {"4710200", "471 02 00", "5550123"}
-    assert told == [Reason("area_code", dialled_as, f"is {to}, by the account's area code")] * local
+    assert told == [Reason(ReasonCode.AREA_CODE, dialled_as, f"is {to}, by the account's area code")] * local
 
 
 def test_an_emergency_call_is_no_local_number() -> None:
@@ -820,9 +829,9 @@ def test_an_unknown_account_makes_no_call() -> None:
         None,
         None,
         Plan(final=Hangup("CALL_REJECTED")),
-        CallerId(None, None, "caller_received", as_received=True),
-        "account_unknown",
-        (Reason("account_unknown", "acme", "is no account here"),),
+        CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True),
+        ReasonCode.ACCOUNT_UNKNOWN,
+        (Reason(ReasonCode.ACCOUNT_UNKNOWN, "acme", "is no account here"),),
     )
 
 
@@ -831,8 +840,8 @@ def test_without_a_trunk_to_it_a_number_has_no_route() -> None:
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         TO_MOBILE,
-        Reason("no_trunk", f"external {MOBILE}", "left out: account acme has no trunk to it"),
-        Reason("empty_plan", MOBILE, "can not ring"),
+        Reason(ReasonCode.NO_TRUNK, f"external {MOBILE}", "left out: account acme has no trunk to it"),
+        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "can not ring"),
     )
 
 
@@ -841,8 +850,8 @@ def test_a_loop_through_a_trunk_is_cut() -> None:
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         TO_MOBILE,
-        Reason("hop_limit", f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
-        Reason("empty_plan", MOBILE, "can not ring"),
+        Reason(ReasonCode.HOP_LIMIT, f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
+        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "can not ring"),
     )
 
 
@@ -853,7 +862,7 @@ def test_the_caller_of_a_direct_call_hears_how_the_called_side_ended_it(outcome:
             Plan(final=Hangup(cause or END_CAUSES[outcome])),
             INSIDE,
             TO_MOBILE,
-            Reason("call_failed", MOBILE, f"ended {outcome}"),
+            Reason(ReasonCode.CALL_FAILED, MOBILE, f"ended {outcome}"),
         )
         for cause in ("UNALLOCATED_NUMBER", "")
     }
@@ -885,16 +894,16 @@ def test_an_emergency_call_of_nobody_is_refused_but_not_silently() -> None:
         None,
         None,
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
-        CallerId(None, None, "caller_received", as_received=True),
-        "account_unknown",
+        CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True),
+        ReasonCode.ACCOUNT_UNKNOWN,
         (
             Reason(
-                "emergency",
+                ReasonCode.EMERGENCY,
                 "112",
                 "is an emergency number, and without an account there is no trunk for it: fire brigade and ambulance "
                 "(DE-tkg: TKG § 164 (1), NotrufV § 1, 2022-01-28)",
             ),
-            Reason("account_unknown", "acme", "is no account here"),
+            Reason(ReasonCode.ACCOUNT_UNKNOWN, "acme", "is no account here"),
         ),
     )
 
@@ -904,9 +913,9 @@ def test_a_service_number_leaves_as_it_was_dialled(short: str) -> None:
     assert route(dialled(short), outbound(), NOW) == from_user(
         Plan(((trunk_leg(short, LINE),),)),
         LINE,
-        Reason("trunk", short, "is not hosted here: to the telephone network"),
-        Reason("caller_id", A, "is shown (network_number)"),
-        code="trunk",
+        Reason(ReasonCode.TRUNK, short, "is not hosted here: to the telephone network"),
+        Reason(ReasonCode.CALLER_ID, A, "is shown (network_number)"),
+        code=ReasonCode.TRUNK,
         trunks=1,
     )
 
@@ -934,7 +943,7 @@ def test_a_suspended_account_of_any_country_reaches_its_emergency_services(code:
     account = replace(AUSTRIAN, country=code, presented_number=B, refusal=RefusedCallerId.REJECT)
     callee = replace(WORKSHOP, extension=dialled_)
     found = route(replace(dialled(dialled_), anonymous=True), outbound(account, callee=callee), NOW)
-    shown = CallerId(account.network_number, account.network_number, "emergency")
+    shown = CallerId(account.network_number, account.network_number, CallerIdCode.EMERGENCY)
     leg = trunk_leg(dialled_, shown)
     assert found == from_user(Plan(((leg,),)), shown, emergency(dialled_, code), trunks=1)
 
@@ -949,7 +958,7 @@ def test_a_protected_number_passes_for_a_suspended_account(spelling: str, shown:
     routes = (TrunkRoute("+4917", 1, mobiles), TrunkRoute("+1", 2, CARRIER))
     account = replace(SUSPENDED, routes=routes, presented_number=MOBILE if shown else None)
     callee = replace(WORKSHOP, extension="116117")
-    caller_id = CallerId(A, A, "account_suspended" if shown else "network_number")
+    caller_id = CallerId(A, A, CallerIdCode.ACCOUNT_SUSPENDED if shown else CallerIdCode.NETWORK_NUMBER)
     found = route(dialled(spelling), outbound(account, callee=callee), NOW)
     assert (found.code, found.plan, found.trunks) == ("trunk", Plan(((trunk_leg("116117", caller_id, CARRIER),),)), 1)
     assert found.reasons[0] == protected("116117")
@@ -959,7 +968,10 @@ def test_a_protected_number_passes_for_a_suspended_account(spelling: str, shown:
 
 
 def test_who_hides_the_number_is_shown_to_a_doctor_and_not_to_a_crisis_line() -> None:
-    for digits, shown in (("116117", CallerId(A, A, "network_number")), ("116123", CallerId(None, A, "privacy_requested"))):
+    for digits, shown in (
+        ("116117", CallerId(A, A, CallerIdCode.NETWORK_NUMBER)),
+        ("116123", CallerId(None, A, CallerIdCode.PRIVACY_REQUESTED)),
+    ):
         found = route(replace(dialled(digits), anonymous=True), outbound(SUSPENDED), NOW)
         assert [leg.caller_id for stage in found.plan.stages for leg in stage] == [shown]
 
@@ -1011,25 +1023,25 @@ def test_an_account_calls_where_it_may(permissions: tuple[Permission, ...], to: 
 # --- which number a user's call shows ---------------------------------------------------------------------
 
 SHOWN = "+498999998123"
-NOT_SHOWN = Reason("not_verified", SHOWN, "may not be shown: was never verified for the account")
+NOT_SHOWN = Reason(CallerIdCode.NOT_VERIFIED, SHOWN, "may not be shown: was never verified for the account")
 
 
 def test_a_call_that_may_not_show_its_number_is_ended_with_the_reason() -> None:
     assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(), NOW) == from_user(
-        Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, "not_verified"), TO_MOBILE, NOT_SHOWN
+        Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, CallerIdCode.NOT_VERIFIED), TO_MOBILE, NOT_SHOWN
     )
 
 
 def test_or_shows_the_network_number_with_the_reason_if_the_account_wants_that() -> None:
     account = replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER)
-    shown = CallerId(A, A, "not_verified")
+    shown = CallerId(A, A, CallerIdCode.NOT_VERIFIED)
     assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(account), NOW) == from_user(
         Plan(((trunk_leg(MOBILE, shown),),)),
         shown,
         TO_MOBILE,
         NOT_SHOWN,
-        Reason("caller_id", A, "is shown (not_verified)"),
-        code="trunk",
+        Reason(ReasonCode.CALLER_ID, A, "is shown (not_verified)"),
+        code=ReasonCode.TRUNK,
         trunks=1,
     )
 
@@ -1038,7 +1050,9 @@ def test_another_account_s_phones_do_not_see_who_hides() -> None:
     other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
     tables = outbound(numbers=(hosted(RING, account=other),))
     found = route(replace(dialled(A), anonymous=True), tables, NOW)
-    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {CallerId(None, A, "privacy_requested")}
+    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {
+        CallerId(None, A, CallerIdCode.PRIVACY_REQUESTED)
+    }
 
 
 def test_another_account_s_phones_see_what_the_telephone_network_would() -> None:
@@ -1046,7 +1060,7 @@ def test_another_account_s_phones_see_what_the_telephone_network_would() -> None
     owned = NumberFacts("acme")
     tables = replace(outbound(numbers=(hosted(RING, account=other),)), facts={C: owned})
     found = [route(replace(dialled(A), presented=wish), tables, NOW) for wish in (C, SHOWN)]
-    assert {leg.caller_id for stage in found[0].plan.stages for leg in stage} == {CallerId(C, A, "own_number")}
+    assert {leg.caller_id for stage in found[0].plan.stages for leg in stage} == {CallerId(C, A, CallerIdCode.OWN_NUMBER)}
     assert (found[1].plan, found[1].code) == (Plan(final=Hangup("CALL_REJECTED")), "not_verified")
 
 
@@ -1069,9 +1083,9 @@ def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:
         "acme",
         None,
         Plan(final=Hangup("CALL_REJECTED")),
-        CallerId(None, None, "caller_class_banned"),
-        "caller_class_banned",
-        (Reason("caller_class_banned", "112", f"{DE_5} (DE-6)"),),
+        CallerId(None, None, CallerIdCode.CALLER_CLASS_BANNED),
+        CallerIdCode.CALLER_CLASS_BANNED,
+        (Reason(CallerIdCode.CALLER_CLASS_BANNED, "112", f"{DE_5} (DE-6)"),),
     )
 
 
@@ -1079,7 +1093,7 @@ def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:
 def test_a_german_number_from_a_foreign_trunk_is_hidden_also_when_it_is_impossible(caller: str) -> None:
     abroad = replace(CARRIER, name="abroad", is_foreign=True)
     found = route(Call(A, caller, trunk="abroad", from_user=caller), replace(inbound(ALL), trunk=abroad), NOW)
-    assert found.caller_id == CallerId(None, None, "caller_anonymous")
+    assert found.caller_id == CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
     assert "caller_from_foreign_trunk" in {reason.code for reason in found.reasons}
 
 
@@ -1089,11 +1103,11 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mo
     of = replace(hidden, mode=PARALLEL, anonymous=True)
     foreign = replace(inbound(hosted(of)), trunk=replace(CARRIER, is_foreign=True))
     found = route(Call("02214710100", CALLER), foreign, NOW)
-    nobody = CallerId(None, None, "caller_anonymous")
+    nobody = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
     mobile = Leg(
         f"external {MOBILE}",
         TrunkDial(CARRIER, MOBILE),
-        CallerId(None, A, "original_caller_anonymous"),
+        CallerId(None, A, CallerIdCode.ORIGINAL_CALLER_ANONYMOUS),
         ring_s=25,
         confirm=True,
         hops=1,
@@ -1105,11 +1119,11 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mo
         of,
         Plan(((phone("1001", 25, nobody), mobile),)),
         nobody,
-        "routed",
+        ReasonCode.ROUTED,
         (
-            Reason("caller_from_foreign_trunk", CALLER, f"is hidden: {DE_7} (DE-7)"),
+            Reason(CallerIdCode.CALLER_FROM_FOREIGN_TRUNK, CALLER, f"is hidden: {DE_7} (DE-7)"),
             matched(of),
-            Reason("caller_id", f"external {MOBILE}", "is shown nobody (original_caller_anonymous)"),
+            Reason(ReasonCode.CALLER_ID, f"external {MOBILE}", "is shown nobody (original_caller_anonymous)"),
         ),
     )
 
@@ -1129,7 +1143,7 @@ def forwarded_leg(shown: CallerId, reason: str = "unconditional", hops: int = 1)
 
 def test_a_forwarded_leg_names_the_number_that_diverted_it() -> None:
     found = {hops: sent_on("own", hops=hops).plan.stages for hops in (0, 3)}
-    shown = CallerId(B, A, "own_number")
+    shown = CallerId(B, A, CallerIdCode.OWN_NUMBER)
     assert found == {hops: ((forwarded_leg(shown, hops=hops + 1),),) for hops in (0, 3)}
 
 
@@ -1143,23 +1157,23 @@ def test_and_why(type_: RuleType, reason: str) -> None:
     tables = inbound(hosted(first, of, number=B))
     outcome = {BUSY: Outcome.BUSY, UNREACHABLE: Outcome.UNREACHABLE}.get(type_, Outcome.NO_ANSWER)
     found = route(Call(B, CALLER), tables, NOW, FailedPlan(first.key, outcome))
-    assert found.plan.stages == ((forwarded_leg(CallerId(B, A, "own_number"), reason),),)
+    assert found.plan.stages == ((forwarded_leg(CallerId(B, A, CallerIdCode.OWN_NUMBER), reason),),)
 
 
 def test_a_forwarded_leg_that_may_not_show_its_number_is_left_out_with_the_reason() -> None:
     found = sent_on(f"verified:{SHOWN}")
     text = f"left out: verified:{SHOWN} may not be shown: was never verified for the account"
     assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
-    assert Reason("not_verified", f"external {MOBILE}", text) in found.reasons
+    assert Reason(CallerIdCode.NOT_VERIFIED, f"external {MOBILE}", text) in found.reasons
 
 
 def test_or_shows_the_network_number_with_the_reason() -> None:
     found = sent_on(f"verified:{SHOWN}", replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER))
     text = f"is not shown verified:{SHOWN}: was never verified for the account"
-    assert found.plan.stages == ((forwarded_leg(CallerId(A, A, "not_verified")),),)
+    assert found.plan.stages == ((forwarded_leg(CallerId(A, A, CallerIdCode.NOT_VERIFIED)),),)
     assert found.reasons[1:] == (
-        Reason("not_verified", f"external {MOBILE}", text),
-        Reason("caller_id", f"external {MOBILE}", f"is shown {A} (not_verified)"),
+        Reason(CallerIdCode.NOT_VERIFIED, f"external {MOBILE}", text),
+        Reason(ReasonCode.CALLER_ID, f"external {MOBILE}", f"is shown {A} (not_verified)"),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsroute.codes import CallerIdCode
 from fsroute.eventsocket.frames import Execute, Facts, Frame
 from fsroute.model import (
     HANGUP,
@@ -86,18 +87,21 @@ NOBODY_ANSWERED = FailedPlan(None, Outcome.NO_ANSWER, "NO_ANSWER")
 def test_an_extension_rings_and_sees_the_party_that_was_transferred() -> None:
     found = route(transferred("12"), tables(callee=WORKSHOP), NOW)
     assert (found.code, rings(found), found.account) == ("extension", ["endpoint 1003"], "acme")
-    assert found.caller_id == CallerId(CALLER, None, "caller_received", as_received=True)
+    assert found.caller_id == CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 
 
 SEEN: dict[str, tuple[Call, CallerId]] = {
-    "a caller of whom nothing is known": (transferred("12", caller=""), CallerId(None, None, "caller_received", True)),
-    "who hides the number": (transferred("12", anonymous=True), CallerId(None, None, "caller_anonymous")),
-    "a colleague": (transferred("12", caller="1004", shown="13"), CallerId("13", None, "transferred_party")),
+    "a caller of whom nothing is known": (
+        transferred("12", caller=""),
+        CallerId(None, None, CallerIdCode.CALLER_RECEIVED, True),
+    ),
+    "who hides the number": (transferred("12", anonymous=True), CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)),
+    "a colleague": (transferred("12", caller="1004", shown="13"), CallerId("13", None, CallerIdCode.TRANSFERRED_PARTY)),
     "a colleague who hides the number outside": (
         transferred("12", caller="1004", shown="13", anonymous=True),
-        CallerId("13", None, "transferred_party"),
+        CallerId("13", None, CallerIdCode.TRANSFERRED_PARTY),
     ),
-    "who was shown as nobody": (transferred("12", shown="anonymous"), CallerId(None, None, "caller_anonymous")),
+    "who was shown as nobody": (transferred("12", shown="anonymous"), CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)),
 }
 
 
@@ -117,15 +121,19 @@ def shown(account: Account, **more: Any) -> CallerId:
 
 ORIGINAL = replace(ACME, transferred_caller_id=TransferredCallerId.ORIGINAL)
 OUTSIDE: dict[str, tuple[Account, dict[str, Any], CallerId]] = {
-    "the user's": (ACME, {}, CallerId(LINE, LINE, "network_number")),
-    "the user's, for a party that hides its own": (ACME, {"anonymous": True}, CallerId(LINE, LINE, "network_number")),
-    "the caller's": (ORIGINAL, {}, CallerId(CALLER, LINE, "original_caller")),
-    "nobody's": (ORIGINAL, {"anonymous": True}, CallerId(None, LINE, "original_caller_anonymous")),
-    "the user's, for a colleague": (ORIGINAL, {"shown": "13"}, CallerId(LINE, LINE, "original_caller_unknown")),
+    "the user's": (ACME, {}, CallerId(LINE, LINE, CallerIdCode.NETWORK_NUMBER)),
+    "the user's, for a party that hides its own": (
+        ACME,
+        {"anonymous": True},
+        CallerId(LINE, LINE, CallerIdCode.NETWORK_NUMBER),
+    ),
+    "the caller's": (ORIGINAL, {}, CallerId(CALLER, LINE, CallerIdCode.ORIGINAL_CALLER)),
+    "nobody's": (ORIGINAL, {"anonymous": True}, CallerId(None, LINE, CallerIdCode.ORIGINAL_CALLER_ANONYMOUS)),
+    "the user's, for a colleague": (ORIGINAL, {"shown": "13"}, CallerId(LINE, LINE, CallerIdCode.ORIGINAL_CALLER_UNKNOWN)),
     "the user's, for a premium number": (
         ORIGINAL,
         {"caller": "09001234567"},
-        CallerId(LINE, LINE, "original_caller_unknown"),
+        CallerId(LINE, LINE, CallerIdCode.ORIGINAL_CALLER_UNKNOWN),
     ),
 }
 
@@ -159,7 +167,7 @@ NOWHERE: dict[str, tuple[Call, Routing, FailedPlan | None]] = {
 def test_a_transfer_that_gets_nowhere_comes_back(call: Call, routing: Routing, failed: FailedPlan | None) -> None:
     found = route(call, routing, NOW, failed)
     assert (found.code, rings(found), found.is_recall) == ("transfer_recall", ["endpoint 1001"], True)
-    assert found.caller_id == CallerId(CALLER, None, "caller_received", as_received=True)
+    assert found.caller_id == CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
     ended = route(call, routing, NOW, replace(NOBODY_ANSWERED, is_recall=True))
     assert (ended.code, ended.plan.final, ended.plan.stages) == ("call_failed", Hangup("NO_ANSWER"), ())
 
@@ -225,7 +233,7 @@ def test_who_may_not_call_cannot_transfer(call: Call, routing: Routing, code: st
 
 def test_an_emergency_call_is_the_line_s_own() -> None:
     found = route(transferred("112", anonymous=True), tables(), NOW)
-    assert (found.code, found.caller_id) == ("emergency", CallerId(LINE, LINE, "emergency"))
+    assert (found.code, found.caller_id) == ("emergency", CallerId(LINE, LINE, CallerIdCode.EMERGENCY))
 
 
 @given(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.callerid import policy
+from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.errors import DialStringError
 from fsroute.eventsocket.frames import Command, End, Execute, Facts, Frame
 from fsroute.model import (
@@ -39,8 +40,8 @@ from fsroute.switch.channel_state import FACTS, Ear, Ended, call_of, ear_of, pro
 from fsroute.switch.dialstring import Confirmation
 
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-LINE = CallerId("+492214710100", "+492214710100", "network_number")
-RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
+LINE = CallerId("+492214710100", "+492214710100", CallerIdCode.NETWORK_NUMBER)
+RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 LINE_NUMBER = "+492214710100"
 PAI = IdentityHeader.PAI
 UNREAD = replace(RECEIVED, presented=None)
@@ -347,7 +348,15 @@ def variables(step: str, code: str, caller_id: str, number: str = "none", rule: 
 
 
 def refused(code: str) -> Decision:
-    return Decision(None, "acme", None, Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, code), code, ())
+    return Decision(
+        None,
+        "acme",
+        None,
+        Plan(final=Hangup("CALL_REJECTED")),
+        CallerId(None, None, CallerIdCode[code.upper()]),
+        CallerIdCode[code.upper()],
+        (),
+    )
 
 
 @pytest.mark.parametrize("code", sorted(policy.REFUSALS))
@@ -361,11 +370,11 @@ def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(co
 
 ENDS: dict[str, tuple[Decision, list[Command]]] = {
     "a cause": (
-        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, "call_failed", ()),
+        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, ReasonCode.CALL_FAILED, ()),
         [variables("done", "call_failed", "network_number"), End("USER_BUSY")],
     ),
     "an announcement": (
-        Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, "routed", ()),
+        Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, ReasonCode.ROUTED, ()),
         [
             variables("done", "routed", "caller_received"),
             Execute("answer"),
@@ -374,7 +383,7 @@ ENDS: dict[str, tuple[Decision, list[Command]]] = {
         ],
     ),
     "a voicemail": (
-        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, "routed", ()),
+        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, ReasonCode.ROUTED, ()),
         [
             variables("done", "routed", "caller_received"),
             Execute("answer"),
@@ -401,7 +410,7 @@ BRIDGE = (
 
 
 def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
     assert told(decision) == [
         variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}"),
         Execute("ring_ready"),
@@ -433,7 +442,7 @@ SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
     "with a harmful name": (Call("1", "12025550123", 'A"b'), AMERICAN, {NAME: "A b", NUMBER: "+12025550123"}),
     "hidden": (
         Call("1", "12025550123", "12025550123"),
-        CallerId(None, None, "caller_anonymous"),
+        CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS),
         {NAME: "anonymous", NUMBER: "anonymous"},
     ),
     "a user": (Call("1", "11", "11", Direction.OUTBOUND), RECEIVED, {}),
@@ -444,7 +453,7 @@ SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
 def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, expected: dict[str, str]) -> None:
     phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), caller_id)
     for plan in (Plan(((phone,),)), Plan(final=Voicemail("1001", "acme.example"))):
-        given = told(Decision(None, "acme", None, plan, caller_id, "routed", ()), call)
+        given = told(Decision(None, "acme", None, plan, caller_id, ReasonCode.ROUTED, ()), call)
         profile = [
             command.argument for command in given if isinstance(command, Execute) if command.application == "set_profile_var"
         ]
@@ -452,7 +461,7 @@ def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, ex
 
 
 def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
     assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.EARLY) == [
         variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}|ringback=%(1000,4000,425)"),
         Execute("ring_ready"),
@@ -461,7 +470,7 @@ def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
 
 
 def test_who_was_answered_before_keeps_the_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
     assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.ANSWERED) == [
         variables("direct/2", "trunk", "network_number"),
         Execute("ring_ready"),
@@ -503,7 +512,7 @@ RULE = Rule("+492214710100", 3)
 def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
     plan: Plan, rounds: int, before: Outcome | None, step: str, more: str
 ) -> None:
-    decision = Decision("+492214710100", "acme", RULE, plan, RECEIVED, "routed", (), rounds=rounds, before=before)
+    decision = Decision("+492214710100", "acme", RULE, plan, RECEIVED, ReasonCode.ROUTED, (), rounds=rounds, before=before)
     call = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=3)
     told = commands(call, decision, CONFIRMATION)
     number = "+492214710100"
@@ -528,7 +537,7 @@ def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
 
 def test_a_rule_s_call_remembers_its_rule() -> None:
     phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, "routed", ())
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, ReasonCode.ROUTED, ())
     assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
         variables(
             "+492214710100/3",
@@ -551,7 +560,7 @@ def test_a_rule_s_call_remembers_its_rule() -> None:
     ]
 
 
-NOBODY = CallerId(None, None, "caller_anonymous")
+NOBODY = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
 HIDING = Call("+492214710100", "+493023125001", "Anna", anonymous=True)
 RINGS = Plan(((Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), NOBODY),),))
 FORGOTTEN = [
@@ -574,7 +583,7 @@ HIDDEN: dict[str, tuple[Call, CallerId, Plan, bool]] = {
 @pytest.mark.parametrize(("call", "caller_id", "plan", "forgotten"), HIDDEN.values(), ids=HIDDEN.keys())
 def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: CallerId, plan: Plan, forgotten: bool) -> None:
     """Else FreeSWITCH shows it to a phone that is connected to the call later, and to who listens to the mailbox."""
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), plan, caller_id, "routed", ())
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), plan, caller_id, ReasonCode.ROUTED, ())
     profile = [c for c in told(decision, call) if isinstance(c, Execute) and c.application == "set_profile_var"]
     assert profile == FORGOTTEN * forgotten
 
@@ -582,7 +591,7 @@ def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: Call
 def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
     """The count of trunks survives the way through the channel's variable."""
     for trunks in (0, 1, 7):
-        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, "trunk", (), trunks=trunks)
+        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=trunks)
         multiset = told(decision)[0]
         assert isinstance(multiset, Execute)
         step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")

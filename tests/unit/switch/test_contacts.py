@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import FrameReader
 from fsroute.model import (
@@ -32,7 +33,7 @@ from fsroute.switch.contacts import endpoints, question, read, resolve
 from fsroute.switch.dialstring import Confirmation
 
 MARK = "0123456789abcdef"
-RECEIVED = CallerId("+493023125001", None, "caller_received", as_received=True)
+RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 P1001, P1002 = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 MOBILE = TrunkDial(CARRIER, "+491713920042")
@@ -43,7 +44,7 @@ def leg(dial: EndpointDial | ContactDial | TrunkDial, target: str = "endpoint") 
 
 
 def decision(*stages: tuple[Leg, ...], final: Hangup | None = None) -> Decision:
-    return Decision("+492214710100", "acme", None, Plan(stages, final), RECEIVED, "routed", ())
+    return Decision("+492214710100", "acme", None, Plan(stages, final), RECEIVED, ReasonCode.ROUTED, ())
 
 
 def one(answer_text: str) -> Registered:
@@ -146,8 +147,8 @@ def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
     after = resolve(before, {P1001: Registered((phone, other), 1)})
     assert after.plan == Plan(((leg(phone, "endpoint 1001"), leg(other, "endpoint 1001"), leg(MOBILE, "external")),))
     assert after.reasons == (
-        Reason("contact_refused", "endpoint 1001", "1 contacts are no plain SIP addresses"),
-        Reason("not_registered", "endpoint 1002", "left out: no phone is registered"),
+        Reason(ReasonCode.CONTACT_REFUSED, "endpoint 1001", "1 contacts are no plain SIP addresses"),
+        Reason(ReasonCode.NOT_REGISTERED, "endpoint 1002", "left out: no phone is registered"),
     )
 
 
@@ -155,7 +156,7 @@ def test_nothing_of_a_decision_is_lost_but_what_rings() -> None:
     """A recall that were no recall any more would ring the transferor for ever."""
     rule = Rule("+492214710100", 1)
     plan, before = Plan(((leg(P1001),),)), Outcome.BUSY
-    decided = Decision("+492214710100", "acme", rule, plan, RECEIVED, "routed", (), 2, "A", True, 1, before)
+    decided = Decision("+492214710100", "acme", rule, plan, RECEIVED, ReasonCode.ROUTED, (), 2, "A", True, 1, before)
     assert all(getattr(decided, field.name) != field.default for field in fields(Decision))
     found = resolve(decided, {P1001: one("sofia/internal/sip:1001@192.0.2.7")})
     assert replace(found, plan=decided.plan) == decided

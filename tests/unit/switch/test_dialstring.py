@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.callerid import identity
+from fsroute.codes import CallerIdCode
 from fsroute.data.database import open_database
 from fsroute.data.loader import load, make_tables
 from fsroute.data.routing_store import Store
@@ -237,8 +238,8 @@ def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Fail
 
 # --- refusals ---------------------------------------------------------------------------------------------
 
-RECEIVED = CallerId(CALLER, None, "caller_received", as_received=True)
-OWN = CallerId("+492214710100", "+492214710100", "own_number")
+RECEIVED = CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
+OWN = CallerId("+492214710100", "+492214710100", CallerIdCode.OWN_NUMBER)
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 PHONE = Leg("endpoint 1001", EndpointDial("1001", "acme.example"), RECEIVED)
 CONTACT = replace(PHONE, dial=ContactDial("internal", "sip:1001@192.0.2.11:5060"))
@@ -260,7 +261,7 @@ def mobile(
 
 
 def line(presented: str | None, network: str | None) -> CallerId:
-    return CallerId(presented, network, "test")
+    return CallerId(presented, network, CallerIdCode.OWN_NUMBER)
 
 
 REFUSED: dict[str, tuple[Leg, str]] = {
@@ -580,12 +581,12 @@ _domains = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_siz
 _numbers = st.from_regex(r"\+?[0-9*#]{1,32}", fullmatch=True, alphabet="+0123456789*#")
 _inside = st.one_of(
     st.just(RECEIVED),
-    st.just(CallerId(None, None, "caller_anonymous")),
+    st.just(CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)),
     st.builds(CallerId, _numbers, st.none(), st.just("internal_extension")),
 )
 _outside = st.one_of(
     st.builds(CallerId, st.none() | _numbers, _numbers, st.just("verified_number")),
-    st.just(CallerId(None, None, "emergency", as_received=True)),
+    st.just(CallerId(None, None, CallerIdCode.EMERGENCY, as_received=True)),
 )
 _seconds = st.integers(1, 3600)
 _countries = st.sampled_from(["DE", "US", "IT"])

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.model import Account, AccountStatus, Permission, Verification, VerificationState
+from fsroute.codes import VerificationCode as Code
+from fsroute.model import Account, AccountStatus, Denial, Permission, Verification, VerificationState
 from fsroute.numbers import phone_number
 from fsroute.verification import eligibility
-from fsroute.verification.eligibility import Applicant, Claims, Limits, Line, Method, Obstacle, Start
+from fsroute.verification.eligibility import Applicant, Claims, Limits, Line, Method, Start
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LATER, BEFORE = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -24,8 +25,8 @@ ACME = Applicant(
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
 
 NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, even if diverted."
-OTHERS = Obstacle("verified_by_another_account", "is verified for another account; an operator has to settle that")
-HOSTED = Obstacle("hosted_by_another_account", "is hosted here for another account; an operator has to settle that")
+OTHERS = Denial(Code.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to settle that")
+HOSTED = Denial(Code.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to settle that")
 
 
 def account(**changed: object) -> Applicant:
@@ -45,7 +46,7 @@ def judged(
     claims: Claims = Claims(),  # noqa: B008 - frozen
     to_number: tuple[Start, ...] = (),
     by_account: tuple[Start, ...] = (),
-) -> Obstacle | None:
+) -> Denial | None:
     return eligibility.may_start(applicant, to, method, claims, to_number, by_account, LIMITS, NOW)
 
 
@@ -74,22 +75,24 @@ def test_e164_is_well_spelled(text: str) -> None:
 )
 def test_another_spelling_is_told_what_it_means(text: str, country: str, meant: str) -> None:
     told = f"is not written in E.164; {meant} is, and was probably meant"
-    assert eligibility.misspelled(text, country) == Obstacle("not_e164", told, meant=meant)
+    assert eligibility.misspelled(text, country) == Denial(Code.NOT_E164, told, meant=meant)
 
 
 @pytest.mark.parametrize("text", ["", "anna", "0800-CALL-ME", "+", "*21#", "${x}", "'; DROP TABLE"])
 def test_no_number(text: str) -> None:
-    assert eligibility.misspelled(text, "DE") == Obstacle("not_a_number", "is no number; a number is written +4922129191999")
+    assert eligibility.misspelled(text, "DE") == Denial(
+        Code.NOT_A_NUMBER, "is no number; a number is written +4922129191999"
+    )
 
 
 @pytest.mark.parametrize("text", ["0221", "12345"])
 def test_nothing_is_guessed_from_what_is_too_short_or_nobodys(text: str) -> None:
-    told = Obstacle("not_e164", "is not written in E.164; a number is written +4922129191999")
+    told = Denial(Code.NOT_E164, "is not written in E.164; a number is written +4922129191999")
     assert eligibility.misspelled(text, "DE") == told
 
 
 def test_a_number_that_can_not_exist() -> None:
-    told = Obstacle("not_a_number", "is too long or too short for a number of its country")
+    told = Denial(Code.NOT_A_NUMBER, "is too long or too short for a number of its country")
     assert eligibility.misspelled("+1212", "DE") == told
     assert eligibility.misspelled("+9991234567", "DE") == told
 
@@ -112,7 +115,7 @@ def test_what_is_well_spelled_is_e164_and_means_itself(text: str, country: str) 
     ],
 )
 def test_blocks(first: str, last: str, told: str | None) -> None:
-    assert eligibility.malformed_block(first, last) == (Obstacle("block_malformed", told) if told else None)
+    assert eligibility.malformed_block(first, last) == (Denial(Code.BLOCK_MALFORMED, told) if told else None)
 
 
 @pytest.mark.parametrize(("country", "language"), [("DE", "de"), ("AT", "de"), ("CH", "de"), ("US", "en"), ("FR", "en")])
@@ -130,41 +133,43 @@ def test_nothing_stands_against_an_external_number() -> None:
 @pytest.mark.parametrize(
     ("to", "applicant", "method", "told"),
     [
-        (NUMBER, account(status=AccountStatus.TRIAL), "call", Obstacle("trial_account", "trial accounts verify no numbers")),
-        (NUMBER, account(status=AccountStatus.SUSPENDED), "call", Obstacle("account_suspended", "the account is suspended")),
-        ("+499001000000", ACME, "call", Obstacle("class_never_presented", NEVER, "DE-5")),
-        ("+491371000000", ACME, "call", Obstacle("class_never_presented", NEVER, "DE-5")),
-        ("+49110", ACME, "call", Obstacle("class_never_presented", NEVER, "DE-5")),
+        (NUMBER, account(status=AccountStatus.TRIAL), "call",
+         Denial(Code.TRIAL_ACCOUNT, "trial accounts verify no numbers")),
+        (NUMBER, account(status=AccountStatus.SUSPENDED), "call",
+         Denial(Code.ACCOUNT_SUSPENDED, "the account is suspended")),
+        ("+499001000000", ACME, "call", Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")),
+        ("+491371000000", ACME, "call", Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")),
+        ("+49110", ACME, "call", Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")),
         # What an account may call does not make it a caller ID.
         ("+499001000000", account(permissions=(Permission("+49900", True),)), "call",
-         Obstacle("class_never_presented", NEVER, "DE-5")),
+         Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")),
         (MOBILE, ACME, "sms", None),
         (MOBILE, ACME, "call", None),
-        (NUMBER, ACME, "sms", Obstacle("no_mobile_number", "is no mobile number; only these get a code by SMS")),
+        (NUMBER, ACME, "sms", Denial(Code.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")),
         ("+12125550123", replace(account(country="US"), verifies_abroad=False), "sms", None),
         ("+18005550123", replace(account(country="US"), verifies_abroad=False), "sms",
-         Obstacle("no_mobile_number", "is no mobile number; only these get a code by SMS")),
+         Denial(Code.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")),
         ("+12125550123", ACME, "call",
-         Obstacle("foreign_number", "is a number of another country, to which the account may send no codes")),
+         Denial(Code.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes")),
         ("+12125550123", replace(ACME, verifies_abroad=True), "call", None),
         ("+881612345678", replace(ACME, verifies_abroad=True), "call",
-         Obstacle("destination_barred", "is a number that the account may not call")),
+         Denial(Code.DESTINATION_BARRED, "is a number that the account may not call")),
         ("+881612345678", replace(account(permissions=(Permission("+8816", True),)), verifies_abroad=True), "call", None),
         ("+881612345678", account(permissions=(Permission("+8816", True),)), "call",
-         Obstacle("foreign_number", "is a number of another country, to which the account may send no codes")),
+         Denial(Code.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes")),
         (MOBILE, account(permissions=(Permission("+4917", False),)), "call",
-         Obstacle("destination_barred", "is a number that the account may not call")),
+         Denial(Code.DESTINATION_BARRED, "is a number that the account may not call")),
         (MOBILE, account(permissions=(Permission("+4917", False), Permission("+491713", True))), "sms", None),
     ],
 )  # fmt: skip
-def test_rules(to: str, applicant: Applicant, method: str, told: Obstacle | None) -> None:
+def test_rules(to: str, applicant: Applicant, method: str, told: Denial | None) -> None:
     assert judged(to, applicant, Method(method)) == told
 
 
 @pytest.mark.parametrize(
     ("claims", "told"),
     [
-        (Claims(frozenset({"acme"})), Obstacle("own_number", "is hosted here for the account and needs no verification")),
+        (Claims(frozenset({"acme"})), Denial(Code.OWN_NUMBER, "is hosted here for the account and needs no verification")),
         (Claims(frozenset({"other"})), HOSTED),
         (verified("other", NUMBER), OTHERS),
         (verified("other", "+4922129191000", "+4922129191999"), OTHERS),
@@ -174,34 +179,34 @@ def test_rules(to: str, applicant: Applicant, method: str, told: Obstacle | None
         (verified("other", NUMBER, state=VerificationState.REVOKED), None),
         (verified("acme", NUMBER), None),
         (verified("acme", "+4922129191000", "+4922129191999"),
-         Obstacle("in_block", "is verified in the block +4922129191000 to +4922129191999")),
+         Denial(Code.IN_BLOCK, "is verified in the block +4922129191000 to +4922129191999")),
         (verified("acme", "+4922129191000", "+4922129191999", until=BEFORE), None),
         (verified("acme", "+4922129191000", "+4922129191999", state=VerificationState.REVOKED), None),
     ],
 )  # fmt: skip
-def test_who_holds_it_already(claims: Claims, told: Obstacle | None) -> None:
+def test_who_holds_it_already(claims: Claims, told: Denial | None) -> None:
     assert judged(claims=claims) == told
 
 
 def test_by_hand_the_ends_of_a_block_must_be_presentable_and_nobody_elses() -> None:
-    def may_hold(first: str, last: str, claims: Claims = Claims(), whose: Applicant = ACME) -> Obstacle | None:  # noqa: B008
+    def may_hold(first: str, last: str, claims: Claims = Claims(), whose: Applicant = ACME) -> Denial | None:  # noqa: B008
         return eligibility.may_hold(whose.account, first, last, claims, NOW)
 
     assert may_hold(NUMBER, NUMBER) is None
     assert may_hold(NUMBER, NUMBER, Claims(frozenset({"acme"}))) is None
-    assert may_hold("+498999999990", "+499001000000") == Obstacle("class_never_presented", NEVER, "DE-5")
-    assert may_hold("+491379999999", "+491400000000") == Obstacle("class_never_presented", NEVER, "DE-5")
+    assert may_hold("+498999999990", "+499001000000") == Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")
+    assert may_hold("+491379999999", "+491400000000") == Denial(Code.CLASS_NEVER_PRESENTED, NEVER, "DE-5")
     assert may_hold(NUMBER, NUMBER, verified("other", NUMBER)) == OTHERS
     assert may_hold(NUMBER, NUMBER, Claims(frozenset({"acme", "other"}))) == HOSTED
     trial = account(status=AccountStatus.TRIAL)
-    assert may_hold(NUMBER, NUMBER, whose=trial) == Obstacle("trial_account", "trial accounts verify no numbers")
+    assert may_hold(NUMBER, NUMBER, whose=trial) == Denial(Code.TRIAL_ACCOUNT, "trial accounts verify no numbers")
 
 
 def test_a_block_is_in_a_larger_one_and_not_in_itself() -> None:
     claims = verified("acme", "+4922129191000", "+4922129191999")
-    told = Obstacle("in_block", "is verified in the block +4922129191000 to +4922129191999")
+    told = Denial(Code.IN_BLOCK, "is verified in the block +4922129191000 to +4922129191999")
 
-    def judge(first: str, last: str, whose: str = "acme") -> Obstacle | None:
+    def judge(first: str, last: str, whose: str = "acme") -> Denial | None:
         return eligibility.in_own_block(whose, first, last, claims, NOW)
 
     assert judge("+4922129191000", "+4922129191999") is None
@@ -226,8 +231,12 @@ def call(ago: timedelta) -> tuple[Start, ...]:
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def limited(code: str, text: str, retry_at: datetime) -> Obstacle:
-    return Obstacle(code, f"{text}; the next one can be sent from {retry_at:%Y-%m-%d %H:%M:%S} UTC on", retry_at=retry_at)
+def limited(code: str, text: str, retry_at: datetime) -> Denial:
+    return Denial(
+        Code[code.upper()],
+        f"{text}; the next one can be sent from {retry_at:%Y-%m-%d %H:%M:%S} UTC on",
+        retry_at=retry_at,
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,7 @@ def limited(code: str, text: str, retry_at: datetime) -> Obstacle:
         (call(-SECOND), (), "call", limited("call_pause", "was called for a code just now", NOW + 61 * SECOND)),
     ],
 )  # fmt: skip
-def test_limits(to_number: tuple[Start, ...], by_account: tuple[Start, ...], method: str, told: Obstacle | None) -> None:
+def test_limits(to_number: tuple[Start, ...], by_account: tuple[Start, ...], method: str, told: Denial | None) -> None:
     assert judged(MOBILE, method=Method(method), to_number=to_number, by_account=by_account) == told
 
 
@@ -271,7 +280,7 @@ def test_a_start_is_allowed_from_the_moment_that_was_told_and_not_before(moments
     starts = [Start(Method.SMS, at) for at in moments]
     limits = replace(LIMITS, starts_per_number=most)
 
-    def judge(now: datetime) -> Obstacle | None:
+    def judge(now: datetime) -> Denial | None:
         return eligibility.may_start(ACME, MOBILE, Method.SMS, Claims(), starts, (), limits, now)
 
     told = judge(NOW)

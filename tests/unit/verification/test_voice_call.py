@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsroute.codes import CallerIdCode, DeliveryOutcome
 from fsroute.configuration.settings import Settings
 from fsroute.errors import ConfigError, DataError, DialStringError
 from fsroute.model import (
@@ -33,7 +34,7 @@ from fsroute.model import (
 )
 from fsroute.simulator import dialstring_reader as freeswitch
 from fsroute.verification import prompts, voice_call
-from fsroute.verification.delivery import NOTICES, Delivered, Message
+from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.voice_call import SOUNDS, VoiceCall
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, Placed, Said, Story, missing, read_out
 
@@ -86,7 +87,7 @@ def fails(cause: str) -> Story:
 
 def test_the_whole_conversation() -> None:
     result, server = delivered(read_out)
-    assert result == Delivered("code_read", "NORMAL_CLEARING")
+    assert result == Delivered(DeliveryOutcome.CODE_READ, "NORMAL_CLEARING")
     (placed,) = server.placed
     digits = "{0}/4.wav!{1}!{0}/7.wav!{1}!{0}/1.wav!{1}!{0}/1.wav".format("/prompts/en", "silence_stream://500")
     pause = "silence_stream://400"
@@ -187,7 +188,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 
 def leg_to(number: str = NUMBER, trunk: Trunk = CARRIER, line: str = "+492214710100") -> Leg:
-    return Leg("t", TrunkDial(trunk, number), CallerId(line, line, "network_number"), ring_s=40, hops=1)
+    return Leg("t", TrunkDial(trunk, number), CallerId(line, line, CallerIdCode.NETWORK_NUMBER), ring_s=40, hops=1)
 
 
 PATHS = st.text("abcXYZ019_.-/", max_size=50).map(lambda text: f"/{text}")
@@ -260,7 +261,7 @@ NO_WAY: dict[str, tuple[Account | None, str, str]] = {
 @pytest.mark.parametrize(("account", "number", "code"), NO_WAY.values(), ids=NO_WAY.keys())
 def test_without_a_way_out_there_is_no_call(account: Account | None, number: str, code: str) -> None:
     result, server = delivered(read_out, routing=routing_of(account), message=replace(MESSAGE, number=number))
-    assert result == Delivered("no_trunk", code)
+    assert result == Delivered(DeliveryOutcome.NO_TRUNK, code)
     assert server.commands == []
 
 
@@ -284,55 +285,55 @@ INTRO = "/prompts/en/intro.wav"
 END = "NORMAL_CLEARING"
 
 OUTCOMES: dict[str, tuple[Story, Delivered]] = {
-    "busy": (fails("USER_BUSY"), Delivered("busy", "USER_BUSY")),
-    "nobody answers": (fails("ALLOTTED_TIMEOUT"), Delivered("no_answer", "ALLOTTED_TIMEOUT")),
-    "the carrier gives up": (fails("NO_ANSWER"), Delivered("no_answer", "NO_ANSWER")),
-    "480": (fails("NO_USER_RESPONSE"), Delivered("no_answer", "NO_USER_RESPONSE")),
+    "busy": (fails("USER_BUSY"), Delivered(DeliveryOutcome.BUSY, "USER_BUSY")),
+    "nobody answers": (fails("ALLOTTED_TIMEOUT"), Delivered(DeliveryOutcome.NO_ANSWER, "ALLOTTED_TIMEOUT")),
+    "the carrier gives up": (fails("NO_ANSWER"), Delivered(DeliveryOutcome.NO_ANSWER, "NO_ANSWER")),
+    "480": (fails("NO_USER_RESPONSE"), Delivered(DeliveryOutcome.NO_ANSWER, "NO_USER_RESPONSE")),
     "FreeSWITCH gives up": (
         lambda placed: [placed.hung_up("ORIGINATOR_CANCEL"), placed.answer("-ERR NO_ANSWER")],
-        Delivered("no_answer", "NO_ANSWER"),
+        Delivered(DeliveryOutcome.NO_ANSWER, "NO_ANSWER"),
     ),
-    "rejected": (fails("CALL_REJECTED"), Delivered("call_rejected", "CALL_REJECTED")),
-    "unallocated": (fails("UNALLOCATED_NUMBER"), Delivered("number_unreachable", "UNALLOCATED_NUMBER")),
+    "rejected": (fails("CALL_REJECTED"), Delivered(DeliveryOutcome.CALL_REJECTED, "CALL_REJECTED")),
+    "unallocated": (fails("UNALLOCATED_NUMBER"), Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "UNALLOCATED_NUMBER")),
     "no channel was made": (
         lambda placed: [placed.answer("-ERR DESTINATION_OUT_OF_ORDER")],
-        Delivered("number_unreachable", "DESTINATION_OUT_OF_ORDER"),
+        Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "DESTINATION_OUT_OF_ORDER"),
     ),
     "hung up in the repetition": (
         lambda placed: [*placed.taken(), placed.played(), placed.broken_off(), placed.hung_up()],
-        Delivered("code_read", END),
+        Delivered(DeliveryOutcome.CODE_READ, END),
     ),
     "hung up in the reading": (
         lambda placed: [*placed.taken(), placed.broken_off(), placed.hung_up()],
-        Delivered("cut_short", END),
+        Delivered(DeliveryOutcome.CUT_SHORT, END),
     ),
     "hung up with the last word": (
         lambda placed: [*placed.taken(), placed.executed("playback", "FILE PLAYED", "hangup"), placed.hung_up()],
-        Delivered("cut_short", END),
+        Delivered(DeliveryOutcome.CUT_SHORT, END),
     ),
     "hung up before the reading": (
         lambda placed: [*placed.taken(), placed.hung_up()],
-        Delivered("cut_short", END),
+        Delivered(DeliveryOutcome.CUT_SHORT, END),
     ),
     "hung up before originate saw the answer": (
         lambda placed: [*placed.taken()[:1], placed.hung_up(), placed.answer(f"+OK {placed.call}")],
-        Delivered("cut_short", END),
+        Delivered(DeliveryOutcome.CUT_SHORT, END),
     ),
     "answered and gone at once": (
         lambda placed: [placed.taken()[0], placed.answer("-ERR NORMAL_CLEARING")],
-        Delivered("cut_short", END),
+        Delivered(DeliveryOutcome.CUT_SHORT, END),
     ),
     "the limit ends it": (
         lambda placed: [*placed.taken(), placed.broken_off(), placed.hung_up("ALLOTTED_TIMEOUT")],
-        Delivered("cut_short", "ALLOTTED_TIMEOUT"),
+        Delivered(DeliveryOutcome.CUT_SHORT, "ALLOTTED_TIMEOUT"),
     ),
     "a prompt is missing": (
         lambda placed: [*placed.taken(), missing(INTRO), placed.played(), placed.played(), placed.hung_up()],
-        Delivered("prompt_failed", END),
+        Delivered(DeliveryOutcome.PROMPT_FAILED, END),
     ),
     "a digit is missing": (
         lambda placed: [*placed.taken(), missing("/prompts/en/7.wav"), placed.played(), placed.played(), placed.hung_up()],
-        Delivered("prompt_failed", END),
+        Delivered(DeliveryOutcome.PROMPT_FAILED, END),
     ),
     "the second part can not be played": (
         lambda placed: [
@@ -342,39 +343,43 @@ OUTCOMES: dict[str, tuple[Story, Delivered]] = {
             placed.played(),
             placed.hung_up(),
         ],
-        Delivered("code_read", END),
+        Delivered(DeliveryOutcome.CODE_READ, END),
     ),
     "a prompt of another call is missing": (
         lambda placed: [missing("/prompts/en/2.wav"), missing("/elsewhere/en/4.wav"), *read_out(placed)],
-        Delivered("code_read", END),
+        Delivered(DeliveryOutcome.CODE_READ, END),
     ),
     "no prompt can be played": (
         lambda placed: [*placed.taken(), placed.executed("playback", "FILE NOT FOUND"), placed.played(), placed.hung_up()],
-        Delivered("prompt_failed", END),
+        Delivered(DeliveryOutcome.PROMPT_FAILED, END),
     ),
     "the playback failed on a living call": (
         lambda placed: [*placed.taken(), placed.executed("playback", "PLAYBACK ERROR"), placed.hung_up()],
-        Delivered("prompt_failed", END),
+        Delivered(DeliveryOutcome.PROMPT_FAILED, END),
     ),
     "FreeSWITCH does not know originate": (
         lambda placed: [placed.answer("-ERR originate Command not found!")],
-        Delivered("switch_refused", "FreeSWITCH refused originate: '-ERR originate Command not found!'"),
+        Delivered(DeliveryOutcome.SWITCH_REFUSED, "FreeSWITCH refused originate: '-ERR originate Command not found!'"),
     ),
     "FreeSWITCH does not understand originate": (
         lambda placed: [placed.answer("-USAGE: <call url>\x1b[2J" + "x" * 200)],
-        Delivered("switch_refused", "FreeSWITCH refused originate: '-USAGE: <call url>\\x1b[2J" + "x" * 58 + "'"),
+        Delivered(
+            DeliveryOutcome.SWITCH_REFUSED, "FreeSWITCH refused originate: '-USAGE: <call url>\\x1b[2J" + "x" * 58 + "'"
+        ),
     ),
     "another call is answered": (
         lambda placed: [placed.answer("+OK 00000000-0000-0000-0000-000000000000")],
-        Delivered("switch_refused", "FreeSWITCH refused originate: '+OK 00000000-0000-0000-0000-000000000000'"),
+        Delivered(
+            DeliveryOutcome.SWITCH_REFUSED, "FreeSWITCH refused originate: '+OK 00000000-0000-0000-0000-000000000000'"
+        ),
     ),
     "FreeSWITCH goes while it rings": (
         lambda _: [None],
-        Delivered("switch_unreachable", "FreeSWITCH closed the connection"),
+        Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "FreeSWITCH closed the connection"),
     ),
     "FreeSWITCH goes in the reading": (
         lambda placed: [*placed.taken(), placed.played(), None],
-        Delivered("switch_unreachable", "FreeSWITCH closed the connection"),
+        Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "FreeSWITCH closed the connection"),
     ),
 }
 
@@ -382,7 +387,7 @@ OUTCOMES: dict[str, tuple[Story, Delivered]] = {
 @pytest.mark.parametrize(("story", "result"), OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_what_is_made_of_what_freeswitch_says(story: Story, result: Delivered) -> None:
     assert delivered(story)[0] == result
-    assert result.outcome in NOTICES
+    assert result.outcome in DeliveryOutcome
 
 
 def of_another_call(event: Event) -> bytes:
@@ -396,7 +401,7 @@ def test_events_of_other_calls_change_nothing() -> None:
         others = [of_another_call(event) for event in (*placed.taken(), placed.played(), placed.hung_up())]
         return [*others, *[of_another_call(event) for event in placed.failed("USER_BUSY")], *placed.failed("NO_ANSWER")]
 
-    assert delivered(story)[0] == Delivered("no_answer", "NO_ANSWER")
+    assert delivered(story)[0] == Delivered(DeliveryOutcome.NO_ANSWER, "NO_ANSWER")
 
 
 def test_a_callee_can_not_write_events() -> None:
@@ -408,7 +413,7 @@ def test_a_callee_can_not_write_events() -> None:
         }
         return [*placed.taken(), Event("CHANNEL_EXECUTE_COMPLETE", forged), placed.hung_up()]
 
-    assert delivered(story)[0] == Delivered("code_read", END)
+    assert delivered(story)[0] == Delivered(DeliveryOutcome.CODE_READ, END)
 
 
 # --- more than one trunk ----------------------------------------------------------------------------------
@@ -416,7 +421,7 @@ def test_a_callee_can_not_write_events() -> None:
 
 def test_the_next_trunk_is_tried_when_one_failed() -> None:
     result, server = delivered(fails("GATEWAY_DOWN"), read_out)
-    assert result == Delivered("code_read", END)
+    assert result == Delivered(DeliveryOutcome.CODE_READ, END)
     dialled = [leg.endpoint for placed in server.placed for group in placed.dial.groups for leg in group]
     assert dialled == [f"sofia/gateway/carrier/{NUMBER}", f"sofia/gateway/second/{NUMBER}"]
     assert server.placed[0].call != server.placed[1].call
@@ -424,30 +429,32 @@ def test_the_next_trunk_is_tried_when_one_failed() -> None:
 
 def test_the_next_trunk_is_not_tried_when_the_callee_ended_it() -> None:
     result, server = delivered(fails("USER_BUSY"), read_out)
-    assert (result, len(server.placed)) == (Delivered("busy", "USER_BUSY"), 1)
+    assert (result, len(server.placed)) == (Delivered(DeliveryOutcome.BUSY, "USER_BUSY"), 1)
 
 
 def test_a_call_that_was_answered_is_not_repeated() -> None:
     result, server = delivered(lambda placed: [*placed.taken(), placed.hung_up("NORMAL_TEMPORARY_FAILURE")], read_out)
-    assert (result, len(server.placed)) == (Delivered("cut_short", "NORMAL_TEMPORARY_FAILURE"), 1)
+    assert (result, len(server.placed)) == (Delivered(DeliveryOutcome.CUT_SHORT, "NORMAL_TEMPORARY_FAILURE"), 1)
 
 
 def test_when_all_trunks_fail_the_last_one_is_told() -> None:
     result, server = delivered(fails("GATEWAY_DOWN"), fails("SWITCH_CONGESTION"))
-    assert (result, len(server.placed)) == (Delivered("number_unreachable", "SWITCH_CONGESTION"), 2)
+    assert (result, len(server.placed)) == (Delivered(DeliveryOutcome.NUMBER_UNREACHABLE, "SWITCH_CONGESTION"), 2)
 
 
 # --- faults -----------------------------------------------------------------------------------------------
 
 
 def test_without_a_password_it_is_not_configured() -> None:
-    assert voice(password="").deliver(MESSAGE) == Delivered("not_configured", "setting event_socket_password is empty")
+    assert voice(password="").deliver(MESSAGE) == Delivered(
+        DeliveryOutcome.NOT_CONFIGURED, "setting event_socket_password is empty"
+    )
 
 
 def test_a_wrong_password_is_a_refusal() -> None:
     result, server = delivered(read_out, password="wrong")  # noqa: S106 - meant to be
     told = "FreeSWITCH's Event Socket refused the password (setting event_socket_password)"
-    assert (result, server.placed) == (Delivered("switch_refused", told), [])
+    assert (result, server.placed) == (Delivered(DeliveryOutcome.SWITCH_REFUSED, told), [])
 
 
 @pytest.mark.parametrize("word", ["event", "filter", "bgapi"])
@@ -455,20 +462,20 @@ def test_a_command_that_is_refused_ends_it(word: str) -> None:
     denied = b"Content-Type: command/reply\nReply-Text: -ERR permission denied\n\n"
     with EventSocketServer([read_out], replies={word: denied}) as server:
         result = voice(server).deliver(MESSAGE)
-    assert result == Delivered("switch_refused", f"FreeSWITCH refused {word}: '-ERR permission denied'")
+    assert result == Delivered(DeliveryOutcome.SWITCH_REFUSED, f"FreeSWITCH refused {word}: '-ERR permission denied'")
 
 
 def test_an_unreachable_switch_is_an_outcome() -> None:
     result = voice(address=("127.0.0.1", 1)).deliver(MESSAGE)
     told = "FreeSWITCH's Event Socket at 127.0.0.1:1 can not be reached: Connection refused"
-    assert result == Delivered("switch_unreachable", told)
+    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, told)
 
 
 def test_tables_that_can_not_be_read_are_an_outcome() -> None:
     def routing(_: Call) -> Routing:
         raise DataError("the database is away")
 
-    assert voice(routing=routing).deliver(MESSAGE) == Delivered("interrupted", "the database is away")
+    assert voice(routing=routing).deliver(MESSAGE) == Delivered(DeliveryOutcome.INTERRUPTED, "the database is away")
 
 
 @pytest.fixture
@@ -487,7 +494,7 @@ def test_a_switch_that_falls_silent_is_given_up_in_time(*, answered: bool) -> No
         result = voice(server, timeout_s=0.2, ring_s=1).deliver(MESSAGE)
         took = time.monotonic() - started
         silent.set()
-    assert result == Delivered("switch_unreachable", "no word from FreeSWITCH in time")
+    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "no word from FreeSWITCH in time")
     assert 1.1 < took < 2.5
 
 
@@ -503,7 +510,7 @@ def test_a_call_that_never_ends_is_given_up_in_time() -> None:
         started = time.monotonic()
         result = voice(server, timeout_s=0.2).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert result == Delivered("switch_unreachable", "no word from FreeSWITCH in time")
+    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "no word from FreeSWITCH in time")
     assert 1.1 < took < 2.5
 
 
@@ -513,13 +520,13 @@ def test_the_reading_may_take_longer_than_the_ringing(monkeypatch: pytest.Monkey
     timer = threading.Timer(1.6, later.set)
     timer.start()
     story: Story = lambda placed: [*placed.taken(), later, placed.played(), placed.hung_up()]  # noqa: E731 - as the others
-    assert delivered(story, timeout_s=0.2, ring_s=1)[0] == Delivered("code_read", END)
+    assert delivered(story, timeout_s=0.2, ring_s=1)[0] == Delivered(DeliveryOutcome.CODE_READ, END)
     timer.join()
 
 
 def test_a_connection_that_breaks_at_any_byte_is_an_outcome() -> None:
     with EventSocketServer([read_out]) as server:
-        assert voice(server).deliver(MESSAGE) == Delivered("code_read", END)
+        assert voice(server).deliver(MESSAGE) == Delivered(DeliveryOutcome.CODE_READ, END)
         total = server.sent
     outcomes = []
     for limit in range(0, total, 23):
