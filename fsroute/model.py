@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from fsroute.codes import Code
+from fsroute.target_kinds import Ending, TargetKind
 
 # --- what was asked ---------------------------------------------------------------------------------------
 
@@ -331,19 +332,6 @@ class TimeProfile:
     ranges: tuple[TimeRange, ...] = ()
 
 
-class TargetKind(StrEnum):
-    """What a target is. The values are the columns of rule_targets."""
-
-    ENDPOINT = "endpoint"
-    RING_GROUP = "ring_group"
-    USER = "user_name"
-    EXTERNAL = "external_number"
-    HOSTED = "hosted_number"
-    VOICEMAIL = "voicemail"
-    ANNOUNCEMENT = "announcement"
-    HANGUP = "hangup_cause"
-
-
 _VERIFIED = "verified:"
 
 
@@ -566,40 +554,6 @@ class Leg:
 
 
 Stage = tuple[Leg, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Voicemail:
-    """The caller is connected to the mailbox of an endpoint."""
-
-    mailbox: str
-    domain: str
-
-    def __str__(self) -> str:
-        return f"voicemail {self.mailbox}@{self.domain}"
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """The caller hears a sound file; then the call ends."""
-
-    file: str
-
-    def __str__(self) -> str:
-        return f"announcement {self.file}"
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """The call ends with a cause (FreeSWITCH's name for it)."""
-
-    cause: str
-
-    def __str__(self) -> str:
-        return f"hangup {self.cause}"
-
-
-Ending = Voicemail | Announcement | Hangup
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from peewee import Case, Database, fn
@@ -15,6 +17,7 @@ from fsroute.model import ShowVerified, forwarded_caller_id
 from fsroute.numbers import country, phone_number, short_numbers
 from fsroute.routing import timeprofile
 from fsroute.routing.limits import MAX_LEGS
+from fsroute.target_kinds import TargetKind
 
 
 def problems(database: Database) -> list[str]:
@@ -255,7 +258,8 @@ def _stages(database: Database) -> Iterator[str]:
     # A group or a user without phones rings none; every other target is one leg.
     one = Case(None, [(target.ring_group.is_null() & target.user_name.is_null(), 1)], 0)
     legs: Any = fn.COALESCE(members.c.legs, phones.c.legs, one)
-    ringing = target.voicemail.is_null() & target.announcement.is_null() & target.hangup_cause.is_null()
+    ends = (getattr(target, kind.value) for kind in TargetKind if kind.is_end)
+    ringing = reduce(and_, (column.is_null() for column in ends))
     sums = (
         target.select(target.number, target.rule_position, t.Rule.mode, fn.SUM(legs), fn.MAX(legs))
         .join(t.Rule, on=(t.Rule.number == target.number) & (t.Rule.position == target.rule_position))

@@ -12,7 +12,7 @@ from peewee import fn
 
 from fsroute.data import tables as t
 from fsroute.data.database import Prepared
-from fsroute.model import TargetKind
+from fsroute.target_kinds import TargetKind
 
 _TARGET_COLUMNS = tuple(getattr(t.RuleTarget, kind.value) for kind in TargetKind)
 

@@ -37,7 +37,6 @@ from fsroute.model import (
     RuleType,
     ShowVerified,
     Target,
-    TargetKind,
     TimeProfile,
     TimeRange,
     TransferredCallerId,
@@ -49,6 +48,7 @@ from fsroute.model import (
     forwarded_caller_id,
 )
 from fsroute.numbers import phone_number
+from fsroute.target_kinds import LeadsTo, TargetKind
 
 MAX_NUMBERS = 128
 """Hosted numbers that one call can reach by its rules. More is no forwarding that anybody meant."""
@@ -168,8 +168,7 @@ class _Read:
             found |= reached
             led_to = self._targets(reached)
             targets += led_to
-            leads = (TargetKind.HOSTED, TargetKind.EXTERNAL)
-            wanted = {target.value for _, _, target in led_to if target.kind in leads} - found.keys()
+            wanted = {target.value for _, _, target in led_to if target.kind.is_number} - found.keys()
         shown = (target.caller_id for _, _, target in targets)
         asked |= {wanted.number for wanted in shown if isinstance(wanted, ShowVerified)}
         routing = replace(
@@ -264,8 +263,9 @@ class _Read:
         }
         result: dict[RuleKey, list[Target]] = defaultdict(list)
         for key, account, target in targets:
-            rings = phones.get(target.kind)
-            result[key].append(replace(target, endpoints=rings[account, target.value]) if rings else target)
+            rings = target.kind.leads_to is LeadsTo.ENDPOINTS
+            found = phones[target.kind].get((account, target.value), ()) if rings else ()
+            result[key].append(replace(target, endpoints=found) if found else target)
         return result
 
     def _phones(self, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:

@@ -8,23 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fsroute.callerid import identity, policy
-from fsroute.model import (
-    Announcement,
-    Call,
-    CallerId,
-    Decision,
-    Ending,
-    FailedPlan,
-    Hangup,
-    Leg,
-    Outcome,
-    Plan,
-    Routing,
-    Rule,
-    Stage,
-    TrunkDial,
-    Voicemail,
-)
+from fsroute.model import Call, CallerId, Decision, FailedPlan, Leg, Outcome, Plan, Routing, Rule, Stage, TrunkDial
 from fsroute.routing import router
 from fsroute.routing.planner import attempts
 from fsroute.switch import call_commands, dialstring
@@ -67,7 +51,7 @@ def _step(decision: Decision, confirmation: Confirmation) -> dict[str, Any]:
         "rule": _rule(decision.rule),
         "stages": [[_leg(leg, decision.caller_id) for leg in stage] for stage in decision.plan.stages],
         "bridge": _bridge(decision, confirmation),
-        "final": _final(decision.plan.final),
+        "final": decision.plan.final.as_data() if decision.plan.final else None,
     }
 
 
@@ -143,17 +127,6 @@ def _headers(leg: Leg) -> dict[str, str]:
 
 def _caller_id(caller_id: CallerId) -> dict[str, Any]:
     return {"presented": caller_id.presented, "network": caller_id.network, "reason": caller_id.reason}
-
-
-def _final(final: Ending | None) -> dict[str, str] | None:
-    match final:
-        case Hangup(cause):
-            return {"kind": "hangup", "cause": cause}
-        case Announcement(file):
-            return {"kind": "announcement", "file": file}
-        case Voicemail(mailbox, domain):
-            return {"kind": "voicemail", "mailbox": f"{mailbox}@{domain}"}
-    return None
 
 
 def _timeline(plan: Plan) -> Iterator[dict[str, Any]]:

@@ -16,14 +16,11 @@ from fsroute.model import (
     SHOW_OWN,
     Account,
     AccountStatus,
-    Announcement,
     Call,
     CallerId,
     Diversion,
-    Ending,
     Endpoint,
     EndpointDial,
-    Hangup,
     HostedNumber,
     KeptPlan,
     Leg,
@@ -37,14 +34,13 @@ from fsroute.model import (
     RuleType,
     Stage,
     Target,
-    TargetKind,
     Trunk,
     TrunkDial,
-    Voicemail,
 )
 from fsroute.routing import rules
 from fsroute.routing.limits import MAX_LEGS, from_zero
 from fsroute.routing.permissions import may_call
+from fsroute.target_kinds import Ending, LeadsTo
 
 PARALLEL_RING_S = 25
 """How long a parallel rule rings that does not say: five or six rings, what German carriers ring before their mailbox."""
@@ -141,7 +137,7 @@ class Planner:
         together: list[_Draft] = []
         final: Ending | None = None
         for target in self._enabled(rule):
-            if final is not None and _final(target, hosted.account) is not None:
+            if final is not None and target.kind.is_end:
                 self.tell(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
                 continue
             found = self._of_target(target, rule, hosted, target.ring_s or whole)
@@ -189,14 +185,17 @@ class Planner:
     # --- targets -----------------------------------------------------------------------------------------
 
     def _of_target(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
-        account = hosted.account
-        final = _final(target, account)
-        if final is not None:
-            return _Drafts(final=final)
-        if target.kind is TargetKind.EXTERNAL:
-            return self._external(target, rule, hosted, ring_s)
-        if target.kind is TargetKind.HOSTED:
-            return self._hosted(target, ring_s)
+        match target.kind.leads_to:
+            case LeadsTo.END:
+                return _Drafts(final=target.kind.ending(target.value, hosted.account.domain))
+            case LeadsTo.TRUNK:
+                return self._external(target, rule, hosted, ring_s)
+            case LeadsTo.HOSTED_NUMBER:
+                return self._hosted(target, ring_s)
+            case LeadsTo.ENDPOINTS:
+                return self._endpoints(target, ring_s)
+
+    def _endpoints(self, target: Target, ring_s: int) -> _Drafts:
         if not target.endpoints:
             self.tell(ReasonCode.NO_ENDPOINTS, _name(target), "left out: has no endpoint")
         drafts = [_Draft(leg, None) for leg in self.ring(target.endpoints, ring_s)]
@@ -424,31 +423,8 @@ def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:
     return beside if draft.confirm is None else draft.confirm
 
 
-def _final(target: Target, account: Account) -> Ending | None:
-    match target.kind:
-        case TargetKind.VOICEMAIL:
-            return Voicemail(target.value, account.domain)
-        case TargetKind.ANNOUNCEMENT:
-            return Announcement(target.value)
-        case TargetKind.HANGUP:
-            return Hangup(target.value)
-    return None
-
-
 def _name(target: Target) -> str:
-    return f"{_KIND_NAMES[target.kind]} {target.value}"
-
-
-_KIND_NAMES = {
-    TargetKind.ENDPOINT: "endpoint",
-    TargetKind.RING_GROUP: "ring group",
-    TargetKind.USER: "user",
-    TargetKind.EXTERNAL: "external",
-    TargetKind.HOSTED: "number",
-    TargetKind.VOICEMAIL: "voicemail",
-    TargetKind.ANNOUNCEMENT: "announcement",
-    TargetKind.HANGUP: "hang-up",
-}
+    return f"{target.kind.label} {target.value}"
 
 
 def _length(stage: list[_Draft]) -> int:

@@ -25,7 +25,6 @@ from fsroute.model import (
     Diversion,
     Endpoint,
     FailedPlan,
-    Hangup,
     HostedNumber,
     Outcome,
     Plan,
@@ -42,6 +41,7 @@ from fsroute.numbers.short_numbers import ShortNumber
 from fsroute.routing import rules
 from fsroute.routing.causes import TRUNK_FAILURES
 from fsroute.routing.planner import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk, rounds
+from fsroute.target_kinds import Hangup
 
 TRANSFER_RING_S = 30
 """How long an external number rings that a call was transferred to: six rings, then the call comes back to whoever

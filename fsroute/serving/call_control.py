@@ -17,13 +17,14 @@ from fsroute.codes import ReasonCode
 from fsroute.errors import DataError, Disconnected, FsrouteError
 from fsroute.eventsocket.frames import Command, End, Frame
 from fsroute.eventsocket.wait import Wait
-from fsroute.model import Call, Decision, Direction, FailedPlan, Hangup, Leg, Outcome, Plan, PlanLog, TrunkDial
+from fsroute.model import Call, Decision, Direction, FailedPlan, Leg, Outcome, Plan, PlanLog, TrunkDial
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
 from fsroute.serving.registrations import Registrations
 from fsroute.switch import call_commands, channel_state, contacts
 from fsroute.switch.channel_state import Elsewhere, Ended
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup
 from fsroute.text import plain
 
 FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"

@@ -11,22 +11,12 @@ from fsroute.codes import ReasonCode
 from fsroute.errors import DialStringError
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import Command, End, Execute
-from fsroute.model import (
-    Announcement,
-    Call,
-    CallerId,
-    Decision,
-    Direction,
-    Ending,
-    EndpointDial,
-    Hangup,
-    Plan,
-    Voicemail,
-)
+from fsroute.model import Call, CallerId, Decision, Direction, EndpointDial, Plan
 from fsroute.routing.planner import rounds as rounds_of
 from fsroute.switch import contacts, dialstring, outcome
 from fsroute.switch.channel_state import DIRECT, DONE, NOTHING_BEFORE, PLAN_VARIABLE, RECALL, STEP_VARIABLE, Ear, Ended
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Application, Ending, Hangup
 
 BY_TRUNKS = frozenset({ReasonCode.TRUNK, ReasonCode.EMERGENCY})
 """What is decided of a user's own call that leaves through a trunk: the caller hears the carrier before the answer."""
@@ -95,7 +85,7 @@ def commands(
     early_media = hears_carrier(decision, ear)
     more = _identity_of(call, decision) + (_for_bridge(plan, ear, early_media=early_media) if plan.stages else ())
     told: list[Command] = [_variables(_step(decision, rule), evidence, count, more)]
-    if plan.stages or isinstance(plan.final, Voicemail):
+    if plan.stages or (isinstance(plan.final, Application) and plan.final.shows_caller):
         told += _caller(call, decision.caller_id)
     if plan.stages:
         # 180 now: a leg that sends only early media, as mobile networks do, would leave the caller in silence.
@@ -222,13 +212,7 @@ def _cleaned(field: str, text: str, unsafe: re.Pattern[str], instead: str) -> li
 
 
 def _final(final: Ending) -> list[Command]:
-    match final:
-        case Hangup(cause):
-            return [End(cause)]
-        case Announcement(file):
-            return _answered("playback", file)
-        case Voicemail(mailbox, domain):
-            return _answered("voicemail", f"default {domain} {mailbox}")
+    return [End(final.cause)] if isinstance(final, Hangup) else _answered(*final.command())
 
 
 def _answered(application: str, argument: str) -> list[Command]:

@@ -16,7 +16,6 @@ from fsroute.model import (
     Decision,
     EndpointDial,
     ForwardedCallerId,
-    Hangup,
     KeptPlan,
     Leg,
     Outcome,
@@ -32,6 +31,7 @@ from fsroute.model import (
 from fsroute.routing.planner import rounds
 from fsroute.switch import contacts, dialstring
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup
 
 A = "+492214710100"
 RECEIVED = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)

@@ -43,7 +43,6 @@ from fsroute.model import (
     RuleType,
     ShowVerified,
     Target,
-    TargetKind,
     TimeProfile,
     TimeRange,
     Trunk,
@@ -52,6 +51,7 @@ from fsroute.model import (
     Verification,
     VerificationState,
 )
+from fsroute.target_kinds import TargetKind
 from tests.support.postgresql import DEMO, LOADED, Databases, Server
 
 WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached: psycopg is not installed"

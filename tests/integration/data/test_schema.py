@@ -21,6 +21,7 @@ import pytest
 from peewee import Database, DatabaseError, IntegrityError
 
 from fsroute.data.database import is_sqlite, open_database, schema
+from fsroute.target_kinds import TargetKind
 from tests.support.postgresql import DEMO, Databases
 
 Row = dict[str, Any]
@@ -216,16 +217,7 @@ PREFIX = (
 ISO_3166 = (("de", "DE"), ("D", "DE"), ("DEU", "AT"), ("49", "CH"))
 TIMEZONE = (("", "UTC"), ("Europe Berlin", "Europe/Berlin"), ("Etc/GMT:1", "Etc/GMT+1"))
 RING_S = ((0, 1), (-1, None), (3601, 3600))
-TARGETS = (
-    "endpoint",
-    "ring_group",
-    "user_name",
-    "external_number",
-    "hosted_number",
-    "voicemail",
-    "announcement",
-    "hangup_cause",
-)
+TARGETS = tuple(kind.value for kind in TargetKind)
 RANGE, TARGET, VERIFIED = "time_profile_ranges", "rule_targets", "verified_numbers"
 OWNED, PROFILES = "user_numbers", "identity_profiles"
 ATTEMPT, AUDIT = "verifications", "audit_log"

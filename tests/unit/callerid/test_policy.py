@@ -35,7 +35,6 @@ from fsroute.model import (
     Endpoint,
     FailedPlan,
     ForwardedCallerId,
-    Hangup,
     HostedNumber,
     IdentityHeader,
     IdentityProfile,
@@ -51,7 +50,6 @@ from fsroute.model import (
     Rule,
     ShowVerified,
     Target,
-    TargetKind,
     Trunk,
     TrunkDial,
     TrunkRoute,
@@ -69,6 +67,7 @@ from fsroute.routing.router import route
 from fsroute.simulator import dialstring_reader
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup, TargetKind
 
 NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)

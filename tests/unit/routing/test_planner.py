@@ -15,14 +15,11 @@ from fsroute.codes import CallerIdCode
 from fsroute.model import (
     Account,
     AccountStatus,
-    Announcement,
     Call,
     CallerId,
     Diversion,
-    Ending,
     Endpoint,
     EndpointDial,
-    Hangup,
     HostedNumber,
     IdentityHeader,
     IdentityProfile,
@@ -36,16 +33,15 @@ from fsroute.model import (
     ShowVerified,
     Stage,
     Target,
-    TargetKind,
     Trunk,
     TrunkDial,
     TrunkRoute,
     Verification,
     VerificationState,
-    Voicemail,
 )
 from fsroute.routing.limits import MAX_LEGS
 from fsroute.routing.planner import Planner, attempts, rounds
+from fsroute.target_kinds import Announcement, Ending, Hangup, TargetKind, Voicemail
 
 A, B, C, D = "+492214710100", "+492214710200", "+492214710300", "+492214710400"
 MOBILE, MOBILE_2 = "+491713920042", "+491713920043"

@@ -16,7 +16,6 @@ from fsroute.model import (
     SHOW_OWN,
     Account,
     AccountStatus,
-    Announcement,
     Call,
     CallerId,
     Decision,
@@ -25,7 +24,6 @@ from fsroute.model import (
     Endpoint,
     EndpointDial,
     FailedPlan,
-    Hangup,
     HostedNumber,
     Identity,
     IdentityHeader,
@@ -44,7 +42,6 @@ from fsroute.model import (
     RuleType,
     ShowVerified,
     Target,
-    TargetKind,
     TimeProfile,
     TimeRange,
     Trunk,
@@ -53,12 +50,12 @@ from fsroute.model import (
     User,
     Verification,
     VerificationState,
-    Voicemail,
     forwarded_caller_id,
 )
 from fsroute.numbers import country, short_numbers
 from fsroute.routing.causes import TRUNK_FAILURES
 from fsroute.routing.router import END_CAUSES, UNKNOWN, route
+from fsroute.target_kinds import Announcement, Hangup, LeadsTo, TargetKind, Voicemail
 
 A, B, C = "+492214710100", "+492214710200", "+492214710300"
 CALLER, MOBILE = "+493023125001", "+491713920042"
@@ -1290,14 +1287,11 @@ def _targets(kinds: st.SearchStrategy[TargetKind]) -> st.SearchStrategy[Target]:
     )
 
 
-_RINGING = (TargetKind.ENDPOINT, TargetKind.RING_GROUP, TargetKind.USER)
+_RINGING = [kind for kind in TargetKind if kind.leads_to is LeadsTo.ENDPOINTS]
 _VALUES: dict[TargetKind, st.SearchStrategy[str]] = {
-    **dict.fromkeys(_RINGING, st.just("name")),
+    **dict.fromkeys(TargetKind, st.just("name")),
     TargetKind.EXTERNAL: st.sampled_from(EXTERNALS),
     TargetKind.HOSTED: st.sampled_from(NUMBERS),
-    TargetKind.VOICEMAIL: st.just("1001"),
-    TargetKind.ANNOUNCEMENT: st.just("fsroute/closed.wav"),
-    TargetKind.HANGUP: st.just("USER_BUSY"),
 }
 _KINDS = st.sampled_from([*TargetKind, *[TargetKind.HOSTED] * 4])
 

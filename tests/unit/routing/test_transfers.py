@@ -25,7 +25,6 @@ from fsroute.model import (
     Endpoint,
     EndpointDial,
     FailedPlan,
-    Hangup,
     HostedNumber,
     Outcome,
     Permission,
@@ -33,7 +32,6 @@ from fsroute.model import (
     Rule,
     RuleKey,
     Target,
-    TargetKind,
     TransferredCallerId,
     Trunk,
     TrunkRoute,
@@ -44,6 +42,7 @@ from fsroute.simulator.simulated_channel import encode
 from fsroute.switch.call_commands import commands
 from fsroute.switch.channel_state import FACTS, Elsewhere, call_of, elsewhere, plans_of, progress_of
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup, TargetKind
 
 LINE, QUEUE = "+492214710100", "+492214710200"
 CALLER, MOBILE, OWN = "+493023125001", "+491713920042", "+492214710113"

@@ -13,7 +13,6 @@ from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.errors import DialStringError
 from fsroute.eventsocket.frames import Command, End, Execute, Facts, Frame
 from fsroute.model import (
-    Announcement,
     Call,
     CallerId,
     ContactDial,
@@ -21,7 +20,6 @@ from fsroute.model import (
     Direction,
     EndpointDial,
     FailedPlan,
-    Hangup,
     Identity,
     IdentityHeader,
     Leg,
@@ -31,13 +29,13 @@ from fsroute.model import (
     RuleKey,
     Trunk,
     TrunkDial,
-    Voicemail,
 )
 from fsroute.simulator.simulated_channel import encode
 from fsroute.switch import call_commands, outcome
 from fsroute.switch.call_commands import commands
 from fsroute.switch.channel_state import FACTS, Ear, Ended, call_of, ear_of, progress_of
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Announcement, Hangup, Voicemail
 
 CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 LINE = CallerId("+492214710100", "+492214710100", CallerIdCode.NETWORK_NUMBER)

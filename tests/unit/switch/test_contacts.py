@@ -16,7 +16,6 @@ from fsroute.model import (
     ContactDial,
     Decision,
     EndpointDial,
-    Hangup,
     Leg,
     Outcome,
     Plan,
@@ -31,6 +30,7 @@ from fsroute.simulator.simulated_channel import Result, SimulatedChannel, parse
 from fsroute.switch import call_commands, dialstring
 from fsroute.switch.contacts import endpoints, question, read, resolve
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup
 
 MARK = "0123456789abcdef"
 RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)

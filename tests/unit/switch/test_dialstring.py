@@ -25,7 +25,6 @@ from fsroute.model import (
     Diversion,
     EndpointDial,
     FailedPlan,
-    Hangup,
     IdentityHeader,
     IdentityProfile,
     Leg,
@@ -48,6 +47,7 @@ from fsroute.simulator import dialstring_reader
 from fsroute.simulator.dialstring_reader import ParsedLeg
 from fsroute.switch import contacts, dialstring
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Hangup
 from tests.support.postgresql import LOADED
 
 DEMO = Path(__file__).parents[3] / "scripts" / "demo.sql"
