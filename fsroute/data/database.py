@@ -21,7 +21,7 @@ from peewee import (  # type: ignore[attr-defined]  # __exception_wrapper__ has 
     __exception_wrapper__,
 )
 
-from fsroute.data.tables import SCHEMA_VERSION, SchemaVersion
+from fsroute.data.tables import SchemaVersion
 from fsroute.errors import ConfigError, DataError
 
 SQLITE_PREFIX = "sqlite:///"
@@ -211,15 +211,19 @@ def check_version(database: Database, url: str) -> None:
     """Raises DataError, with a line that says what to do, unless the database has the tables of this fsroute."""
     with database_errors(url), database.connection_context():
         versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
-    if versions != [SCHEMA_VERSION]:
-        raise DataError(
-            f"database {without_password(url)}: has schema version {versions}, this fsroute needs {SCHEMA_VERSION}"
-        )
+    needed = schema_version()
+    if versions != [needed]:
+        raise DataError(f"database {without_password(url)}: has schema version {versions}, this fsroute needs {needed}")
 
 
 def schema() -> str:
     """The text of schema.sql."""
     return (files("fsroute") / "schema.sql").read_text(encoding="utf-8")
+
+
+def schema_version() -> int:
+    """The version that schema.sql gives its tables."""
+    return int(schema().partition("INSERT INTO schema_version (version) VALUES (")[2].partition(")")[0])
 
 
 def is_empty(database: Database, url: str) -> bool:

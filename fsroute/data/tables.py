@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from peewee import BooleanField, CompositeKey, IntegerField, Model, TextField
 
+from fsroute.target_kinds import TargetKind
+
 
 class Account(Model):
     name = TextField(primary_key=True)
@@ -162,14 +164,11 @@ class RuleTarget(Model):
     number = TextField()
     rule_position = IntegerField()
     position = IntegerField()
-    endpoint = TextField(null=True)
-    ring_group = TextField(null=True)
-    user_name = TextField(null=True)
-    external_number = TextField(null=True)
-    hosted_number = TextField(null=True)
-    voicemail = TextField(null=True)
-    announcement = TextField(null=True)
-    hangup_cause = TextField(null=True)
+    ring_group: TextField
+    user_name: TextField
+    for _kind in TargetKind:
+        vars()[_kind.value] = TextField(null=True)
+    del _kind
     start_s = IntegerField()
     ring_s = IntegerField(null=True)
     caller_id = TextField(null=True)
@@ -308,6 +307,3 @@ MODELS: tuple[type[Model], ...] = (
     VerificationAttempt,
     AuditRow,
 )
-
-SCHEMA_VERSION = 3
-"""The version of schema.sql that this fsroute works with."""
