@@ -57,7 +57,7 @@ def _step(decision: Decision, confirmation: Confirmation) -> dict[str, Any]:
 
 def _bridge(decision: Decision, confirmation: Confirmation) -> str:
     """What FreeSWITCH is given: a line for each time that it is given something."""
-    if call_commands.hears_carrier(decision):
+    if call_commands.passes_early_media(decision):
         return dialstring.bridge(decision.plan, confirmation, early_media=True)
     return "\n".join(dialstring.bridges(decision.plan, confirmation))
 

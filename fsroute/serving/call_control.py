@@ -22,7 +22,7 @@ from fsroute.numbers import short_numbers
 from fsroute.routing import router
 from fsroute.serving.registrations import Registrations
 from fsroute.switch import call_commands, channel_state, contacts
-from fsroute.switch.channel_state import Elsewhere, Ended
+from fsroute.switch.channel_state import Departure, Ended
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
 from fsroute.text import plain
@@ -108,13 +108,13 @@ class CallController:
         call = channel_state.call_of(facts)
         log, began = self.log.bind(call=call.uuid), time.monotonic()
         try:
-            progress, plans, ear = (
+            progress, plans, media = (
                 channel_state.progress_of(facts),
                 channel_state.plans_of(facts),
-                channel_state.ear_of(facts),
+                channel_state.media_state_of(facts),
             )
             del facts  # 8 kB that a call would hold until it ends
-            cause = yield from self._control(channel, call, progress, plans, ear, log)
+            cause = yield from self._control(channel, call, progress, plans, media, log)
             log.info("call ended", cause=cause, seconds=_seconds(began))
         except _CallLeft as left:
             log.info("call left", how=left.where.how, to=plain(left.where.to), seconds=_seconds(began))
@@ -134,7 +134,7 @@ class CallController:
         call: Call,
         progress: FailedPlan | Ended | None,
         plans: int,
-        ear: channel_state.Ear,
+        media: channel_state.MediaState,
         log: FilteringBoundLogger,
     ) -> Generator[Wait, None, str | None]:
         """Controls a call to its end, and returns the hang-up cause. Raises _CallLeft if FreeSWITCH takes it elsewhere."""
@@ -155,7 +155,7 @@ class CallController:
             ends = final.cause if isinstance(final, Hangup) and not decision.plan.stages else None
             try:
                 plans += 1
-                commands = call_commands.commands(call, decision, self.confirmation, plans, ear)
+                commands = call_commands.commands_for(call, decision, self.confirmation, plans, media)
                 log.debug("commands sent", commands=commands)
                 channel.execute(commands, snapshot=ends is None)
             finally:  # logged after the commands are sent, because the caller waits for them; also logged if that failed
@@ -167,7 +167,7 @@ class CallController:
                 return ends
             yield Wait.CALL
             facts = channel_state.facts_of(_snapshot(channel, Wait.CALL))
-            progress, ear = channel_state.progress_of(facts), channel_state.ear_of(facts)
+            progress, media = channel_state.progress_of(facts), channel_state.media_state_of(facts)
             del facts
         return (yield from self._end(channel, progress))
 
@@ -178,7 +178,7 @@ class CallController:
         yield Wait.CALL
         snapshot = _snapshot(channel, Wait.CALL)
         if time.monotonic() - began < ended.pause_ms / 1000 * _WHOLE_PAUSE:
-            raise _CallLeft(Elsewhere("transferred", snapshot.get("Caller-Destination-Number")))
+            raise _CallLeft(Departure("transferred", snapshot.get("Caller-Destination-Number")))
         channel.execute([End(ended.cause)], snapshot=False)
         yield Wait.REPLY
         channel.wait_for_end(Wait.REPLY)
@@ -204,7 +204,7 @@ class CallController:
         known = self.registrations.known(call.switch, asked)
         if known is None:
             mark, asked_at = secrets.token_hex(8), self.registrations.clock()
-            channel.execute(call_commands.ask(asked, self.profiles, mark), snapshot=True)
+            channel.execute(call_commands.contacts_query(asked, self.profiles, mark), snapshot=True)
             yield Wait.REPLY
             text = _snapshot(channel, Wait.REPLY).variable(contacts.VARIABLE)
             known = contacts.read(text, asked, self.profiles, mark)
@@ -273,7 +273,7 @@ class _CallLeft(Exception):
     """FreeSWITCH has taken the call elsewhere (transfer, park, pickup). The call goes on as soon as the connection is
     closed. A command that is sent now, above all a hang-up, would reach the call there."""
 
-    def __init__(self, where: Elsewhere) -> None:
+    def __init__(self, where: Departure) -> None:
         super().__init__(where.how)
         self.where = where
 
@@ -281,7 +281,7 @@ class _CallLeft(Exception):
 def _snapshot(channel: Channel, wait: Wait) -> Frame:
     """The requested snapshot. Raises _CallLeft if FreeSWITCH has taken the call elsewhere."""
     snapshot = channel.snapshot(wait)
-    where = channel_state.elsewhere(snapshot)
+    where = channel_state.departure_of(snapshot)
     if where is not None:
         raise _CallLeft(where)
     return snapshot

@@ -14,7 +14,16 @@ from fsroute.eventsocket.frames import Command, End, Execute
 from fsroute.model import Call, CallerId, Decision, Direction, EndpointDial, Plan
 from fsroute.routing.planner import rounds as rounds_of
 from fsroute.switch import contacts, dialstring, outcome
-from fsroute.switch.channel_state import DIRECT, DONE, NOTHING_BEFORE, PLAN_VARIABLE, RECALL, STEP_VARIABLE, Ear, Ended
+from fsroute.switch.channel_state import (
+    DIRECT,
+    DONE,
+    NOTHING_BEFORE,
+    PLAN_VARIABLE,
+    RECALL,
+    STEP_VARIABLE,
+    Ended,
+    MediaState,
+)
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Application, Ending, Hangup
 
@@ -58,7 +67,7 @@ def _step(decision: Decision, rule: str) -> str:
     return f"{recall}{rule}/{decision.rounds + 1}/{decision.before or NOTHING_BEFORE}"
 
 
-def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> list[Command]:
+def contacts_query(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> list[Command]:
     """Asks FreeSWITCH which phones are registered for these endpoints; its next snapshot answers.
 
     Without app_disable_expand_variables, `set` would expand a second time what a phone wrote into its Contact. It
@@ -66,15 +75,15 @@ def ask(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> li
     """
     return [
         Execute("set", "app_disable_expand_variables=true"),
-        Execute("set", f"{contacts.VARIABLE}={contacts.question(asked, profiles, mark)}"),
+        Execute("set", f"{contacts.VARIABLE}={contacts.query(asked, profiles, mark)}"),
     ]
 
 
-def commands(
-    call: Call, decision: Decision, confirmation: Confirmation, count: int = 1, ear: Ear = Ear.NOTHING
+def commands_for(
+    call: Call, decision: Decision, confirmation: Confirmation, count: int = 1, media: MediaState = MediaState.NONE
 ) -> list[Command]:
     """Everything FreeSWITCH needs for this decision: to ring a plan's first round, or to end the call. It is the `count`th
-    of its channel, and `ear` is what the caller hears now.
+    of its channel, and `media` is what the caller hears now.
 
     After a round the next snapshot tells how they ended, after an announcement or a mailbox whether the call is still ours.
     Raises DialStringError.
@@ -82,8 +91,8 @@ def commands(
     plan = decision.plan
     rule = str(decision.rule.key) if decision.rule else "none"
     evidence = decision.code, decision.number or "none", rule, decision.caller_id.reason
-    early_media = hears_carrier(decision, ear)
-    more = _identity_of(call, decision) + (_for_bridge(plan, ear, early_media=early_media) if plan.stages else ())
+    early_media = passes_early_media(decision, media)
+    more = _identity_of(call, decision) + (_for_bridge(plan, media, early_media=early_media) if plan.stages else ())
     told: list[Command] = [_variables(_step(decision, rule), evidence, count, more)]
     if plan.stages or (isinstance(plan.final, Application) and plan.final.shows_caller):
         told += _caller(call, decision.caller_id)
@@ -100,20 +109,20 @@ def commands(
     return told + _final(plan.final)
 
 
-def hears_carrier(decision: Decision, ear: Ear = Ear.NOTHING) -> bool:
-    """Whether what the carrier says before the answer goes to the caller's ear: of one leg alone, and not over the tone that
-    a caller hears who was answered before."""
-    return decision.code in BY_TRUNKS and bool(decision.plan.stages) and ear is not Ear.ANSWERED
+def passes_early_media(decision: Decision, media: MediaState = MediaState.NONE) -> bool:
+    """Whether the caller receives the carrier's early media: a user's own call has one leg only. A caller whose call was
+    answered before keeps the ringing tone instead."""
+    return decision.code in BY_TRUNKS and bool(decision.plan.stages) and media is not MediaState.ANSWERED
 
 
-def _for_bridge(plan: Plan, ear: Ear, *, early_media: bool) -> tuple[tuple[str, str], ...]:
+def _for_bridge(plan: Plan, media: MediaState, *, early_media: bool) -> tuple[tuple[str, str], ...]:
     """The variables that only some bridges need."""
     variables: tuple[tuple[str, str], ...] = ()
     if early_media:
         # Early media counts as success, and then leg_timeout does not: this takes its place (switch_ivr_bridge.c).
         limit = str(plan.stages[0][0].ring_s)
         variables += (("bridge_answer_timeout", limit), ("continue_on_answer_timeout", "true"))
-    if ear is Ear.EARLY:
+    if media is MediaState.EARLY:
         # Who has heard something makes no tone of their own any more; a trunk that only rings would be silence.
         variables += (_RINGBACK,)
     if dialstring.is_enterprise(plan):
@@ -169,7 +178,7 @@ def _caller(call: Call, caller_id: CallerId) -> list[Command]:
     name that is one of the call's numbers is no name; FreeSWITCH puts From's there.
     """
     if call.direction is Direction.INBOUND and caller_id.presented is None and not caller_id.as_received:
-        return _forgotten(call)
+        return _anonymized(call)
     is_read = caller_id.as_received and caller_id.presented is not None and call.direction is Direction.INBOUND
     shown = (caller_id.presented if is_read else None) or call.caller
     name = call.caller_name
@@ -186,7 +195,7 @@ def _is_number_of(call: Call, name: str) -> bool:
     return name in (call.caller, call.from_user) or any(name == text for _, text in call.identities)
 
 
-def _forgotten(call: Call) -> list[Command]:
+def _anonymized(call: Call) -> list[Command]:
     """Takes from the channel the number and the name of a party who hides them, or whom the law hides.
 
     FreeSWITCH hides them in the INVITE to a phone. Later it shows what the channel has: by UPDATE or INFO to a phone that
@@ -194,10 +203,10 @@ def _forgotten(call: Call) -> list[Command]:
     mod_voicemail.c).
     """
     known = (text for text in (call.caller, call.caller_name) if text)
-    return [] if all(policy.is_hidden(text, call.direction) for text in known) else list(_NOBODY)
+    return [] if all(policy.is_hidden(text, call.direction) for text in known) else list(_ANONYMIZED)
 
 
-_NOBODY = (
+_ANONYMIZED = (
     Execute("set_profile_var", f"caller_id_name={policy.ANONYMOUS}"),
     Execute("set_profile_var", f"caller_id_number={policy.ANONYMOUS}"),
 )

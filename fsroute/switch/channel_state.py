@@ -99,7 +99,7 @@ switch_channel_event_set_basic_data)."""
 _HUNG_UP = 10
 """CS_HANGUP; what is higher comes after it."""
 
-_ELSEWHERE = {"2": "transferred", "3": "transferred", "6": "parked", "8": "picked up", "9": "bridged to another call"}
+_DEPARTURES = {"2": "transferred", "3": "transferred", "6": "parked", "8": "picked up", "9": "bridged to another call"}
 """What CS_ROUTING, CS_SOFT_EXECUTE, CS_PARK, CS_HIBERNATE and CS_RESET mean for a call whose bridge is over
 (switch_ivr.c, switch_ivr_session_transfer; switch_ivr_bridge.c, switch_ivr_uuid_bridge)."""
 
@@ -305,18 +305,18 @@ def _count(digits: str) -> int:
     return min(int(digits or "0"), _MAX_HOPS) if len(digits) <= len(str(_MAX_HOPS)) else _MAX_HOPS
 
 
-class Ear(StrEnum):
+class MediaState(StrEnum):
     """What the caller hears: the tone of their own phone or network, sound that came before an answer, or us."""
 
-    NOTHING = "nothing"
+    NONE = "none"
     EARLY = "early"
     ANSWERED = "answered"
 
 
-def ear_of(channel: Facts) -> Ear:
+def media_state_of(channel: Facts) -> MediaState:
     """What the caller of this channel hears."""
     state = channel.get("Answer-State")
-    return Ear(state) if state in ("early", "answered") else Ear.NOTHING
+    return MediaState(state) if state in ("early", "answered") else MediaState.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,19 +329,19 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Departure:
     """A call that goes on without us: `how` it was taken from its bridge, and where to if that is known."""
 
     how: str
     to: str
 
 
-def elsewhere(channel: Facts | Frame) -> Elsewhere | None:
+def departure_of(channel: Facts | Frame) -> Departure | None:
     """Where a call has been taken, None if it is still ours or has ended."""
     state = channel.get("Channel-State-Number")
     if state in {"", _EXECUTES} or is_hung_up(channel):
         return None
-    return Elsewhere(_ELSEWHERE.get(state, f"in state {state[:4]}"), channel.get("Caller-Destination-Number"))
+    return Departure(_DEPARTURES.get(state, f"in state {state[:4]}"), channel.get("Caller-Destination-Number"))
 
 
 def progress_of(channel: Facts) -> FailedPlan | Ended | None:

@@ -67,7 +67,7 @@ def _endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
     return tuple(dict.fromkeys(dial for dial in dials if isinstance(dial, EndpointDial)))
 
 
-def question(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> str:
+def query(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> str:
     """The value that FreeSWITCH expands to the contacts of these endpoints in these SIP profiles.
 
     `mark` stands before each answer. It must be new and unguessable, so that no Contact can hold it and pass as the
@@ -81,7 +81,7 @@ def question(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) 
 
 
 def read(text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> dict[EndpointDial, Registered]:
-    """The answer to `question`. Endpoints that it does not speak of have no phones."""
+    """The answer to `query`. Endpoints that it does not speak of have no phones."""
     answers = text.split(mark)[1:]
     found: dict[EndpointDial, Registered] = {}
     slots = [(endpoint, profile) for endpoint in asked for profile in profiles]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.data import tables
 from fsroute.eventsocket import frames
 from fsroute.model import Account, Call, CallerId, Decision, Endpoint, HostedNumber, Plan, Routing, Rule, Target
@@ -20,7 +21,7 @@ from fsroute.target_kinds import Announcement, Application, Ending, Hangup, Lead
 
 A = "+492214710100"
 ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=A)
-ANONYMOUS = CallerId(None, None, "caller_anonymous")
+ANONYMOUS = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def test_an_ending_is_what_freeswitch_does_and_what_people_read(kind: TargetKind
     assert ending == example.ending
     assert str(ending) == example.text
     assert ending.as_data() == {"kind": example.text.partition(" ")[0], example.data[0]: example.data[1]}
-    decision = Decision(A, "acme", None, Plan(final=ending), ANONYMOUS, "routed", ())
-    commands = call_commands.commands(Call(A, "+493023125001", anonymous=True), decision, Confirmation())
+    decision = Decision(A, "acme", None, Plan(final=ending), ANONYMOUS, ReasonCode.ROUTED, ())
+    commands = call_commands.commands_for(Call(A, "+493023125001", anonymous=True), decision, Confirmation())
     written = frames.encode(commands[1:]).decode()
     if isinstance(ending, Hangup):
         assert commands[1:] == [frames.End(ending.cause)]

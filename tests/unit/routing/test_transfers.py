@@ -39,8 +39,8 @@ from fsroute.model import (
 )
 from fsroute.routing.router import TRANSFER_RING_S, route
 from fsroute.simulator.simulated_channel import encode
-from fsroute.switch.call_commands import commands
-from fsroute.switch.channel_state import FACTS, Elsewhere, call_of, elsewhere, plans_of, progress_of
+from fsroute.switch.call_commands import commands_for
+from fsroute.switch.channel_state import FACTS, Departure, call_of, departure_of, plans_of, progress_of
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup, TargetKind
 
@@ -372,7 +372,7 @@ def test_as_whom_a_party_was_shown(variables: dict[str, str], expected: str | No
 
 
 def written(call: Call, decision: Decision, count: int = 1) -> dict[str, str]:
-    multiset = commands(call, decision, Confirmation(), count)[0]
+    multiset = commands_for(call, decision, Confirmation(), count)[0]
     assert isinstance(multiset, Execute)
     return dict(pair.split("=", 1) for pair in multiset.argument.removeprefix("^^|").split("|"))
 
@@ -419,19 +419,19 @@ def test_plans_are_counted_in_the_channel(text: str, count: int) -> None:
 
 
 STATES = {
-    "2": Elsewhere("transferred", "12"),
-    "3": Elsewhere("transferred", "12"),
+    "2": Departure("transferred", "12"),
+    "3": Departure("transferred", "12"),
     "4": None,
-    "6": Elsewhere("parked", "12"),
-    "8": Elsewhere("picked up", "12"),
-    "9": Elsewhere("bridged to another call", "12"),
+    "6": Departure("parked", "12"),
+    "8": Departure("picked up", "12"),
+    "9": Departure("bridged to another call", "12"),
     "10": None,
     "12": None,
-    "7": Elsewhere("in state 7", "12"),
-    "x": Elsewhere("in state x", "12"),
+    "7": Departure("in state 7", "12"),
+    "x": Departure("in state x", "12"),
 }
 
 
 @pytest.mark.parametrize(("state", "expected"), STATES.items())
-def test_a_state_says_whether_a_call_is_still_ours(state: str, expected: Elsewhere | None) -> None:
-    assert elsewhere(leg(Channel_State_Number=state)) == expected
+def test_a_state_says_whether_a_call_is_still_ours(state: str, expected: Departure | None) -> None:
+    assert departure_of(leg(Channel_State_Number=state)) == expected

@@ -28,7 +28,7 @@ from fsroute.model import (
 from fsroute.simulator import dialstring_reader
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, parse
 from fsroute.switch import call_commands, dialstring
-from fsroute.switch.contacts import endpoints, question, read, resolve
+from fsroute.switch.contacts import endpoints, query, read, resolve
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
 
@@ -56,7 +56,7 @@ def test_each_endpoint_is_asked_for_once_at_each_profile() -> None:
     plan = Plan(((leg(P1001), leg(P1002), leg(MOBILE)), (leg(P1001),)))
     asked = endpoints(plan)
     assert asked == (P1001, P1002)
-    assert question(asked, ("internal", "wss"), "M") == (
+    assert query(asked, ("internal", "wss"), "M") == (
         "M${sofia_contact(internal/1001@acme.example)}M${sofia_contact(wss/1001@acme.example)}"
         "M${sofia_contact(internal/1002@acme.example)}M${sofia_contact(wss/1002@acme.example)}"
     )
@@ -198,7 +198,7 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
     channel = SimulatedChannel({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
     before = decision((leg(P1001), leg(MOBILE), leg(P1002)))
     said = b""
-    asked = frames.encode(call_commands.ask([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
+    asked = frames.encode(call_commands.contacts_query([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
     for command in parse(asked)[0]:
         said = channel.reply_to(command)
     reader = FrameReader()

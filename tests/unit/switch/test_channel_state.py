@@ -1,50 +1,27 @@
-"""A channel's snapshot as the call it is, and a decision as what FreeSWITCH is told."""
+"""What a channel's snapshot says: the call, and how far it has come."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.callerid import policy
-from fsroute.codes import CallerIdCode, ReasonCode
-from fsroute.errors import DialStringError
-from fsroute.eventsocket.frames import Command, End, Execute, Facts, Frame
+from fsroute.eventsocket.frames import Execute, Facts, Frame
 from fsroute.model import (
     Call,
-    CallerId,
-    ContactDial,
-    Decision,
     Direction,
-    EndpointDial,
     FailedPlan,
     Identity,
     IdentityHeader,
-    Leg,
     Outcome,
-    Plan,
     Rule,
     RuleKey,
-    Trunk,
-    TrunkDial,
 )
 from fsroute.simulator.simulated_channel import encode
-from fsroute.switch import call_commands, outcome
-from fsroute.switch.call_commands import commands
-from fsroute.switch.channel_state import FACTS, Ear, Ended, call_of, ear_of, progress_of
-from fsroute.switch.dialstring import Confirmation
-from fsroute.target_kinds import Announcement, Hangup, Voicemail
+from fsroute.switch.channel_state import FACTS, Ended, MediaState, call_of, media_state_of, progress_of
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-LINE = CallerId("+492214710100", "+492214710100", CallerIdCode.NETWORK_NUMBER)
-RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 LINE_NUMBER = "+492214710100"
 PAI = IdentityHeader.PAI
-UNREAD = replace(RECEIVED, presented=None)
-"""Of a caller whose number can not be read."""
-CONFIRMATION = Confirmation()
 
 
 def channel(variables: dict[str, str] | None = None, **headers: str) -> Facts:
@@ -327,13 +304,6 @@ def test_what_became_of_the_plan_that_rang(snapshot: Facts, expected: FailedPlan
     assert progress_of(snapshot) == expected
 
 
-# --- what FreeSWITCH is told ------------------------------------------------------------------------------
-
-
-def told(decision: Decision, call: Call | None = None) -> list[Command]:
-    return commands(call or Call("0171 3920042", "1001"), decision, CONFIRMATION)
-
-
 def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none", more: str = "") -> Execute:
     after_bridge = "" if step == "done" else "|hangup_after_bridge=true"
     return Execute(
@@ -345,264 +315,23 @@ def variables(step: str, code: str, caller_id: str, number: str = "none", rule: 
     )
 
 
-def refused(code: str) -> Decision:
-    return Decision(
-        None,
-        "acme",
-        None,
-        Plan(final=Hangup("CALL_REJECTED")),
-        CallerId(None, None, CallerIdCode[code.upper()]),
-        CallerIdCode[code.upper()],
-        (),
-    )
-
-
-@pytest.mark.parametrize("code", sorted(policy.REFUSALS))
-def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(code: str) -> None:
-    assert told(refused(code)) == [
-        variables("done", code, code),
-        Execute("set", f"sip_rh_X-FSRoute-Reason={code}"),
-        End("CALL_REJECTED"),
-    ]
-
-
-ENDS: dict[str, tuple[Decision, list[Command]]] = {
-    "a cause": (
-        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, ReasonCode.CALL_FAILED, ()),
-        [variables("done", "call_failed", "network_number"), End("USER_BUSY")],
-    ),
-    "an announcement": (
-        Decision(None, "acme", None, Plan(final=Announcement("a.wav")), RECEIVED, ReasonCode.ROUTED, ()),
-        [
-            variables("done", "routed", "caller_received"),
-            Execute("answer"),
-            Execute("sleep", "500"),
-            Execute("playback", "a.wav"),
-        ],
-    ),
-    "a voicemail": (
-        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, ReasonCode.ROUTED, ()),
-        [
-            variables("done", "routed", "caller_received"),
-            Execute("answer"),
-            Execute("sleep", "500"),
-            Execute("voicemail", "default acme.example 1001"),
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize(("decision", "expected"), ENDS.values(), ids=ENDS.keys())
-def test_every_other_end_has_no_such_header(decision: Decision, expected: list[Command]) -> None:
-    assert told(decision) == expected
-
-
-ANSWER_LIMIT = "bridge_answer_timeout=120|continue_on_answer_timeout=true"
-MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), LINE, ring_s=120, hops=1)
-BRIDGE = (
-    "{ignore_early_media=false,originate_continue_on_timeout=true,originate_timeout=122}"
-    "[leg_timeout=120,leg_progress_timeout=120,sip_h_X-FSRoute-Hops=1,sip_invite_from_uri=sip:+492214710100@carrier.example,"
-    "sip_cid_type=pid,origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
-    "origination_caller_id_name=_undef_,origination_privacy=screen]sofia/gateway/carrier/+491713920042"
-)
-
-
-def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
-    assert told(decision) == [
-        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}"),
-        Execute("ring_ready"),
-        Execute("bridge", BRIDGE),
-    ]
-
-
-NAME, NUMBER = "caller_id_name", "caller_id_number"
-AMERICAN = replace(RECEIVED, presented="+12025550123")
-SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
-    "as FreeSWITCH has it": (Call("1", "+12025550123", "+12025550123"), AMERICAN, {}),
-    "with a name": (Call("1", "+12025550123", "Ann"), AMERICAN, {}),
-    "read from digits": (Call("1", "12025550123", "Ann"), AMERICAN, {NUMBER: "+12025550123"}),
-    "without a name": (
-        Call("1", "12025550123", "12025550123"),
-        AMERICAN,
-        {NAME: "+12025550123", NUMBER: "+12025550123"},
-    ),
-    "whose name is From's number": (
-        Call("1", "+12025550123", LINE_NUMBER, from_user=LINE_NUMBER),
-        AMERICAN,
-        {NAME: "+12025550123"},
-    ),
-    "whose name is a line's number": (
-        Call("1", LINE_NUMBER, LINE_NUMBER, from_user="+12025550123", identities=(Identity(PAI, LINE_NUMBER),)),
-        AMERICAN,
-        {NAME: "+12025550123", NUMBER: "+12025550123"},
-    ),
-    "with a harmful name": (Call("1", "12025550123", 'A"b'), AMERICAN, {NAME: "A b", NUMBER: "+12025550123"}),
-    "hidden": (
-        Call("1", "12025550123", "12025550123"),
-        CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS),
-        {NAME: "anonymous", NUMBER: "anonymous"},
-    ),
-    "a user": (Call("1", "11", "11", Direction.OUTBOUND), RECEIVED, {}),
-}
-
-
-@pytest.mark.parametrize(("call", "caller_id", "expected"), SEEN.values(), ids=SEEN.keys())
-def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, expected: dict[str, str]) -> None:
-    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), caller_id)
-    for plan in (Plan(((phone,),)), Plan(final=Voicemail("1001", "acme.example"))):
-        given = told(Decision(None, "acme", None, plan, caller_id, ReasonCode.ROUTED, ()), call)
-        profile = [
-            command.argument for command in given if isinstance(command, Execute) if command.application == "set_profile_var"
-        ]
-        assert profile == [f"{name}={text}" for name, text in expected.items()]
-
-
-def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
-    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.EARLY) == [
-        variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}|ringback=%(1000,4000,425)"),
-        Execute("ring_ready"),
-        Execute("bridge", BRIDGE),
-    ]
-
-
-def test_who_was_answered_before_keeps_the_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
-    assert commands(Call("0171 3920042", "1001"), decision, CONFIRMATION, ear=Ear.ANSWERED) == [
-        variables("direct/2", "trunk", "network_number"),
-        Execute("ring_ready"),
-        Execute("bridge", BRIDGE.replace("ignore_early_media=false", "ignore_early_media=true")),
-    ]
-
-
 @pytest.mark.parametrize(
-    ("state", "ear"),
-    [("", Ear.NOTHING), ("ringing", Ear.NOTHING), ("early", Ear.EARLY), ("answered", Ear.ANSWERED), ("x", Ear.NOTHING)],
-)
-def test_what_the_caller_hears(state: str, ear: Ear) -> None:
-    assert ear_of(Frame(f"Event-Name: CHANNEL_DATA\nAnswer-State: {state}".encode()).only(FACTS)) is ear
-
-
-SEVERAL = replace(MOBILE, ring_s=20, fallbacks=(MOBILE,))
-DESK = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
-RULE = Rule("+492214710100", 3)
-
-
-@pytest.mark.parametrize(
-    ("plan", "rounds", "before", "step", "more"),
+    ("state", "media"),
     [
-        (Plan(((DESK,), (DESK,))), 0, None, "+492214710100/3", ""),
-        (Plan(((SEVERAL,),)), 0, None, "+492214710100/3", ""),
-        (Plan(((DESK,), (SEVERAL,))), 0, None, "+492214710100/3/1/-", ""),
-        (Plan(((SEVERAL,), (DESK,))), 1, Outcome.BUSY, "+492214710100/3/2/busy", ""),
-        (Plan(((DESK,),)), 2, Outcome.NO_ANSWER, "+492214710100/3/3/no_answer", ""),
-        (
-            Plan(((DESK, SEVERAL), (DESK,))),
-            0,
-            None,
-            "+492214710100/3/1/-",
-            "".join(f"|{name}={value}" for name, value in outcome.MARKS.items()),
-        ),
+        ("", MediaState.NONE),
+        ("ringing", MediaState.NONE),
+        ("early", MediaState.EARLY),
+        ("answered", MediaState.ANSWERED),
+        ("x", MediaState.NONE),
     ],
-    ids=["one round", "trunks of one leg", "the first of two", "the second", "the last", "marks"],
 )
-def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
-    plan: Plan, rounds: int, before: Outcome | None, step: str, more: str
-) -> None:
-    decision = Decision("+492214710100", "acme", RULE, plan, RECEIVED, ReasonCode.ROUTED, (), rounds=rounds, before=before)
-    call = Call("+492214710100", uuid="0b6a4d7e-6c0a-4f53-9d5e-1c4c5f1f0b11", forwards=3)
-    told = commands(call, decision, CONFIRMATION)
-    number = "+492214710100"
-    more = f"|fsroute_called_account=acme{more}"
-    assert told[0] == variables(step, "routed", "caller_received", number, f"{number}/3", more)
-    bridge = told[-1]
-    assert isinstance(bridge, Execute)
-    assert ("max_forwards=2" in bridge.argument) is ("fsroute_rang" in more)
-    assert "$" not in bridge.argument
-    for cause, now in (("USER_BUSY", Outcome.BUSY), ("NO_ANSWER", Outcome.NO_ANSWER), ("X", Outcome.UNREACHABLE)):
-        ended = min(before or now, now, key=[Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE].index)
-        rung = 0 if step == "+492214710100/3" else rounds + 1
-        assert progress_of(after(step, cause)) == replace(
-            failed("" if cause == "X" else cause, ended, rule=RULE.key, why=cause), rounds=rung
-        )
+def test_what_the_caller_receives(state: str, media: MediaState) -> None:
+    assert media_state_of(Frame(f"Event-Name: CHANNEL_DATA\nAnswer-State: {state}".encode()).only(FACTS)) is media
+
+
+RULE = Rule("+492214710100", 3)
 
 
 @pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
 def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
     assert progress_of(after(step, "USER_BUSY")) == failed("USER_BUSY", Outcome.BUSY, rule=RULE.key)
-
-
-def test_a_rule_s_call_remembers_its_rule() -> None:
-    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, ReasonCode.ROUTED, ())
-    assert told(decision, Call("+492214710100", '+49;x>1"', 'A"b')) == [
-        variables(
-            "+492214710100/3",
-            "routed",
-            "caller_received",
-            "+492214710100",
-            "+492214710100/3",
-            "|fsroute_called_account=acme",
-        ),
-        Execute("set_profile_var", "caller_id_name=A b"),
-        Execute("set_profile_var", "caller_id_number=+49x1"),
-        Execute("ring_ready"),
-        Execute(
-            "bridge",
-            (
-                "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=22}"
-                "[leg_timeout=20,leg_progress_timeout=20]sofia/internal/sip:1001@192.0.2.11"
-            ),
-        ),
-    ]
-
-
-NOBODY = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
-HIDING = Call("+492214710100", "+493023125001", "Anna", anonymous=True)
-RINGS = Plan(((Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), NOBODY),),))
-FORGOTTEN = [
-    Execute("set_profile_var", "caller_id_name=anonymous"),
-    Execute("set_profile_var", "caller_id_number=anonymous"),
-]
-HIDDEN: dict[str, tuple[Call, CallerId, Plan, bool]] = {
-    "a phone rings": (HIDING, NOBODY, RINGS, True),
-    "a mailbox answers": (HIDING, NOBODY, Plan(final=Voicemail("1001", "acme.example")), True),
-    "the caller is told something": (HIDING, NOBODY, Plan(final=Announcement("closed.wav")), False),
-    "the law hides it": (replace(HIDING, anonymous=False), NOBODY, RINGS, True),
-    "a name alone": (replace(HIDING, caller="anonymous"), NOBODY, RINGS, True),
-    "there is nothing to hide": (replace(HIDING, caller="anonymous", caller_name="Anonymous"), NOBODY, RINGS, False),
-    "nothing is hidden": (replace(HIDING, anonymous=False), RECEIVED, RINGS, False),
-    "no number came": (replace(HIDING, anonymous=False), replace(RECEIVED, presented=None), RINGS, False),
-    "a user's own call": (replace(HIDING, direction=Direction.OUTBOUND), NOBODY, RINGS, False),
-}
-
-
-@pytest.mark.parametrize(("call", "caller_id", "plan", "forgotten"), HIDDEN.values(), ids=HIDDEN.keys())
-def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: CallerId, plan: Plan, forgotten: bool) -> None:
-    """Else FreeSWITCH shows it to a phone that is connected to the call later, and to who listens to the mailbox."""
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), plan, caller_id, ReasonCode.ROUTED, ())
-    profile = [c for c in told(decision, call) if isinstance(c, Execute) and c.application == "set_profile_var"]
-    assert profile == FORGOTTEN * forgotten
-
-
-def test_what_a_call_is_told_of_comes_back_as_its_progress() -> None:
-    """The count of trunks survives the way through the channel's variable."""
-    for trunks in (0, 1, 7):
-        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=trunks)
-        multiset = told(decision)[0]
-        assert isinstance(multiset, Execute)
-        step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")
-        assert progress_of(after(step, "GATEWAY_DOWN")) == failed("GATEWAY_DOWN", GONE, trunks=trunks)
-
-
-def test_a_plan_without_stages_and_end_is_no_decision() -> None:
-    with pytest.raises(DialStringError):
-        commands(Call(""), replace(refused("not_verified"), plan=Plan()), CONFIRMATION)
-
-
-def test_contacts_are_asked_for_with_expansion_switched_off_first() -> None:
-    assert call_commands.ask([EndpointDial("1001", "acme.example")], ("internal",), "M") == [
-        Execute("set", "app_disable_expand_variables=true"),
-        Execute("set", "fsroute_contacts=M${sofia_contact(internal/1001@acme.example)}"),
-    ]
