@@ -1,4 +1,7 @@
-"""The values that a routing decision is made from and made of. All are immutable and none does I/O."""
+"""The values of a routing decision: what it is made from, and what it consists of. None does I/O.
+
+All are immutable. Two keep results beside their values: Plan.memo and Routing.plans. No result changes what a value means.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ from typing import NamedTuple
 from fsroute.codes import Code
 from fsroute.target_kinds import Ending, TargetKind
 
-# --- what was asked ---------------------------------------------------------------------------------------
+# --- the call -------------------------------------------------------------------------------------------
 
 
 class Direction(StrEnum):
-    """Where a call came from. The dialplan says so; it is never derived from what the caller sent."""
+    """Where a call came from. The dialplan sets it; fsroute never derives it from what the caller sent."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
 
 
 class IdentityHeader(StrEnum):
-    """The header that carries the number which does not stand in From. NONE is no header: FreeSWITCH's own word."""
+    """The header for the number that is not in From. NONE, FreeSWITCH's word, is no header."""
 
     PAI = "pai"
     PPI = "ppi"
@@ -32,7 +35,7 @@ class IdentityHeader(StrEnum):
 
 
 class Identity(NamedTuple):
-    """Who calls, by one of the identity headers: the header, and the number or address in it."""
+    """What one identity header says of the caller: the header, and the number or address in it."""
 
     header: IdentityHeader
     text: str
@@ -40,18 +43,18 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as FreeSWITCH reported it. `presented` is the number that it asks to show, `is_roaming` what the carrier
-    says of a mobile caller. `switch` is the FreeSWITCH that it is in (Core-UUID), empty if the phones
-    that are registered there are not those that this call may ring.
+    """One call, as FreeSWITCH reported it. `presented` is the number that the dialplan asks to show, `is_roaming` whether
+    the carrier says that a mobile caller is abroad. `switch` is the Core-UUID of the FreeSWITCH that has the call. It is
+    empty if this call may not ring every phone that is registered there.
 
-    `destination`, `caller` and `caller_name` are what the network or a phone sent: any text at all. `hops` counts how often
-    this call already went through an fsroute and out of a trunk again, `forwards` how often SIP lets it go on
-    (Max-Forwards). A `user` is only known for outbound calls.
-    `caller` is whom FreeSWITCH takes for the caller; `from_user`, `to_user` and `identities` are what SIP's headers say.
+    `destination`, `caller` and `caller_name` come from the network or a phone: they can be any text. `hops` counts how often
+    the call has left an fsroute through a trunk, `forwards` how often SIP still lets it be forwarded (Max-Forwards). Only
+    outbound calls have a `user`. `caller` is the number that FreeSWITCH regards as the caller's; `from_user`, `to_user` and
+    `identities` come from SIP's headers.
 
-    A `transferred` call is an outbound one. Its `account`, `user` and `endpoint` are those of the phone that transferred it.
-    The party that was connected to that phone goes on: `caller` and `anonymous` are that party's, and `shown` is the number
-    that fsroute showed for that party before, if it chose one.
+    A `transferred` call is outbound. Its `account`, `user` and `endpoint` are those of the phone that transferred it.
+    `caller` and `anonymous` belong to the party that was connected to that phone, and `shown` is the number that fsroute
+    showed for that party before, if fsroute chose one.
     """
 
     destination: str
@@ -77,14 +80,14 @@ class Call:
 
 
 class Outcome(StrEnum):
-    """How a plan ended when nobody took the call."""
+    """How a plan ended that nobody answered."""
 
     BUSY = "busy"
     NO_ANSWER = "no_answer"
     UNREACHABLE = "unreachable"
 
 
-# --- what the tables say ----------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------------
 
 
 class AccountStatus(StrEnum):
@@ -94,7 +97,7 @@ class AccountStatus(StrEnum):
 
 
 class NumberRole(StrEnum):
-    """Which of a leg's two numbers stands somewhere."""
+    """One of the two numbers of a leg."""
 
     PRESENTED = "presented"
     NETWORK = "network"
@@ -102,7 +105,7 @@ class NumberRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IdentityProfile:
-    """How a carrier wants to be told who calls, and tells it."""
+    """In which headers a carrier expects the caller's numbers, and sends them."""
 
     name: str = "presented-in-from"
     from_number: NumberRole = NumberRole.PRESENTED
@@ -113,7 +116,7 @@ class IdentityProfile:
 
 
 class NumberFormat(StrEnum):
-    """How a carrier writes numbers, and wants them written."""
+    """How a carrier writes numbers, and expects them."""
 
     E164 = "e164"
     DIGITS = "digits"
@@ -153,22 +156,23 @@ class TrunkRoute:
 
 
 class RefusedCallerId(StrEnum):
-    """What happens to a call that asks to show a number it may not show."""
+    """What happens to a call that asks to show a number that it may not show."""
 
     REJECT = "reject"
     NETWORK_NUMBER = "network_number"
 
 
 class TransferredCallerId(StrEnum):
-    """What an external number sees of a call that a user transferred to it: the user's own number, or the number of the
-    party that was transferred."""
+    """Which number fsroute shows to an external number to which a user transferred a call: the user's own number, or the
+    number of the transferred party."""
 
     OWN = "own"
     ORIGINAL = "original"
 
 
 TRANSFEROR = "transferor"
-"""accounts.failed_transfer: the call comes back to whoever transferred it. HANGUP: it ends. Else a number hosted here."""
+"""accounts.failed_transfer: the call returns to the phone that transferred it. HANGUP: it ends. Else: a number hosted
+here."""
 
 HANGUP = "hangup"
 
@@ -183,7 +187,7 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A customer. `network_number` identifies its line towards carriers; the rest is schema.sql's."""
+    """A customer. `network_number` identifies its line to carriers; schema.sql explains the other fields."""
 
     name: str
     country: str
@@ -264,13 +268,13 @@ class AuditEntry:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The key of the row of verified_numbers that it is about."""
+        """The key of the row of verified_numbers that this entry is about."""
         return self.account, self.first
 
 
 @dataclass(frozen=True, slots=True)
 class NumberFacts:
-    """What the tables say about a number that somebody wants to show: who hosts it, and what was verified of it."""
+    """What the tables say about a number that a call asks to show: the account that hosts it, and its verifications."""
 
     owner: str | None = None
     verifications: tuple[Verification, ...] = ()
@@ -278,8 +282,8 @@ class NumberFacts:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A device: the user part of its SIP address in its account's domain. `account` and `user` say whose it is, and
-    `extension` is that user's."""
+    """A device: the user part of its SIP address in its account's domain. `account` and `user` own it; `extension` is that
+    user's."""
 
     name: str
     domain: str
@@ -376,7 +380,7 @@ def forwarded_caller_id(text: str | None) -> ForwardedCallerId:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One line of a rule: whom to ring, when and for how long (seconds)."""
+    """One row of rule_targets: what to ring or how to end, when and for how long (seconds)."""
 
     position: int
     kind: TargetKind
@@ -403,7 +407,7 @@ class Mode(StrEnum):
 
 
 class RuleKey(NamedTuple):
-    """Names a rule. Written `+492214710100/1`: FreeSWITCH keeps it for us while a plan rings."""
+    """Names a rule. Written `+492214710100/1`: FreeSWITCH keeps this text in the channel while a plan rings."""
 
     number: str
     position: int
@@ -447,13 +451,14 @@ class HostedNumber:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What one read of the tables found for one call: the numbers it can reach, and who is calling.
+    """What one read of the tables found for one call: the numbers that the call can reach, and its caller.
 
-    `country` is the one in which the destination and the caller's number are read. `dialled` is the hosted number
-    that the destination means, None if it means none. `numbers` holds it and every hosted number that its rules lead
-    to. `account`, `caller` and `callee` belong to an outbound call: who calls, and whose extension was dialled. `trunk`
-    delivered an inbound call. `facts` are there for every number that the call may want to show. `plans` keeps the plans
-    that the planner made from these values (planner.py); `replace` gives the copy an empty one.
+    fsroute reads the destination and the caller's number as numbers of `country`. `dialled` is the hosted number that the
+    destination means, None if there is none. `numbers` holds it and every hosted number that its rules lead to.
+    `account`, `caller` and `callee` belong to an outbound call: the calling account and user, and the user whose
+    extension was dialled. `trunk` delivered an inbound call. `facts` has an entry for every number that the call may ask
+    to show. `plans` keeps the plans that the planner made from these values (planner.py); `replace` gives the copy an
+    empty one.
     """
 
     country: str
@@ -467,19 +472,19 @@ class Routing:
     plans: dict[PlanKey, KeptPlan] = field(init=False, default_factory=dict, compare=False, repr=False)
 
 
-# --- what was decided -------------------------------------------------------------------------------------
+# --- the decision ---------------------------------------------------------------------------------------
 
 
 class EndpointDial(NamedTuple):
-    """Every phone that is registered as `user`@`domain`. A tuple: each call looks up by it what is known of phones."""
+    """Every phone that is registered as `user`@`domain`. A tuple, because each call uses it as a key for registrations."""
 
     user: str
     domain: str
 
 
 class Owner(NamedTuple):
-    """Whose phone a leg rings. It is written into the leg: a transfer by that phone is decided on its user's behalf. When it
-    is transferred itself, `shown` is what others see of it."""
+    """The owner of the phone that a leg rings. fsroute writes it into the leg, and decides a transfer by that phone on its
+    user's behalf. If the phone itself is transferred, other parties see `shown`."""
 
     account: str
     user: str | None
@@ -489,7 +494,8 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ContactDial:
-    """One registered phone: a SIP profile of FreeSWITCH and the address that the phone registered there, checked."""
+    """One registered phone: a SIP profile of FreeSWITCH, and the address that the phone registered there (contacts.py
+    checks it)."""
 
     profile: str
     address: str
@@ -505,11 +511,11 @@ class TrunkDial:
 
 @dataclass(frozen=True, slots=True)
 class CallerId:
-    """What the called side learns of the caller.
+    """What the called party learns of the caller.
 
-    `presented` is the number it sees, None for an anonymous call; `network` is the number that is asserted towards a
-    carrier, None inside. `reason` is the code of the rule that decided. `as_received` leaves name and number to
-    FreeSWITCH, which copies them from the incoming call.
+    `presented` is the number that the party sees, None for an anonymous call. `network` is the number that fsroute
+    asserts to a carrier, None for a phone. `reason` is the code of the rule that decided. With `as_received` FreeSWITCH
+    copies name and number from the incoming call.
     """
 
     presented: str | None
@@ -520,7 +526,7 @@ class CallerId:
 
 @dataclass(frozen=True, slots=True)
 class Diversion:
-    """Which of our numbers sent a call on, why (RFC 5806's words), and how often it was sent on."""
+    """The hosted number that forwarded a call, the reason in RFC 5806's words, and how often the call was forwarded."""
 
     number: str
     reason: str
@@ -529,11 +535,11 @@ class Diversion:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One outgoing call. Seconds count from the start of its stage. `owner` is there for legs to phones.
+    """One outgoing call. Seconds count from the start of its stage. Legs to phones have an `owner`.
 
-    `progress_s` is how long it may stay without a sign of life, None for as long as it rings. `fallbacks` are the same
-    call by the trunks that are tried when this one fails, in this order; what they show is their own, when they ring is
-    not (plan.attempts).
+    `progress_s` is how long FreeSWITCH waits for the leg to ring, None for its whole ring time. `fallbacks` are the same
+    call through the trunks that FreeSWITCH tries in this order when this trunk fails. Each has its own caller ID; its
+    times come from this leg (planner.attempts).
     """
 
     target: str
@@ -618,7 +624,7 @@ class PlanLog(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something was decided: a stable code, what it is about, and a sentence for people."""
+    """One reason for a decision: a stable code, its subject, and a sentence for people."""
 
     code: Code
     subject: str
@@ -627,7 +633,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class KeptPlan:
-    """A plan that is the same for many calls, and why it is what it is."""
+    """A plan that is the same for many calls, and the reasons for it."""
 
     plan: Plan
     reasons: tuple[Reason, ...]
@@ -640,9 +646,9 @@ hops of the call and the limit for them."""
 
 @dataclass(frozen=True, slots=True)
 class FailedPlan:
-    """A plan that nobody took: by which rule (None: by none), how it ended, and FreeSWITCH's cause of that. `trunks` is how
-    many trunks a user's call has tried, `is_recall` whether a transferred call had come back to the transferor. `legs` tells
-    how each leg ended, for the log. `rounds` is how many rounds of the plan have rung; 0 stands for all of them."""
+    """A plan that nobody answered: its rule (None: it had none), its outcome, and FreeSWITCH's cause. `trunks` is how
+    many trunks a user's call has tried, `is_recall` whether a transferred call had returned to the transferor. `legs`
+    says how each leg ended, for the log. `rounds` is how many rounds of the plan have rung; 0 means all."""
 
     rule: RuleKey | None
     outcome: Outcome
@@ -655,12 +661,12 @@ class FailedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to a call: what rings, and how that came about.
+    """What fsroute does with a call: the plan, and the reasons for it.
 
-    `number` is the hosted number that was dialled and `rule` the rule of it that decided, each None if there is none.
-    `code` is the code of the reason that decided. `attestation` is how far the caller ID can be vouched for (A, B or C in
-    the words of STIR/SHAKEN), where the account's country wants to know. `is_recall`: nobody took a transferred call, and it
-    comes back. `rounds` is how many rounds of the rule's plan have rung before, and `before` how they ended.
+    `number` is the hosted number that was dialled and `rule` the rule that decided, each None if there is none. `code` is
+    the code of the reason that decided. `attestation` is the attestation level of the caller ID (A, B or C of
+    STIR/SHAKEN), where the account's country uses it. `is_recall`: nobody answered a transferred call, and it returns to
+    the transferor. `rounds` is how many rounds of the rule's plan have rung before, and `before` their outcome.
     """
 
     number: str | None

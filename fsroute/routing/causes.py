@@ -1,4 +1,4 @@
-"""What FreeSWITCH's hangup causes mean for the next attempt. Pure."""
+"""What FreeSWITCH's hang-up causes mean for the next attempt. Pure."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ TRUNK_FAILURES = frozenset(
         "SWITCH_CONGESTION",
     }
 )
-"""Causes that are the trunk's and not the callee's: the next trunk may do better."""
+"""Causes that come from the trunk and not from the callee: the next trunk may connect the call."""

@@ -1,16 +1,15 @@
-"""Where an account may call. Pure."""
+"""Which numbers an account may call. Pure."""
 
 from __future__ import annotations
 
-from fsroute.model import (
-    Account,
-)
+from fsroute.model import Account
 from fsroute.numbers import country
 from fsroute.numbers.country import NumberClass
 
 
 def may_call(number: str, account: Account) -> bool:
-    """The account's own list decides by the longest prefix; without a word from it, what costs extra is barred."""
+    """Whether an account may call a number. The longest prefix in the account's list decides. A number that is not listed is
+    allowed unless its class is BARRED."""
     listed = [permission for permission in account.permissions if number.startswith(permission.prefix)]
     if listed:
         return max(listed, key=lambda permission: len(permission.prefix)).allowed
@@ -18,4 +17,4 @@ def may_call(number: str, account: Account) -> bool:
 
 
 BARRED = frozenset({NumberClass.PREMIUM, NumberClass.SATELLITE})
-"""Where nobody may call who is not allowed to: the classes that toll fraud lives on."""
+"""Classes that an account may call only by its list: toll fraud uses them."""

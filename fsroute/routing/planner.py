@@ -1,7 +1,8 @@
-"""From a rule's targets to the legs that ring. Pure.
+"""Makes the plan of a rule: its targets become the legs that ring. Pure.
 
-A parallel rule becomes one stage; a sequential one a stage per target. Another hosted number is expanded in place:
-its own rule decides, its stages take the target's place. Whatever can not ring is left out, with a reason.
+A parallel rule becomes one stage, a sequential rule one stage for each target. A target that is another hosted number is
+expanded in place: that number's own rule decides, and its stages replace the target. The planner leaves out a target that
+cannot ring, and adds a reason.
 """
 
 from __future__ import annotations
@@ -43,25 +44,25 @@ from fsroute.routing.permissions import may_call
 from fsroute.target_kinds import Ending, LeadsTo
 
 PARALLEL_RING_S = 25
-"""How long a parallel rule rings that does not say: five or six rings, what German carriers ring before their mailbox."""
+"""The ring time of a parallel rule without ring_s: five or six rings, as German carriers ring before their mailbox."""
 
 SEQUENTIAL_RING_S = 20
-"""How long a target of a sequential rule rings that does not say."""
+"""The ring time of a target without ring_s in a sequential rule."""
 
 _KEPT_PLANS = 32
-"""Plans that are kept of what was read for a number: more than it has rules. Callers can make up more, by hops."""
+"""Plans that one Routing keeps: more than a number has rules. The limit is needed because callers choose `hops`."""
 
 PATIENCE_S = 6
-"""How long a trunk may give no sign of life before the next one is tried. ITU-T E.721 grants a toll call 5 s until it rings,
-on average; a good trunk that is slower once in a while is a call by the next trunk, not a lost one."""
+"""How long FreeSWITCH waits for a trunk to ring before it tries the next one. ITU-T E.721 allows a toll call 5 s on average
+until it rings. A good trunk that is slower once costs nothing: the next trunk carries the call."""
 
 DEFAULT_HOP_LIMIT = 5
-"""How often a call may leave through a trunk and come back: chains of forwards that people mean are shorter."""
+"""How often a call may leave through a trunk and come back: intended chains of forwards are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A leg before it is known what rings beside it."""
+    """A leg, while it is unknown which other legs ring at the same time."""
 
     leg: Leg
     confirm: bool | None
@@ -69,7 +70,7 @@ class _Draft:
 
 @dataclass(slots=True)
 class _Drafts:
-    """A plan before it is known what rings beside what."""
+    """A plan, while its stages are still being put together."""
 
     stages: list[list[_Draft]] = field(default_factory=list)
     final: Ending | None = None
@@ -82,8 +83,8 @@ class _Drafts:
 class Planner:
     """Expands the rules of one call; phones see `caller_id`.
 
-    Collects the reasons, and in `expanded` the numbers of the last plan, each with the rule that it was expanded by.
-    `is_general` says that neither the caller nor the time mattered to it.
+    It collects the reasons, and in `expanded` the hosted numbers of the last plan, each with the rule that expanded it.
+    `is_general` says that the last plan depends neither on the caller nor on the time.
     """
 
     call: Call
@@ -103,9 +104,9 @@ class Planner:
         return policy.RECEIVED if self.caller_id.as_received else self.caller_id
 
     def plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
-        """The plan of one rule of a hosted number. It may be empty: then nothing of it can ring.
+        """The plan of one rule of a hosted number. It is empty if nothing of it can ring.
 
-        Most plans are the same for all callers, at all times. They are kept with the rows that they were made from.
+        Most plans are the same for all callers, at all times. Routing.plans keeps these with the rows that they come from.
         """
         key = rule.number, rule.position, self._seen, self.call.hops, self.hop_limit
         kept = self.routing.plans.get(key)
@@ -170,7 +171,7 @@ class Planner:
                 self.tell(ReasonCode.TARGET_DISABLED, _name(target), "left out: is switched off")
 
     def _until(self, end_s: int, stage: list[_Draft]) -> list[_Draft]:
-        """What is left of a stage when it must end at `end_s`."""
+        """The part of a stage that rings before `end_s`."""
         kept = []
         for draft in stage:
             leg = draft.leg
@@ -202,7 +203,7 @@ class Planner:
         return _Drafts([drafts] if drafts else [])
 
     def ring(self, endpoints: Iterable[Endpoint], ring_s: int) -> list[Leg]:
-        """A leg for each endpoint that is switched on."""
+        """A leg for each enabled endpoint."""
         legs = []
         for endpoint in endpoints:
             name = f"endpoint {endpoint.name}"
@@ -222,10 +223,10 @@ class Planner:
             self.tell(ReasonCode.HOSTED_HERE, _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
         if target.caller_id != SHOW_OWN:
-            self.is_general = False  # who calls may be shown, or what is verified until a certain day
+            self.is_general = False  # it may show the caller's number, or a number whose verification expires
         diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
         tried: list[Leg] = []
-        for trunk in self.ways(target.value, hosted.account):
+        for trunk in self.trunks_to(target.value, hosted.account):
             caller_id = self._forwarded(target, hosted, trunk, first=not tried)
             if caller_id is not None:
                 tried.append(replace(self.leg(trunk, target.value, caller_id, ring_s), diversion=diversion))
@@ -234,7 +235,7 @@ class Planner:
         return _Drafts([[_Draft(replace(tried[0], fallbacks=tuple(tried[1:])), target.confirm)]])
 
     def _forwarded(self, target: Target, hosted: HostedNumber, trunk: Trunk, *, first: bool) -> CallerId | None:
-        """What an external target is shown through this trunk, None if it may not ring through it."""
+        """The caller ID for an external target through this trunk, None if the target may not ring through it."""
         caller_id = policy.of_forwarded(
             target.caller_id, self.call, self.routing, hosted.account, hosted.number, trunk, target.value, self.now
         )
@@ -250,10 +251,10 @@ class Planner:
             self.tell(ReasonCode.CALLER_ID, name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
         return caller_id
 
-    def ways(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
-        """The trunks to a number, the best first. None, with a reason, if the call may not leave or has no way.
+    def trunks_to(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
+        """The trunks to a number, the best first. Empty, with a reason, if the call may not leave or has no trunk.
 
-        What must pass is not barred, and takes every other trunk too.
+        A call with `must_pass` is never barred, and may also use the account's trunks to other numbers.
         """
         name = f"external {number}"
         if self.call.hops >= self.hop_limit:
@@ -274,7 +275,7 @@ class Planner:
         return Leg(f"external {number}", TrunkDial(trunk, number), caller_id, ring_s=ring_s, hops=self.call.hops + 1)
 
     def _trunks(self, number: str, account: Account) -> list[Trunk]:
-        """Those with the longest prefix first, then by position; only what is switched on."""
+        """The enabled trunks to a number: the longest prefix first, then by position."""
         matching = sorted(
             (route for route in account.routes if number.startswith(route.prefix)),
             key=lambda route: (-len(route.prefix), route.position),
@@ -285,8 +286,8 @@ class Planner:
         return list(dict.fromkeys(route.trunk for route in matching if route.trunk.enabled))
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
-        """The plan of another number that is hosted here, in place of the target."""
-        self.is_general = False  # its rules may be for certain callers and times
+        """The plan of another hosted number, in place of the target."""
+        self.is_general = False  # its rules may depend on the caller and the time
         name = f"number {target.value}"
         hosted = self.routing.numbers.get(target.value)
         if hosted is None:
@@ -313,7 +314,7 @@ class Planner:
         return _Drafts()
 
     def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:
-        """The drafts of another number, ended by the target's own ring time if it has one."""
+        """The drafts of another number, which end with the target's own ring time if it has one."""
         if target.ring_s is None:
             return drafts
         stages = []
@@ -326,7 +327,7 @@ class Planner:
     # --- stages ------------------------------------------------------------------------------------------
 
     def _stage(self, drafts: list[_Draft]) -> Stage:
-        """The legs of a stage: each device and number once, no more than FreeSWITCH can dial, confirmed where needed."""
+        """The legs of a stage: each device and number once, at most MAX_LEGS, with confirmation where it is needed."""
         first: dict[object, _Draft] = {}
         for draft in drafts:
             seen = first.get(draft.leg.dial)
@@ -340,12 +341,12 @@ class Planner:
         for draft in kept[MAX_LEGS:]:
             self.tell(ReasonCode.LEG_LIMIT, draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
         kept = kept[:MAX_LEGS]
-        beside = len(kept) > 1
-        return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, beside=beside) else d.leg for d in kept])
+        is_group = len(kept) > 1
+        return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, is_group=is_group) else d.leg for d in kept])
 
 
 def _owner(endpoint: Endpoint) -> Owner | None:
-    """None where nothing is known of it but its name, as in tests."""
+    """The owner of an endpoint, None if only its name is known, as in tests."""
     return Owner(endpoint.account, endpoint.user, endpoint.name, endpoint.extension) if endpoint.account else None
 
 
@@ -356,20 +357,21 @@ _DIVERSIONS = {
     RuleType.UNREACHABLE: "unavailable",
     RuleType.BASE: "no-answer",
 }
-"""Why a rule sends a call on, in RFC 5806's words."""
+"""The reason for which each type of rule diverts a call, in RFC 5806's words."""
 
 
 def every_trunk(account: Account) -> list[Trunk]:
-    """All that are switched on, the account's main ones first: those of the most general routes."""
+    """All enabled trunks of an account. Its main trunks, those of the most general routes, come first."""
     general = sorted(account.routes, key=lambda route: (len(route.prefix), route.position))
     return list(dict.fromkeys(route.trunk for route in general if route.trunk.enabled))
 
 
 def attempts(leg: Leg) -> tuple[Leg, ...]:
-    """The leg and its fallbacks, as they ring one after the other when a trunk fails.
+    """The leg and its fallbacks, as FreeSWITCH tries them one after another when a trunk fails.
 
-    Each but the last has PATIENCE_S, and no more than half of the time, to give a sign of life. The next one has the rest,
-    so that all of them end when the leg alone would have ended. Without time left a further trunk is not tried.
+    Each but the last must ring within PATIENCE_S, and within half of the time that is left. The next attempt has the
+    rest, so all attempts end when the leg alone would have ended. When no time is left, FreeSWITCH tries no further
+    trunk.
     """
     if not leg.fallbacks:
         return (leg,)
@@ -394,9 +396,9 @@ def attempts(leg: Leg) -> tuple[Leg, ...]:
 
 
 def rounds(plan: Plan) -> tuple[tuple[Stage, ...], ...]:
-    """The stages of a plan as they are given to FreeSWITCH: together, up to one of which a leg has fallbacks.
+    """The stages of a plan, in groups that FreeSWITCH rings by one `bridge` each.
 
-    Such a stage needs a dial string of its own (dialstring.py).
+    A stage in which a leg has fallbacks needs a dial string of its own (dialstring.py). All others go together.
     """
     found = plan.memo.rounds
     if found is None:
@@ -417,10 +419,10 @@ def _rounds(stages: Iterable[Stage]) -> tuple[tuple[Stage, ...], ...]:
     return tuple(map(tuple, found))
 
 
-def _is_confirmed(draft: _Draft, *, beside: bool) -> bool:
+def _is_confirmed(draft: _Draft, *, is_group: bool) -> bool:
     if isinstance(draft.leg.dial, EndpointDial):
         return False
-    return beside if draft.confirm is None else draft.confirm
+    return is_group if draft.confirm is None else draft.confirm
 
 
 def _name(target: Target) -> str:
@@ -436,7 +438,7 @@ def _delayed(draft: _Draft, by_s: int) -> _Draft:
 
 
 def _one_after_another(stages: list[list[_Draft]], start_s: int) -> Iterable[tuple[list[_Draft], int]]:
-    """Each stage with the second at which it begins when the first one begins at `start_s`."""
+    """Each stage, with the second at which it begins if the first one begins at `start_s`."""
     for stage in stages:
         yield stage, start_s
         start_s += _length(stage)

@@ -377,7 +377,7 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
     to = f"+{phone_number.calling_code(account.country)}{short}" if short else spellings[0]
     tried = failed.trunks if failed else 0
     planner.tell(ReasonCode.TRUNK, short or to, "is not hosted here: to the telephone network")
-    trunks = planner.ways(to, account, must_pass=protected is not None)
+    trunks = planner.trunks_to(to, account, must_pass=protected is not None)
     if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
         return _direct(planner, [], planner.caller_id, ReasonCode.TRUNK, failed)
     if not trunks and planner.reasons[-1].code == ReasonCode.DESTINATION_BARRED:

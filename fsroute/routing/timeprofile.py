@@ -1,8 +1,8 @@
 """Whether a time profile matches a moment.
 
-A range is a rule about the wall clock of its time zone, so it is tested on the wall clock: "Monday to Friday, 09:00
-to 17:00" stays that on the days the clocks change, an hour that is skipped matches nothing, and an hour that comes
-twice matches twice. Nothing here computes with local times, which is where such code goes wrong.
+A range refers to the wall clock of its time zone, and fsroute compares it with the wall clock: "Monday to Friday, 09:00 to
+17:00" means the same on the days when the clocks change. A skipped hour matches nothing, a repeated hour matches twice.
+Nothing here does arithmetic with local times, which goes wrong on these days.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _in_range(r: TimeRange, region: str | None, local: datetime) -> bool:
         return clock >= start and _on_day(r, region, today)
     if start < r.end:
         return start <= clock < r.end and _on_day(r, region, today)
-    # Across midnight: the range belongs to the day on which it starts.
+    # A range across midnight belongs to the day on which it starts.
     return (clock >= start and _on_day(r, region, today)) or (clock < r.end and _on_day(r, region, today - _DAY))
 
 
@@ -52,7 +52,7 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
 
     Raises LookupError for a region that has no calendar.
     """
-    import holidays  # noqa: PLC0415 - imported when it is needed: it takes a tenth of a second, and most calls have no calendar
+    import holidays  # noqa: PLC0415 - it takes a tenth of a second, and most calls need no calendar
 
     country, _, part = region.partition("-")
     try:
@@ -62,7 +62,7 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
 
 
 def is_timezone(name: str) -> bool:
-    """Whether `name` is an IANA time zone that this machine knows."""
+    """Whether `name` is an IANA time zone of this machine's database."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
