@@ -1,4 +1,4 @@
-"""What a channel's snapshot says: the call that it is, and what became of its last plan. Pure."""
+"""Reads a channel's snapshot: the call, and the result of its last plan. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fsroute.numbers import phone_number
 from fsroute.switch import contacts, dialstring, outcome
 
 STEP_VARIABLE = "fsroute_step"
-"""The channel variable that says how far a call has come: which rule rings. When this process dies, the call goes on
-ringing; when that fails too, the next process to get the call reads here what comes next."""
+"""The channel variable for the progress of a call: which rule rings. If fsroute dies, the call goes on ringing. If nobody
+answers, the next fsroute process that gets the call reads here what follows."""
 
 PLAN_VARIABLE = "fsroute_plan"
-"""The channel variable that counts the plans of a call: what was decided first stays readable beside what came last."""
+"""The channel variable that counts the plans of a call: a CDR has the first decision and the latest one."""
 
 _HEADERS = [
     "Unique-ID",
@@ -52,7 +52,7 @@ _HOPS_VARIABLE = f"sip_h_{dialstring.HOPS_HEADER}"
 _SPELLED = [_HOPS_VARIABLE, "sip_h_Diversion"]
 
 _OF_A_NEW_CALL = frames.lines_of(_HEADERS, _VARIABLES, _SPELLED)
-"""What is read of a channel that has had no plan and was not transferred."""
+"""What fsroute reads of a channel that has had no plan and was not transferred."""
 
 FACTS = frames.lines_of(
     [*_HEADERS, "Call-Direction", "Hangup-Cause"],
@@ -65,11 +65,11 @@ FACTS = frames.lines_of(
     ],
     _SPELLED,
 )
-"""All that is ever read of a channel's snapshot, here, in `outcome` and in `flow`."""
+"""Everything that fsroute reads of a channel's snapshot, here, in `outcome` and in `serving/call_control`."""
 
 
 def facts_of(snapshot: Frame) -> Facts:
-    """What is read of a snapshot. Most calls are new, and of a new one half of it is enough, which takes less time."""
+    """Reads a snapshot. Most calls are new, and half of the facts are enough for a new call, which takes less time."""
     found = snapshot.only(_OF_A_NEW_CALL)
     if found.variable(STEP_VARIABLE) or found.variable("fsroute_transferred"):
         return snapshot.only(FACTS)
@@ -84,48 +84,50 @@ _DEFAULT_FORWARDS = 70
 
 NOTHING_BEFORE = "-"
 _ROUNDS = re.compile(rf"[^/]+/[0-9]{{1,9}}/([0-9]{{1,3}})/([a-z_]{{1,16}}|{NOTHING_BEFORE})\Z")
-"""A step of a plan with several rounds: the rule, how many rounds have rung, and how those before the last one ended."""
+"""A step of a plan with several rounds: the rule, how many rounds have rung, and the outcome of those before the last
+one."""
 
 DIRECT = "direct"
 DONE = "done"
 RECALL = "recall:"
-"""Stands before the step of a transferred call that comes back to the transferor."""
+"""The prefix of the step of a transferred call that returns to the transferor."""
 
 _EXECUTES = "4"
-"""CS_EXECUTE (switch_types.h): the dialplan's applications run, ours among them. Channel-State-Number is the state into
-which a channel was put; Channel-State can still be the one before (switch_channel.c,
+"""CS_EXECUTE (switch_types.h): FreeSWITCH runs the dialplan's applications, `socket` for fsroute among them.
+Channel-State-Number is the latest state of a channel; Channel-State can still be the state before (switch_channel.c,
 switch_channel_event_set_basic_data)."""
 
 _HUNG_UP = 10
-"""CS_HANGUP; what is higher comes after it."""
+"""CS_HANGUP. Higher states come after it."""
 
 _DEPARTURES = {"2": "transferred", "3": "transferred", "6": "parked", "8": "picked up", "9": "bridged to another call"}
-"""What CS_ROUTING, CS_SOFT_EXECUTE, CS_PARK, CS_HIBERNATE and CS_RESET mean for a call whose bridge is over
+"""What CS_ROUTING, CS_SOFT_EXECUTE, CS_PARK, CS_HIBERNATE and CS_RESET mean for a call after its bridge
 (switch_ivr.c, switch_ivr_session_transfer; switch_ivr_bridge.c, switch_ivr_uuid_bridge)."""
 
 _NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 """Names of accounts, users and endpoints, as schema.sql has them."""
 
 _NOBODY_CONNECTED = "-USAGE"
-"""How uuid_getvar begins when it gets no uuid (mod_commands.c): no phone was connected to the transferred leg."""
+"""The beginning of uuid_getvar's reply without a uuid (mod_commands.c): no phone was connected to the transferred leg."""
 
 _SHOWN = re.compile(r"\+?[0-9*#]{1,32}\Z")
 
 _BRIDGE_PAUSE_MS, _PLAYBACK_END_PAUSE_MS = 1000, 100
-"""How long a call is watched that seems to be over. FreeSWITCH marks a call that it transfers before it moves it
-(CF_TRANSFER; switch_ivr.c, switch_ivr_session_transfer), and the application att_xfer moves it a moment after its bridge has
-ended."""
+"""How long fsroute waits before it ends a call that seems to be over. FreeSWITCH marks a call before it transfers it
+(CF_TRANSFER; switch_ivr.c, switch_ivr_session_transfer), and the application att_xfer moves a call a moment after its bridge
+has ended."""
 
 _MAX_HOPS = 99
 _WISHES = frozenset({"id", "user", "header", "full"})
-"""What a Privacy header can ask for that hides the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
+"""Values of a Privacy header that hide the number (RFC 3323, 4.2; RFC 3325, 9.3; `full` is an older word for it).
 FreeSWITCH itself knows `id` only."""
 
 _HIDING = re.compile(r";\s*privacy\s*=\s*\"?(?:uri|full)\b", re.IGNORECASE)
-"""What in Remote-Party-ID hides the number (draft-ietf-sip-privacy-04, 5). FreeSWITCH does not know `uri` (sofia.c)."""
+"""The parameter in Remote-Party-ID that hides the number (draft-ietf-sip-privacy-04, 5). FreeSWITCH does not know `uri`
+(sofia.c)."""
 
 _NO_HOST = ".invalid"
-"""The end of the host in From of a caller who is anonymous, whatever the user part says (RFC 3323, 4.1.1.3:
+"""The end of the host in From of an anonymous caller, whatever the user part is (RFC 3323, 4.1.1.3:
 anonymous.invalid). No host has such a name (RFC 2606)."""
 
 _MAX_IDENTITIES = 4
@@ -140,12 +142,12 @@ _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
 
 
 def call_of(channel: Facts) -> Call:
-    """The call that a channel is. What the dialplan sets decides where it came from; the rest the caller wrote."""
+    """The call of a channel. The dialplan's variables decide where it came from; the other texts come from the caller."""
     caller, name = channel.get("Caller-Caller-ID-Number"), channel.get("Caller-Caller-ID-Name")
     from_user = channel.variable("sip_from_user")
     transferred = channel.variable("fsroute_transferred") == "true"
     is_phone = channel.variable("fsroute_direction") == Direction.OUTBOUND
-    # What a trunk sent is read as such also when the leg comes back: a phone may have names that say something else there.
+    # A transferred leg from a trunk is still read as a trunk's: the same text can mean something else from a phone.
     sender = Direction.OUTBOUND if is_phone else Direction.INBOUND
     account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
     outbound = transferred or is_phone
@@ -185,11 +187,11 @@ _RARE = frozenset(
         *("fsroute_presented", "fsroute_roaming"),
     )
 )
-"""What many calls have nothing of: it is asked for at once."""
+"""Facts that most calls do not have. One lookup checks all of them."""
 
 
 def _with_rare(call: Call, channel: Facts) -> Call:
-    """The call with what further headers and the dialplan say of it."""
+    """The call with the facts that only some calls have."""
     destination = call.destination
     if channel.variable("sip_req_user") == destination:  # a transferred call has another one
         destination = _with_context(destination, channel.variable("sip_req_params"))
@@ -212,7 +214,7 @@ def _forwards(text: str) -> int:
 
 
 def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
-    """Account, user and endpoint of a phone, as the directory or we ourselves wrote them."""
+    """Account, user and endpoint of a phone, as the directory or fsroute wrote them."""
     return (
         channel.variable(f"fsroute_{prefix}account") or None,
         channel.variable(f"fsroute_{prefix}user") or None,
@@ -221,15 +223,15 @@ def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | N
 
 
 def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
-    """On whose behalf a transferred leg goes on: the phone that was connected to it, as the dialplan has noted from that
-    phone's own leg (freeswitch/dialplan/transferor.xml).
+    """Account, user and endpoint on whose behalf a transferred leg goes on: those of the phone that was connected to it. The
+    dialplan has copied them from that phone's own leg (freeswitch/dialplan/transferor.xml).
 
-    Where no phone was connected, the switch itself has moved the call (uuid_transfer while it rings): then it is a call of
-    the account whose number was called, or of the phone that the leg belongs to. The phone's never when somebody sent
-    REFER: that came from the other party, who may be anybody.
+    If no phone was connected, FreeSWITCH itself has moved the call (uuid_transfer while it rings). Then the call belongs
+    to the account whose number was called, or to the phone of the leg. It never belongs to the phone if REFER was
+    received: REFER came from the other party, which can be anybody.
 
-    Nobody's, if the leg is one that rings. A phone that sends REFER before it has an answer makes FreeSWITCH transfer the
-    leg of a callee who is not there yet (sofia.c, sofia_handle_sip_i_refer), and whoever rings for it would talk to nobody.
+    A leg that still rings belongs to nobody. A phone that sends REFER before its call is answered makes FreeSWITCH transfer
+    the leg of the callee, who has not answered (sofia.c, sofia_handle_sip_i_refer): the target would talk to nobody.
     """
     if channel.get("Call-Direction") == "outbound" and channel.get("Answer-State") != "answered":
         return None, None, None
@@ -246,8 +248,8 @@ def _transferor(channel: Facts) -> tuple[str | None, str | None, str | None]:
 
 
 def _shown(channel: Facts, transferor: str | None) -> str | None:
-    """As whom a transferred party was shown before. A phone that was called has its extension, which means nothing to
-    another account's phones."""
+    """The number that fsroute showed for a transferred party before. A called phone has its extension, which means
+    nothing to the phones of another account."""
     shown, own = channel.variable("fsroute_shown"), channel.variable("fsroute_account")
     if own and own != transferor and channel.get("Call-Direction") == "outbound":
         return policy.ANONYMOUS
@@ -255,7 +257,7 @@ def _shown(channel: Facts, transferor: str | None) -> str | None:
 
 
 def _wishes_privacy(channel: Facts) -> bool:
-    """Whether a header asks to hide the number."""
+    """Whether a header hides the number."""
     asked, remote = channel.variable("sip_Privacy"), channel.variable("sip_Remote-Party-ID")
     if asked and not _WISHES.isdisjoint(_BETWEEN_WISHES.split(asked.lower())):
         return True
@@ -263,14 +265,14 @@ def _wishes_privacy(channel: Facts) -> bool:
 
 
 def _with_context(user: str, params: str) -> str:
-    """A number with what it is relative to (RFC 3966), which stands behind it or, in a tel: URI, in the URI's parameters."""
+    """A number with its phone-context (RFC 3966), which follows the number or, in a tel: URI, is a parameter of the URI."""
     found = _PHONE_CONTEXT.search(params) if params else None
     return f"{user};{found[0]}" if found else user
 
 
 def _identities(channel: Facts) -> tuple[Identity, ...]:
-    """What the identity headers say. FreeSWITCH tells of a second P-Asserted-Identity, and of parameters in it, only with
-    the profile's parse-all-invite-headers."""
+    """The identities in the headers. FreeSWITCH reports a second P-Asserted-Identity, and parameters in it, only with the
+    profile's parse-all-invite-headers."""
     asserted = channel.variable("sip_i_p_asserted_identity") or channel.variable("sip_P-Asserted-Identity")
     preferred = channel.variable("sip_P-Preferred-Identity")
     remote = channel.variable("sip_Remote-Party-ID")
@@ -282,14 +284,15 @@ def _identities(channel: Facts) -> tuple[Identity, ...]:
 
 
 def _addresses(text: str) -> list[str]:
-    """The addresses in a header, which FreeSWITCH gives whole, or as the user part alone."""
+    """The addresses in a header, of which FreeSWITCH reports the whole text or only the user part."""
     return _ADDRESS.findall(_QUOTED.sub("", text)) if "<" in text else [text]
 
 
 def _hops(channel: Facts) -> int:
-    """How often the call was sent on before: by our own header, or by Diversion's counter where a carrier kept only that.
+    """How often the call was forwarded before: by fsroute's own header, or by Diversion's counter if a carrier keeps only
+    that.
 
-    Whoever writes a larger number ends their own call; a smaller one is stopped by SIP's Max-Forwards.
+    A caller who writes a larger number ends their own call. Against a smaller number SIP's Max-Forwards ends a loop.
     """
     sent, diversions = channel.variables(_HOPS_VARIABLE), channel.variables("sip_h_Diversion")
     if not sent and not diversions:
@@ -300,13 +303,14 @@ def _hops(channel: Facts) -> int:
 
 
 def _count(digits: str) -> int:
-    """The number in these digits, of which there may be thousands: int() refuses so many."""
+    """The value of these digits. There can be thousands, which int() refuses."""
     digits = digits.lstrip("0")
     return min(int(digits or "0"), _MAX_HOPS) if len(digits) <= len(str(_MAX_HOPS)) else _MAX_HOPS
 
 
 class MediaState(StrEnum):
-    """What the caller hears: the tone of their own phone or network, sound that came before an answer, or us."""
+    """The audio that the caller receives: none (the caller's own phone or network plays a tone), early media, or, after an
+    answer, audio from FreeSWITCH."""
 
     NONE = "none"
     EARLY = "early"
@@ -314,15 +318,16 @@ class MediaState(StrEnum):
 
 
 def media_state_of(channel: Facts) -> MediaState:
-    """What the caller of this channel hears."""
+    """The audio that the caller of this channel receives."""
     state = channel.get("Answer-State")
     return MediaState(state) if state in ("early", "answered") else MediaState.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that needs no further decision: it was answered and is over, or has had its last decision. `cause` is how the
-    bridge ended. `pause_ms` is how long it is watched before it is ended: it may be about to go elsewhere."""
+    """A call that needs no further decision: it was answered and is over, or its last decision was carried out. `cause`
+    is the cause of the bridge's end. fsroute waits `pause_ms` before it ends the call, because FreeSWITCH may be about to
+    transfer it."""
 
     cause: str = "NORMAL_CLEARING"
     pause_ms: int = _PLAYBACK_END_PAUSE_MS
@@ -330,14 +335,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A call that goes on without us: `how` it was taken from its bridge, and where to if that is known."""
+    """FreeSWITCH has taken the call away from fsroute: `how`, and `to` which destination, if that is known."""
 
     how: str
     to: str
 
 
 def departure_of(channel: Facts | Frame) -> Departure | None:
-    """Where a call has been taken, None if it is still ours or has ended."""
+    """How FreeSWITCH has taken the call away, None if fsroute still has the call, or the call has ended."""
     state = channel.get("Channel-State-Number")
     if state in {"", _EXECUTES} or is_hung_up(channel):
         return None
@@ -345,7 +350,7 @@ def departure_of(channel: Facts | Frame) -> Departure | None:
 
 
 def progress_of(channel: Facts) -> FailedPlan | Ended | None:
-    """What became of the plan that rang. None for a call that has had none yet."""
+    """The result of the plan that rang. None for a call that has had no plan yet."""
     step = channel.variable(STEP_VARIABLE)
     if not step:
         return None
@@ -370,7 +375,7 @@ def progress_of(channel: Facts) -> FailedPlan | Ended | None:
 
 
 def is_hung_up(channel: Facts | Frame) -> bool:
-    """Whether the call has ended, although its channel is still there."""
+    """Whether the call has ended, although its channel still exists."""
     state = channel.get("Channel-State-Number")
     return state.isascii() and state.isdigit() and int(state[:4]) >= _HUNG_UP
 
@@ -382,7 +387,7 @@ def plans_of(channel: Facts) -> int:
 
 
 def _rounds_rung(step: str) -> tuple[int, Outcome | None]:
-    """How many rounds of the rule's plan have rung, and how those before the last one ended."""
+    """How many rounds of the rule's plan have rung, and the outcome of those before the last one."""
     found = _ROUNDS.match(step)
     if found is None:
         return 0, None

@@ -1,20 +1,20 @@
-"""The phones that are registered for an endpoint, and which of them may be dialled. Pure.
+"""The phones that are registered for an endpoint, and which of them fsroute may dial. Pure.
 
-A phone chooses the text of its Contact, and FreeSWITCH gives it back unchanged: `sofia_contact` written into a dial
-string lets whoever knows one phone's password add legs to any call (`;x=a,sofia/gateway/...`) and run commands on the
-switch (`;x=a,[execute_on_ring=system ...]...`). And `user/1001` rings one phone only, as soon as anything rings beside it.
+A phone chooses the text of its Contact, and FreeSWITCH returns it unchanged. With `sofia_contact` in a dial string, anybody
+who knows one phone's password could add legs to any call (`;x=a,sofia/gateway/...`) and run commands on the switch
+(`;x=a,[execute_on_ring=system ...]...`). And `user/1001` rings one phone only, as soon as another leg rings too.
 
-So fsroute asks first and dials after. FreeSWITCH puts the contacts into a channel variable, the next snapshot brings
-them, and only what has the form of a plain SIP address goes on, as text of ours.
+So fsroute queries the contacts before it dials. FreeSWITCH puts them into a channel variable, the next snapshot contains
+them, and fsroute dials only those that have the form of a plain SIP address, in a text of its own.
 
 Facts (mod_sofia.c and sofia_reg.c of FreeSWITCH 1.11):
 
-  * `sofia_contact profile/user@domain` gives `sofia/PROFILE/sip:...,sofia/PROFILE/sip:...` or `error/...`. With `*` for
-    the profile it drops contacts that begin like another one.
-  * `set` expands its value once, and does not expand what an API command gives. The expansion before that, of every
-    application's argument, is switched off by app_disable_expand_variables: with both, `${...}` in a Contact would run.
-  * Behind NAT, or behind a proxy, FreeSWITCH itself appends `;fs_path=` with an encoded address, as the last parameter.
-    The Event Socket does not encode it again, so it arrives decoded.
+  * `sofia_contact profile/user@domain` returns `sofia/PROFILE/sip:...,sofia/PROFILE/sip:...` or `error/...`. With `*` for
+    the profile it drops contacts that begin like another contact.
+  * `set` expands its value once, and does not expand the result of an API command. app_disable_expand_variables switches off
+    the earlier expansion of every application's argument: with both expansions, FreeSWITCH would run `${...}` in a Contact.
+  * Behind NAT or a proxy, FreeSWITCH itself appends `;fs_path=` with an encoded address, as the last parameter. The Event
+    Socket does not encode it again, so it arrives decoded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fsroute.routing.planner import rounds
 VARIABLE = "fsroute_contacts"
 
 FILTERS = ("sip_exclude_contact", "sip_match_user_agent")
-"""Channel variables by which a dialplan leaves phones out: then what FreeSWITCH says holds for this call alone."""
+"""Channel variables with which a dialplan excludes phones: then FreeSWITCH's reply is valid for this call only."""
 
 _ADDRESS = re.compile(
     r"sips?:(?:(?P<user>[A-Za-z0-9_.!~*+&-]{1,64})@)?"
@@ -44,14 +44,14 @@ _ADDRESS = re.compile(
 """A SIP address as phones register it (RFC 3261, 25.1, without escapes, headers and passwords)."""
 
 _REMEMBERED = 4096
-"""Answers of FreeSWITCH that need not be looked at again: a phone's is the same until it registers anew."""
+"""Replies of FreeSWITCH whose result is kept: the reply for a phone is the same until the phone registers again."""
 
 _PATH = ";fs_path="
 _PATH_TEXT = re.compile(r"[A-Za-z0-9_.!~*+&:@;=<>,\[\]-]{1,512}\Z")
 
 _TELEPHONE_NUMBER = re.compile(r"\+?[0-9]{6,}\Z")
-"""A registered user part like this makes an INVITE to a telephone number. Sent to a carrier's address, which a Contact can
-hold too, the carrier would connect it and charge us for it."""
+"""A registered user part of this form makes an INVITE to a telephone number. A Contact can contain a carrier's address: the
+carrier would connect the call and charge the operator."""
 
 
 def endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
@@ -67,24 +67,24 @@ def _endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
     return tuple(dict.fromkeys(dial for dial in dials if isinstance(dial, EndpointDial)))
 
 
-def query(asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> str:
+def query(queried: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> str:
     """The value that FreeSWITCH expands to the contacts of these endpoints in these SIP profiles.
 
-    `mark` stands before each answer. It must be new and unguessable, so that no Contact can hold it and pass as the
-    answer for another endpoint.
+    `mark` precedes each reply. It must be new and unguessable, so that no Contact can contain it and pass as the reply for
+    another endpoint.
     """
     return "".join(
         f"{mark}${{sofia_contact({profile}/{endpoint.user}@{endpoint.domain})}}"
-        for endpoint in asked
+        for endpoint in queried
         for profile in profiles
     )
 
 
-def read(text: str, asked: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> dict[EndpointDial, Registered]:
-    """The answer to `query`. Endpoints that it does not speak of have no phones."""
+def read(text: str, queried: Sequence[EndpointDial], profiles: Sequence[str], mark: str) -> dict[EndpointDial, Registered]:
+    """Reads the reply to `query`. Endpoints that are missing in it have no phones."""
     answers = text.split(mark)[1:]
     found: dict[EndpointDial, Registered] = {}
-    slots = [(endpoint, profile) for endpoint in asked for profile in profiles]
+    slots = [(endpoint, profile) for endpoint in queried for profile in profiles]
     for (endpoint, profile), answer in zip(slots, answers, strict=False):
         new, before = _contacts(answer, endpoint, profile), found.get(endpoint)
         found[endpoint] = (
@@ -105,7 +105,7 @@ def _contacts(answer: str, endpoint: EndpointDial, profile: str) -> Registered:
 
 
 def _address(text: str, endpoint: EndpointDial) -> str | None:
-    """The address as it is dialled, or None if it is refused."""
+    """The address as fsroute dials it, or None if fsroute refuses it."""
     text, path_name, path = text.partition(_PATH)
     found = _ADDRESS.match(text)
     if found is None or (path_name and not _PATH_TEXT.match(path)):
@@ -117,7 +117,7 @@ def _address(text: str, endpoint: EndpointDial) -> str | None:
 
 
 def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -> Decision:
-    """The decision with a leg for each registered phone in place of its endpoint. Stages without any are left out."""
+    """The decision with a leg for each registered phone in place of its endpoint. A stage without any leg is left out."""
     plan, phones = decision.plan, [registered.get(endpoint) for endpoint in endpoints(decision.plan)]
     last = plan.memo.resolved
     if last is None or last.phones != phones:
@@ -131,7 +131,7 @@ def _resolve(plan: Plan, registered: Mapping[EndpointDial, Registered], phones: 
         _stage([phone for leg in stage for phone in _phones(leg, registered, reasons)], reasons) for stage in plan.stages
     ]
     resolved = Plan(tuple(stage for stage in stages if stage), plan.final)
-    # Only what comes first can vanish as a whole: a round of its own has a leg through a trunk.
+    # If the first round has no leg left, the second one has: of two rounds one has a leg through a trunk.
     before = rounds(plan)
     gone = len(before) > 1 and not any(stages[: len(before[0])])
     return ResolvedPlan(phones, resolved, tuple(dict.fromkeys(reasons)), int(gone))

@@ -1,33 +1,33 @@
-"""A plan as FreeSWITCH's `bridge` reads it. Pure; the only file that writes FreeSWITCH's quoting.
+"""Writes a plan as an argument of FreeSWITCH's `bridge`. Pure; the only module that writes FreeSWITCH's quoting.
 
-There is none, almost: nothing is escaped, everything is on an allow-list, and what is not is an error that names
-the field. FreeSWITCH undoes quoting four times over (see originate.py), so a value that needs it has no reliable form.
-The one exception is a comma in an operator's own prompt.
+It needs almost none. Every value must match an allow-list, and any other value raises an error that names the field.
+FreeSWITCH removes quoting four times (see simulator/dialstring_reader.py), so a value that needs quoting has no reliable
+form. The exceptions are commas, in the operator's own prompt and in identity headers.
 
-What a leg needs, and why (switch_ivr_originate.c, 1.11):
+The variables of a leg, and why it needs them (switch_ivr_originate.c, 1.11):
 
-  leg_timeout            the ring time. Only this ends a leg alone; the group's own limit would end the whole list.
-  leg_progress_timeout   the same time, for a leg that has not even rung by then: it then ends with PROGRESS_TIMEOUT
-                         instead of ALLOTTED_TIMEOUT, which tells "unreachable" from "no answer".
-  leg_delay_start        when it starts; added to both.
+  leg_timeout            the ring time. Only this variable ends a single leg; the group's limit ends the whole list.
+  leg_progress_timeout   the same time, for a leg that has not rung by then. It ends with PROGRESS_TIMEOUT instead of
+                         ALLOTTED_TIMEOUT, which distinguishes "unreachable" from "no answer".
+  leg_delay_start        the start of the leg; FreeSWITCH adds it to both times.
   originate_timeout      the group's limit, two seconds above its longest leg: legs end up to a second late.
   originate_continue_on_timeout
-                         should the limit be met after all, the next stage rings instead of none.
-  ignore_early_media     otherwise the first carrier that plays a tone wins the race. A user's own call through one trunk is
-                         no race: there the first tone makes the bridge, and the caller hears it.
+                         if the group does reach its limit, the next stage rings instead of none.
+  ignore_early_media     without it, the first carrier that plays a tone wins the race. A user's own call through one trunk
+                         is no race: there early media makes the bridge, and the caller receives it.
   fsroute_account, fsroute_user, fsroute_endpoint
-                         whose phone it is, for the case that this phone transfers the call.
+                         the owner of the phone, in case this phone transfers the call.
 
-A leg that goes on by another trunk when its own fails:
+For a leg that continues through another trunk when its own trunk fails:
 
-  fail_on_single_reject  after `!` the causes that do not end the list: names are looked for in this text, wherever it has
-                         them. Whatever else ends a leg ends its list too: who is busy is not called again.
-  :_:                    an enterprise string. Each part is a list of its own, at the same time as the others, and its groups
-                         follow each other as the trunks fail. It knows nothing of the call that it belongs to, so each
-                         part is told: whose legs they are (signal_bond, by which FreeSWITCH notes on the caller's
-                         channel how they end), and how often the call may still go on (max_forwards).
-  originate_delay_start  when a part starts, in ms: a leg that is alone in its list does not wait for leg_delay_start.
-  api_on_ring            notes on the caller's channel that a leg rang. A part gives no causes of its legs.
+  fail_on_single_reject  after `!`, the causes that do not end the list. FreeSWITCH searches this text for the name of the
+                         cause. Any other cause of a leg ends its list too: a busy callee is not called again.
+  :_:                    an enterprise string. FreeSWITCH rings its parts at the same time. Each part is a list of its own,
+                         whose groups follow each other as the trunks fail. A part does not know the call that it belongs
+                         to, so fsroute sets in each part signal_bond, by which FreeSWITCH writes the end of the legs to
+                         the caller's channel, and max_forwards, how often the call may still be forwarded.
+  originate_delay_start  the start of a part, in ms: the only leg of a list does not wait for leg_delay_start.
+  api_on_ring            writes to the caller's channel that a leg rang. A part reports no causes of its legs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from fsroute.routing.planner import attempts, rounds
 from fsroute.switch.outcome import RANG_VARIABLE
 
 HOPS_HEADER = "X-FSRoute-Hops"
-"""Counts how often a call left here through a trunk; FreeSWITCH shows it on the incoming leg as `sip_h_...`."""
+"""Counts how often a call has left fsroute through a trunk. FreeSWITCH has it on the incoming leg as `sip_h_...`."""
 
 _GRACE_S = 2
 _ENTERPRISE = ":_:"
@@ -54,15 +54,15 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}\Z")
 _NUMBER = re.compile(r"\+?[0-9*#]{1,32}\Z")
 _CONTACT = re.compile(r"sips?:[A-Za-z0-9_.!~*+&@;=%:-]{0,900}(?:\[[0-9A-Fa-f:.]{2,45}\][A-Za-z0-9_.!~*+&@;=%:-]{0,900})?\Z")
-"""A second fence: contacts.py has looked at the parts. Brackets only in a pair around an IPv6 address, nothing that ends
-a leg or a variable."""
+"""A second check, after contacts.py has checked the parts. Brackets only in a pair around an IPv6 address, and no character
+that ends a leg or a variable."""
 
 _IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,40}=[A-Za-z0-9_+*#.:@;=<>,-]{1,800}\Z")
-"""A variable of identity.py. Its parts are on their own allow-lists; this is what none of them may add."""
+"""A variable of callerid/identity.py, whose parts match allow-lists of their own. This pattern limits the whole."""
 
 _UUID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _ITS_UUID, _ITS_FORWARDS = "$UUID", "$FORWARDS"
-"""Stand in the string of a plan for what each call has of its own. No other value can hold a `$`."""
+"""Placeholders in the string of a plan for the values of one call. No other value can contain a `$`."""
 
 _GOES_ON = f"fail_on_single_reject=!{':'.join(sorted(TRUNK_FAILURES))}"
 _OF_PARTS = f"signal_bond={_ITS_UUID},max_forwards={_ITS_FORWARDS}"
@@ -74,10 +74,10 @@ _PROMPT = re.compile(r"[A-Za-z0-9_./:;%=,()-]{1,200}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How an external leg is confirmed: which keys, what is played, and how many seconds are given after the answer.
+    """How an external leg is confirmed: the keys, the prompt, and the seconds after the answer.
 
-    FreeSWITCH reads as many digits as the key has, at most nine (`collect_thread_run`). A prompt that it can not play
-    ends the leg. Raises DialStringError for what does not fit a dial string.
+    FreeSWITCH reads as many digits as the key has, at most nine (`collect_thread_run`). A prompt that FreeSWITCH cannot play
+    ends the leg. Raises DialStringError for a value that does not fit a dial string.
     """
 
     key: str = "1"
@@ -92,8 +92,8 @@ class Confirmation:
 def bridge(plan: Plan, confirmation: Confirmation, *, early_media: bool = False) -> str:
     """The argument of `bridge` for the plan's first round, before `of_call`; empty when nothing rings.
 
-    With `early_media`, for a single leg, the caller hears what comes before the answer. Raises DialStringError, naming
-    the leg and the field, for a value outside its allow-list or a stage too large.
+    With `early_media`, for a single leg, the caller receives early media. Raises DialStringError, which names the leg and
+    the field, for a value outside its allow-list or a stage that is too large.
     """
     if not plan.stages:
         return ""
@@ -117,7 +117,7 @@ def of_call(text: str, call: Call) -> str:
 
 
 def is_enterprise(plan: Plan) -> bool:
-    """Whether the plan's first round is an enterprise string, of whose legs FreeSWITCH tells no causes."""
+    """Whether the plan's first round is an enterprise string. FreeSWITCH reports no causes of its legs."""
     known = plan.memo.is_enterprise
     if known is None:
         found = rounds(plan)
@@ -139,15 +139,15 @@ def _round(stages: tuple[Stage, ...], confirmation: Confirmation, *, early_media
             raise DialStringError(f"{len(stage)} legs together: FreeSWITCH rings 1 to {MAX_LEGS}")
     if _is_enterprise(stages):
         return _ENTERPRISE.join(_parts(stages[0], confirmation))
-    (leg, *beside), *following = stages
+    (leg, *others), *following = stages
     tried = attempts(leg)
     if len(tried) > 1:
         return _list([(each,) for each in tried], confirmation, _GOES_ON, early_media=early_media)
-    return _list([(*tried, *beside), *following], confirmation, early_media=early_media)
+    return _list([(*tried, *others), *following], confirmation, early_media=early_media)
 
 
 def _parts(stage: Stage, confirmation: Confirmation) -> Iterable[str]:
-    """Each leg with fallbacks as a list of its own, then the others: the cause of the last part is told."""
+    """Each leg with fallbacks as a list of its own, then the others: FreeSWITCH reports the cause of the last part."""
     others = tuple(leg for leg in stage if not leg.fallbacks)
     for leg in stage:
         if leg.fallbacks:
@@ -180,7 +180,7 @@ def _list(
 def dial(leg: Leg) -> str:
     """What a leg dials, without its variables.
 
-    An endpoint is `user/...` only until contacts.py has put its registered phones in its place: that form is for people.
+    An endpoint is `user/...` only until contacts.py has replaced it by its registered phones: that form is for people.
     """
     match leg.dial:
         case EndpointDial(user, domain):
@@ -219,14 +219,15 @@ def _leg(leg: Leg, confirmation: Confirmation, marks: str) -> str:
         variables += [
             f"group_confirm_key={confirmation.key}",
             f"group_confirm_file={prompt}",
-            # From the answer on this takes the place of leg_timeout, so that who answers late still can press the key.
+            # After the answer this replaces leg_timeout: a callee who answers late can still press the key.
             f"group_confirm_timeout={confirmation.seconds}",
         ]
     return f"[{','.join(variables)}]{dial(leg)}"
 
 
 def _owned(leg: Leg, owner: Owner) -> list[str]:
-    """Whose phone this is: a transfer by it is decided on behalf of its user (docs/design.md, "After the answer")."""
+    """The owner of the phone: fsroute decides a transfer by it on behalf of its user (docs/design.md, "After the
+    answer")."""
     named = {
         "fsroute_account": owner.account,
         "fsroute_user": owner.user,
@@ -240,7 +241,7 @@ def _owned(leg: Leg, owner: Owner) -> list[str]:
 
 
 def _shown_inside(leg: Leg) -> list[str]:
-    """What a phone shows of the caller."""
+    """The caller ID that a phone receives."""
     caller_id = leg.caller_id
     if caller_id.as_received:
         return []
@@ -251,7 +252,8 @@ def _shown_inside(leg: Leg) -> list[str]:
 
 
 def _shown_outside(leg: Leg, dialled: TrunkDial) -> list[str]:
-    """What a carrier learns: our numbers, as its profile says, and nothing of the caller but what the policy granted."""
+    """The caller ID that a carrier receives: the account's numbers, as its profile says, and nothing of the caller that the
+    policy has not granted."""
     hops = f"sip_h_{HOPS_HEADER}={leg.hops}"
     caller_id = leg.caller_id
     if caller_id.as_received:
@@ -260,10 +262,10 @@ def _shown_outside(leg: Leg, dialled: TrunkDial) -> list[str]:
         if value is not None or field == "network number":
             _allowed(f"{leg.target}: {field}", value or "", _NUMBER)
     _allowed(f"{leg.target}: trunk domain", dialled.trunk.domain, _DOMAIN)
-    told = identity.variables(identity.headers(caller_id, dialled.trunk, leg.diversion, dialled.number))
-    for variable in told:
+    variables = identity.variables(identity.headers(caller_id, dialled.trunk, leg.diversion, dialled.number))
+    for variable in variables:
         _allowed(f"{leg.target}: {variable.partition('=')[0]}", variable, _IDENTITY)
-    return [hops, *(variable.replace(",", r"\,") for variable in told)]
+    return [hops, *(variable.replace(",", r"\,") for variable in variables)]
 
 
 def _allowed(field: str, value: str, allowed: re.Pattern[str]) -> None:

@@ -1,11 +1,11 @@
-"""How a plan ended, read from what FreeSWITCH says of the channel afterwards. Pure.
+"""How a plan ended, read from the channel's snapshot after it. Pure.
 
-`originate_causes` has an entry `uuid;CAUSE` for every leg that existed; a leg that could not even be created (a phone
-that is not registered, a gateway that is down) has none. Over all legs of the plan, the best that happened counts:
-somebody rang and did not answer, else somebody was busy, else nobody could be reached.
+`originate_causes` has an entry `uuid;CAUSE` for every leg that existed. A leg that FreeSWITCH could not create (a phone
+that is not registered, a gateway that is down) has none. The best result of any leg counts: a leg rang and nobody
+answered, else a leg was busy, else no leg was reached.
 
-Two kinds of bridges say less. Where the caller heard the carrier, early media counts as success for FreeSWITCH; the leg's
-cause is in `last_bridge_hangup_cause`. And an enterprise string (dialstring.py) has no causes at all: its legs leave marks.
+Two kinds of bridges report less. With early media, FreeSWITCH counts the bridge as a success; the leg's cause is in
+`last_bridge_hangup_cause`. An enterprise string (dialstring.py) has no causes at all: its legs leave marks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RANG = frozenset(
         "NO_ANSWER",
         "NORMAL_CLEARING",  # answered but hung up without the confirmation key
         "NORMAL_UNSPECIFIED",
-        "LOSE_RACE",  # somebody else had answered, and is gone since
+        "LOSE_RACE",  # another leg had answered, and has ended since
         "ORIGINATOR_CANCEL",
         "PICKED_OFF",
     }
@@ -28,8 +28,8 @@ _RANG = frozenset(
 _BUSY = frozenset(
     {
         "USER_BUSY",
-        # The callee pressed "reject" (603): to the caller that is busy, as it is in mobile networks (3GPP TS 24.604,
-        # user determined user busy).
+        # The callee pressed "reject" (603): the caller gets busy, as in mobile networks (3GPP TS 24.604, user determined
+        # user busy).
         "CALL_REJECTED",
     }
 )
@@ -45,7 +45,7 @@ MARKS = {
     "hangup_cause": "none",
     "bridge_hangup_cause": "none",
 }
-"""What an enterprise string and its legs write, and what stands there before they ring."""
+"""The variables that an enterprise string and its legs write, with their values before the legs ring."""
 
 _TAKEN = frozenset({"SUCCESS", "success"})
 _OF_PARTS = "failure"
@@ -54,31 +54,31 @@ _OF_PARTS = "failure"
 _BEST_FIRST = (Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE)
 _BUSY_STATUS = frozenset({"486", "600", "603"})
 _GAVE_UP = "ORIGINATOR_CANCEL"
-"""The cause of a leg that was heard, but not answered within bridge_answer_timeout."""
+"""The cause of a leg with early media that nobody answered within bridge_answer_timeout."""
 
 
 def best(before: Outcome | None, now: Outcome) -> Outcome:
-    """The better of two outcomes of one plan: to have rung is more than to be busy, and that more than nothing."""
+    """The better of two outcomes of one plan: no answer is better than busy, and busy is better than unreachable."""
     return now if before is None else min(before, now, key=_BEST_FIRST.index)
 
 
 def was_answered(channel: Facts) -> bool:
-    """Whether somebody took the call. A bridge that early media made is a SUCCESS too, but then nobody has answered."""
+    """Whether the call was answered. A bridge by early media is a SUCCESS too, although nobody has answered."""
     disposition = channel.variable("originate_disposition")
     if disposition == _OF_PARTS and channel.variable(RANG_VARIABLE):
-        # A silent trunk makes a failure of an enterprise string, also when another leg has answered since
+        # A trunk that does not respond makes an enterprise string fail, even if another leg has answered since
         # (switch_ivr_originate.c, force_reason). But then there was a bridge.
         return channel.variable("bridge_hangup_cause") not in ("", MARKS["bridge_hangup_cause"])
     return disposition in _TAKEN and channel.get("Answer-State") == "answered"
 
 
 def of_failed(channel: Facts) -> tuple[Outcome, str]:
-    """The outcome of a plan that nobody took, and FreeSWITCH's cause for it."""
+    """The outcome of a plan that nobody answered, and FreeSWITCH's cause for it."""
     causes = [entry.rpartition(";")[2] for entry in _entries(channel.variable("originate_causes"))]
     last = channel.variable("originate_disposition")
     if last == _OF_PARTS and (rang := channel.variable(RANG_VARIABLE)):
         return _of_parts(channel, rang=rang == "true")
-    if last in _TAKEN:  # the caller heard the carrier, and then nobody answered
+    if last in _TAKEN:  # the caller received early media, and then nobody answered
         last = channel.variable("last_bridge_hangup_cause")
         last = "NO_ANSWER" if last == _GAVE_UP else last
         causes.append(last)
@@ -90,11 +90,11 @@ def of_failed(channel: Facts) -> tuple[Outcome, str]:
 
 
 def legs(channel: Facts) -> tuple[str, ...]:
-    """How each leg of the last bridge ended, in FreeSWITCH's words: `1003 USER_BUSY`. NONE is the leg that was taken.
+    """How each leg of the last bridge ended, in FreeSWITCH's words: `1003 USER_BUSY`. NONE is the leg that answered.
 
     `originated_legs` has `uuid;name;number` for each leg, `originate_causes` has `uuid;CAUSE` (switch_ivr_originate.c). The
-    number is the user part of what was dialled, which for a phone is what it registered. Of an enterprise string there are
-    no causes, and nothing is told.
+    number is the user part of the dialled address, which for a phone is the registered one. The result is empty for an
+    enterprise string, which has no causes.
     """
     numbers = dict(_first_and_last(entry) for entry in _entries(channel.variable("originated_legs")))
     causes = (_first_and_last(entry) for entry in _entries(channel.variable("originate_causes")))
@@ -106,9 +106,9 @@ def _first_and_last(entry: str) -> tuple[str, str]:
 
 
 def _of_parts(channel: Facts, *, rang: bool) -> tuple[Outcome, str]:
-    """Of an enterprise string. Known are: whether any leg rang, the cause of the leg that ended last, the last SIP status
-    that refused one, and the cause of the last part. A leg that rings to its end ends last, nearly always; what cannot be
-    told stands in docs/design.md."""
+    """The outcome of an enterprise string. Known are: whether any leg rang, the cause of the leg that ended last, the
+    last SIP status that refused a leg, and the cause of the last part. A leg that rings for its whole time nearly always
+    ends last. docs/design.md lists the outcomes that cannot be distinguished."""
     last, of_last_part = channel.variable("last_bridge_hangup_cause"), channel.variable("hangup_cause")
     if last in _BUSY:
         return Outcome.BUSY, last
