@@ -1,10 +1,11 @@
-"""structlog, set up once. One line per decision tells a call's story; lines go to standard error."""
+"""The log: how structlog is set up, and every event that fsroute logs (EVENTS)."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ _WITHOUT_ZONE = -len("+00:00")
 
 
 def make_logger(log_format: str, log_level: str) -> FilteringBoundLogger:
-    """A logger for this process. `auto` is for people on a terminal and for machines elsewhere."""
+    """A logger that writes to standard error. `auto` writes for people on a terminal, and JSON elsewhere."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     if console:
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -27,7 +28,7 @@ def make_logger(log_format: str, log_level: str) -> FilteringBoundLogger:
 
 
 def make_switch_logger(output: Any, log_level: str) -> FilteringBoundLogger:
-    """A logger whose JSON lines go to `output`, which has a method for each level."""
+    """A logger that passes JSON lines to `output`, which has a method for each level."""
     return _logger(output, structlog.processors.JSONRenderer(lambda event, **_: _json(event).decode()), log_level)
 
 
@@ -43,7 +44,7 @@ def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundL
 
 
 def _complete(logger: Any, level: str, event: EventDict) -> EventDict:
-    """Level, time (UTC) and traceback, as structlog's own processors write them. Three calls less in each line of a call."""
+    """Adds level, time (UTC) and traceback, as three of structlog's own processors would, in one call."""
     event["level"] = "error" if level == "exception" else level
     event["timestamp"] = datetime.now(UTC).isoformat()[:_WITHOUT_ZONE] + "Z"
     return structlog.processors.format_exc_info(logger, level, event) if "exc_info" in event else event
@@ -52,10 +53,148 @@ def _complete(logger: Any, level: str, event: EventDict) -> EventDict:
 def _json(event: Any, **_: Any) -> bytes:
     try:
         return orjson.dumps(event, default=repr)
-    except TypeError:  # text that is no Unicode, such as a path's stray byte
+    except TypeError:  # text that is not Unicode, such as a path with a stray byte
         return json.dumps(event, default=repr).encode()
 
 
 def shorten(number: str) -> str:
-    """A number without its last digits, which make it a person's."""
+    """A number without its last digits, which identify a person."""
     return number[:-_HIDDEN_DIGITS] + "x" * _HIDDEN_DIGITS if len(number) > _HIDDEN_DIGITS else "x" * len(number)
+
+
+# --- the events -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """An event, as programs that read the log know it. A change of `name` or `fields` breaks them.
+
+    `subject` says in which table of docs/reference/log-events.md it is.
+    """
+
+    subject: str
+    name: str
+    levels: tuple[str, ...]
+    fields: tuple[str, ...]
+    meaning: str
+
+
+EVENTS = (
+    LogEvent(
+        "calls", "call routed",
+        ("info", "warning"),
+        (
+            "code", "direction", "to", "caller", "number", "account", "user", "rule", "after", "ended", "legs", "stages",
+            "final", "caller_id", "reasons", "ms",
+        ),
+        "fsroute decided a call. A call has one such line for each plan. It is a warning if the database has no account, "
+        "user or trunk of the name that the call gives.",
+    ),
+    LogEvent(
+        "calls", "call ended",
+        ("info",),
+        ("cause", "seconds"),
+        "The call is over. `cause` is FreeSWITCH's hang-up cause, or null if FreeSWITCH did not report it.",
+    ),
+    LogEvent(
+        "calls", "call left",
+        ("info",),
+        ("how", "to", "seconds"),
+        "FreeSWITCH has taken the call elsewhere. `how` is `transferred`, `parked`, `picked up` or `bridged to another "
+        "call`; `to` is the destination.",
+    ),
+    LogEvent(
+        "calls", "call not routed",
+        ("error",),
+        ("to", "reason"),
+        "fsroute could not decide a call. The call is ended or handed back to the dialplan (`on_failure`).",
+    ),
+    LogEvent(
+        "calls", "call failed",
+        ("error",),
+        ("to", "peer", "exception"),
+        "A defect in fsroute, with its traceback. The call is ended or handed back to the dialplan (`on_failure`).",
+    ),
+    LogEvent("calls", "call not ended", ("warning",), ("peer", "reason"), "fsroute gave a call up and could not end it."),
+    LogEvent("connections", "call not taken", ("warning",), ("peer", "reason"), "There are `max_calls` calls already."),
+    LogEvent("calls", "commands sent", ("debug",), ("commands",), "The commands of a plan, with the dial string."),
+    LogEvent(
+        "calls", "routed from memory",
+        ("warning",),
+        ("reason", "age_s"),
+        "The database did not answer in time. The call is decided by the routing that was read `age_s` seconds ago.",
+    ),
+    LogEvent(
+        "connections", "connection refused",
+        ("warning",),
+        ("peer", "reason"),
+        "The address is not in the networks of `allow`.",
+    ),
+    LogEvent(
+        "connections", "connection ended before a call",
+        ("info",),
+        ("peer", "reason"),
+        "A connection closed before FreeSWITCH sent a call, as load balancers and port scans do.",
+    ),
+    LogEvent(
+        "connections", "not a call",
+        ("warning",),
+        ("peer", "reason"),
+        "A connection did not send a call in sync mode within `handshake_s`.",
+    ),
+    LogEvent(
+        "registrations", "registration events: subscribed",
+        ("info",),
+        ("switch",),
+        "FreeSWITCH sends registration events from now on. `switch` is its Core-UUID.",
+    ),
+    LogEvent(
+        "registrations", "registration events: unavailable, querying on every call",
+        ("warning",),
+        ("reason",),
+        "Logged once for each outage. fsroute connects again after half a second, later every 30 s.",
+    ),
+    LogEvent(
+        "registrations", "registrations changed",
+        ("debug",),
+        ("user",),
+        "A phone of this user has registered or is gone; `all` after a SIP profile has started or stopped.",
+    ),
+    LogEvent(
+        "process", "database notifications: unavailable",
+        ("warning",),
+        ("db", "reason"),
+        "PostgreSQL's notifications of changes are unavailable. Cached routing is used for `cache_seconds` at most.",
+    ),
+    LogEvent("process", "serving", ("info",), ("listen", "db"), "The server, or a worker, accepts calls."),
+    LogEvent("process", "draining", ("info",), ("calls", "seconds"), "No new calls. fsroute waits for those it has."),
+    LogEvent(
+        "process", "calls left to FreeSWITCH",
+        ("warning",),
+        ("calls",),
+        "`drain_s` is over. FreeSWITCH goes on with these calls alone.",
+    ),
+    LogEvent("process", "stopped", ("info",), (), "The server, or a worker, has ended."),
+    LogEvent("process", "starting workers", ("info",), ("listen", "workers"), "The master starts its workers."),
+    LogEvent(
+        "process", "worker ended",
+        ("error",),
+        ("pid", "status", "seconds"),
+        "A worker died after this many seconds. The master starts another one.",
+    ),
+    LogEvent("process", "worker cannot start", ("error",), ("reason",), "A worker cannot use its settings or database."),
+    LogEvent("process", "worker failed", ("error",), ("exception",), "A defect in fsroute ended a worker."),
+    LogEvent("process", "ready", ("info",), ("db",), "mod_python: fsroute can decide calls."),
+    LogEvent("process", "not ready", ("error",), ("reason",), "mod_python: the startup script failed. A call tries again."),
+)  # fmt: skip
+"""Every event that fsroute logs. Lines about one call also have the field `call`."""
+
+
+def events_as_markdown(subject: str) -> str:
+    """The events of a subject as a table of docs/reference/log-events.md."""
+    rows = ["| event | level | fields | meaning |", "|---|---|---|---|"]
+    for event in EVENTS:
+        if event.subject == subject:
+            fields = ", ".join(f"`{name}`" for name in event.fields)
+            rows.append(f"| `{event.name}` | {', '.join(event.levels)} | {fields} | {event.meaning} |")
+    return "\n".join(rows) + "\n"

@@ -1,4 +1,4 @@
-"""Writes the generated parts of the documents: settings from the code, tables from schema.sql.
+"""Writes the generated parts of the documents: settings and log events from the code, tables from schema.sql.
 
     python -m scripts.make_docs            # write them (make docs)
     python -m scripts.make_docs --check    # change nothing; exit status 1 if a page is stale
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from fsroute import codes
+from fsroute import codes, log
 from fsroute.configuration.settings import items
 
 TOP = Path(__file__).resolve().parents[1]
@@ -140,6 +140,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "tables": tables,
     **{name: partial(codes.as_markdown, family) for name, family in CODES.items()},
+    **{
+        f"log-events-{subject}": partial(log.events_as_markdown, subject)
+        for subject in dict.fromkeys(event.subject for event in log.EVENTS)
+    },
 }
 """What can be generated, by the name that a page gives between its marks."""
 

@@ -207,6 +207,8 @@ class PostgresqlChanges:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
                 if not self._closed.is_set():
                     self._log.warning(
-                        "not told of changes", db=without_password(self._url), reason=explain_failure(self._url, error)
+                        "database notifications: unavailable",
+                        db=without_password(self._url),
+                        reason=explain_failure(self._url, error),
                     )
             self._closed.wait(backoff.pause())

@@ -108,7 +108,7 @@ class Server:
             server.close()  # closes the listener: from here on FreeSWITCH is refused and tries its next host
         self.log.info("draining", calls=self.active, seconds=drain_s)
         if self.active and not self._idle.wait(drain_s):
-            self.log.warning("left calls to FreeSWITCH", calls=self.active)
+            self.log.warning("calls left to FreeSWITCH", calls=self.active)
 
     @property
     def address(self) -> str:

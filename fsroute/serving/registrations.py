@@ -165,14 +165,14 @@ class Listener:
                 self.registrations.heard("")
                 if str(error) != said:  # once for each outage
                     said = str(error)
-                    self.log.warning("not told of registrations: phones are asked for in every call", reason=said)
+                    self.log.warning("registration events: unavailable, querying on every call", reason=said)
             self.stopped.wait(backoff.pause())
 
     def _begin(self, switch: EventSocketClient) -> None:
         switch.command(_EVENTS)
         core = switch.api("global_getvar core_uuid")
         self.registrations.heard(core)
-        self.log.info("told of registrations", switch=core)
+        self.log.info("registration events: subscribed", switch=core)
 
 
 def _user(event: Frame) -> str:

@@ -81,7 +81,7 @@ class Master:
             self.work(lifeline)
             status = 0
         except FsrouteError as error:
-            self.log.error("worker can not start", reason=str(error))  # noqa: TRY400 - it is no defect
+            self.log.error("worker cannot start", reason=str(error))  # noqa: TRY400 - it is no defect
         except BaseException:
             self.log.exception("worker failed")
         finally:

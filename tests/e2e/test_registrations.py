@@ -290,7 +290,7 @@ def asks_and_ends(office: Office) -> bool:
 def test_while_freeswitch_tells_nothing_every_call_asks(office: Office, phone: MakePhone, line: Line) -> None:
     desk = phone("1001", Ring())
     office.until_known(desk)
-    lost, heard = "not told of registrations: phones are asked for in every call", "told of registrations"
+    lost, heard = "registration events: unavailable, querying on every call", "registration events: subscribed"
     times = office.fsroute.events().count(heard)
     line.cut()
     until(lambda: lost in office.fsroute.events(), "word of the loss")

@@ -636,7 +636,7 @@ def test_a_call_that_goes_on_is_left_after_the_limit(fsroute: Fsroute, demo_sqli
     with fsroute.serving(demo_sqlite_url, "--drain-s", "1") as server, silent_call(server):
         status, log, seconds = server.stop()
     events = [line["event"] for line in log]
-    assert (status, events, 1 <= seconds < 6) == (0, ["draining", "left calls to FreeSWITCH", "stopped"], True)
+    assert (status, events, 1 <= seconds < 6) == (0, ["draining", "calls left to FreeSWITCH", "stopped"], True)
 
 
 def test_a_call_that_ends_while_draining_ends_it(fsroute: Fsroute, demo_sqlite_url: str) -> None:

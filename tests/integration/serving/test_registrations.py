@@ -413,11 +413,11 @@ def test_what_is_known_is_what_freeswitch_would_say() -> None:
 # --- who tells --------------------------------------------------------------------------------------------
 
 CORE = {"global_getvar core_uuid": SWITCH}
-HEARD = ("info", {"event": "told of registrations", "switch": SWITCH})
+HEARD = ("info", {"event": "registration events: subscribed", "switch": SWITCH})
 
 
 def lost(reason: str) -> tuple[str, dict[str, Any]]:
-    return "warning", {"event": "not told of registrations: phones are asked for in every call", "reason": reason}
+    return "warning", {"event": "registration events: unavailable, querying on every call", "reason": reason}
 
 
 BROKE_OFF = lost("FreeSWITCH closed the connection")
@@ -731,7 +731,7 @@ def bridged(told: list[tuple[str, str]]) -> str:
 def test_what_is_known_is_not_asked_for_until_it_changes(switch: EventSocketServer, tmp_path: Path) -> None:
     phone = Phone()
     with served(switch, tmp_path) as server:
-        server.wait_for("told of registrations")
+        server.wait_for("registration events: subscribed")
         heard_at = time.monotonic()
         asked, first = rings(server, phone)
         assert (asked, [name for name, _ in first]) == (3, ["connect", "connect", "ring_ready", "bridge"])
@@ -752,14 +752,14 @@ def test_what_is_known_is_not_asked_for_until_it_changes(switch: EventSocketServ
         assert bridged(rings(server, phone)[1]) == bridged(anew)
         # A lost connection: nothing is known until FreeSWITCH is heard again, and that has settled.
         switch.tell(None)
-        server.wait_for("told of registrations", 2)
+        server.wait_for("registration events: subscribed", 2)
         assert rings(server, phone)[0] == 3
         until_known(server, phone)
 
 
 def test_phones_that_are_known_not_to_be_registered_are_not_asked_for(switch: EventSocketServer, tmp_path: Path) -> None:
     with served(switch, tmp_path) as server:
-        server.wait_for("told of registrations")
+        server.wait_for("registration events: subscribed")
         channel = carrier_channel(N300)
         questions = 3
 
@@ -782,20 +782,20 @@ def test_phones_that_are_known_not_to_be_registered_are_not_asked_for(switch: Ev
 def test_who_wants_to_ask_always_does_not_listen(switch: EventSocketServer, tmp_path: Path, flags: tuple[str, str]) -> None:
     with served(switch, tmp_path, *flags) as server:
         assert [rings(server, Phone())[0] for _ in range(3)] == [3] * 3
-        assert server.lines("told of registrations") == []
+        assert server.lines("registration events: subscribed") == []
     assert switch.commands == []
 
 
 def test_who_is_not_told_asks_in_every_call(switch: EventSocketServer, tmp_path: Path) -> None:
     with served(switch, tmp_path, "--event-socket-password", "other") as server:
-        (line,) = server.wait_for("not told of registrations: phones are asked for in every call")
+        (line,) = server.wait_for("registration events: unavailable, querying on every call")
         assert (line["level"], line["reason"]) == ("warning", WRONG_PASSWORD[1]["reason"])
         assert [rings(server, Phone())[0] for _ in range(3)] == [3] * 3
 
 
 def test_who_listens_ends_as_fast_as_others(switch: EventSocketServer, tmp_path: Path) -> None:
     with served(switch, tmp_path) as server:
-        server.wait_for("told of registrations")
+        server.wait_for("registration events: subscribed")
         server.terminate()
         assert server.process.wait(WAIT_S) == 0
         assert server.lines()[-1]["event"] == "stopped"

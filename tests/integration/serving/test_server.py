@@ -203,26 +203,26 @@ def _cut_in_a_body(sock: socket.socket) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[socket.socket], None], str, str]] = {
-    "says nothing": (_silent, "no call", "no reply from FreeSWITCH for 0.5 s"),
+    "says nothing": (_silent, "not a call", "no reply from FreeSWITCH for 0.5 s"),
     "a probe that disconnects": (_probe, "connection ended before a call", "closed"),
     "a reset": (_reset, "connection ended before a call", "reset"),
     "closes inside a frame": (_cut, "connection ended before a call", "closed in the middle of a frame"),
     "closes inside a body": (_cut_in_a_body, "connection ended before a call", "closed in the middle of a frame"),
-    "HTTP": (_sends(b"GET / HTTP/1.1\nHost: x\n\n"), "no call", "frame without Content-Type"),
-    "blank lines": (_sends(b"\n\n\n\n"), "no call", "frame without Content-Type"),
-    "noise": (_sends(b"\x16\x03\x01\x02\x00\x01" * 50 + b"\n\n"), "no call", "frame without Content-Type"),
-    "an oversized header": (_sends(b"X: " + b"a" * MAX_BLOCK), "no call", f"header of more than {MAX_BLOCK} bytes"),
+    "HTTP": (_sends(b"GET / HTTP/1.1\nHost: x\n\n"), "not a call", "frame without Content-Type"),
+    "blank lines": (_sends(b"\n\n\n\n"), "not a call", "frame without Content-Type"),
+    "noise": (_sends(b"\x16\x03\x01\x02\x00\x01" * 50 + b"\n\n"), "not a call", "frame without Content-Type"),
+    "an oversized header": (_sends(b"X: " + b"a" * MAX_BLOCK), "not a call", f"header of more than {MAX_BLOCK} bytes"),
     "a length that is none": (
         _sends(b"Content-Type: command/reply\nContent-Length: -5\n\n"),
-        "no call",
+        "not a call",
         "Content-Length '-5': not a number up to 262144",
     ),
-    "an error": (_sends(reply("-ERR no")), "no call", "FreeSWITCH refused a command: '-ERR no'"),
-    "an event": (_sends(b"Content-Type: text/event-plain\n\n"), "no call", "unexpected frame 'text/event-plain'"),
+    "an error": (_sends(reply("-ERR no")), "not a call", "FreeSWITCH refused a command: '-ERR no'"),
+    "an event": (_sends(b"Content-Type: text/event-plain\n\n"), "not a call", "unexpected frame 'text/event-plain'"),
     "async mode": (
         _sends(carrier_channel("02214710100").snapshot().replace(b"Socket-Mode: static", b"Socket-Mode: async")),
-        "no call",
-        "the dialplan's socket application says async: fsroute needs sync mode, remove async",
+        "not a call",
+        "the dialplan's socket application has the option async, but fsroute needs sync mode: remove async",
     ),
 }
 
@@ -384,4 +384,4 @@ def test_sigterm_waits_no_longer_than_its_limit(url: str, tmp_path: Path) -> Non
         began = time.monotonic()
         assert server.process.wait(5) == 0
         assert time.monotonic() - began < 2
-        assert server.lines("left calls to FreeSWITCH")[0]["calls"] == 1
+        assert server.lines("calls left to FreeSWITCH")[0]["calls"] == 1

@@ -125,7 +125,7 @@ def test_one_that_can_not_start_is_tried_again_with_pauses(url: str, tmp_path: P
         server.wait_for("serving", 2)
         (tmp_path / "demo.db").rename(tmp_path / "away.db")
         os.kill(children(server)[0], signal.SIGKILL)
-        failed = server.wait_for("worker can not start", 1, PATIENCE_S)
+        failed = server.wait_for("worker cannot start", 1, PATIENCE_S)
         assert "no such file (fsroute init makes it)" in failed[0]["reason"]
         (tmp_path / "away.db").rename(tmp_path / "demo.db")
         server.wait_for("serving", 3, PATIENCE_S)
