@@ -43,7 +43,7 @@ class Server:
         self.port = 0
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
-        """What it logged so channel, each line checked to be one JSON object."""
+        """What it logged so far, each line checked to be one JSON object."""
         parsed = [json.loads(line) for line in self._log.read_text().splitlines()]
         return [line for line in parsed if event in (None, line["event"])]
 

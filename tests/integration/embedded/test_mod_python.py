@@ -1,4 +1,4 @@
-"""fsroute inside FreeSWITCH, as channel as that can be tested without one: tests/e2e has the same by mod_python3 itself."""
+"""fsroute inside FreeSWITCH, as far as that can be tested without one: tests/e2e has the same by mod_python3 itself."""
 
 from __future__ import annotations
 

@@ -432,7 +432,7 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
     first, second = (call.kwargs for call in log.calls if call.args[0] == "call routed")
     assert (first["caller"], first["to"], first["legs"], first["stages"]) == ("<+49>", NUMBER, [["endpoint anna"]], [1])
     assert second["ended"] == ["<+49> USER_BUSY", "1001 NO_ANSWER"]
-    assert (second["after"], second["final"]) == ("busy", "hangup USER_BUSY")
+    assert (second["after"], second["final"]) == ("no_answer", "hangup USER_BUSY")
 
 
 @pytest.mark.parametrize(
