@@ -23,7 +23,7 @@ BACKLOG = 1024
 retransmissions: one second, then three."""
 
 
-_OPTIONS = (
+OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_RCVLOWAT, WORTH_WAKING),
     *sockets.KEEPALIVE,
@@ -54,26 +54,26 @@ class _Acceptor(StreamServer):
         """Nothing: sessions close their sockets."""
 
 
-class _Greenlets:
+class Greenlets:
     """Runs functions that may wait, in greenlets that are used again: Python maps memory for each new greenlet, and unmaps
     it at the end."""
 
     def __init__(self) -> None:
-        self._idle: list[Any] = []
+        self.idle: list[Any] = []
 
     def run(self, function: Callable[..., object], *args: Any) -> None:
         """Runs `function(*args)` in the next round of gevent's loop."""
-        if self._idle:
-            gevent.get_hub().loop.run_callback(self._idle.pop().switch, (function, args))
+        if self.idle:
+            gevent.get_hub().loop.run_callback(self.idle.pop().switch, (function, args))
         else:
             gevent.spawn_raw(self._work, function, args)
 
     def _work(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         while True:
             function(*args)
-            if len(self._idle) >= _IDLE:
+            if len(self.idle) >= _IDLE:
                 return
-            self._idle.append(gevent.getcurrent())
+            self.idle.append(gevent.getcurrent())
             function, args = gevent.get_hub().switch()
 
 
@@ -93,7 +93,7 @@ class Server:
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
     active: int = 0
-    _greenlets: _Greenlets = field(default_factory=_Greenlets)
+    _greenlets: Greenlets = field(default_factory=Greenlets)
     _allowed: set[str] = field(default_factory=set)
     _idle: Event = field(default_factory=Event)
     _stop: Event = field(default_factory=Event)
@@ -167,7 +167,7 @@ def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
     """A listening socket. Other processes can listen on a `shared` one too. Raises ConfigError if the address cannot be
     used."""
     bound = sockets.bind(address, shared=shared, backlog=BACKLOG)
-    for level, option, value in _OPTIONS:
+    for level, option, value in OPTIONS:
         bound.setsockopt(level, option, value)
     bound.setblocking(False)  # noqa: FBT003 - Python's signature
     return bound

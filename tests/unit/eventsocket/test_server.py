@@ -1,0 +1,304 @@
+"""The server in this process, with real connections on 127.0.0.1 and handlers of a few lines."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import ip_network
+from typing import Any
+
+import gevent
+import pytest
+from structlog.testing import CapturingLogger
+
+from fsroute.errors import ConfigError
+from fsroute.eventsocket import server as servers
+from fsroute.eventsocket import sockets
+from fsroute.eventsocket.server import Server, listen
+from fsroute.eventsocket.session import WORTH_WAKING, Session
+from fsroute.eventsocket.wait import Wait
+
+PATIENCE_S = 5.0
+ENOUGH = b"x" * WORTH_WAKING
+
+
+def until(is_so: Callable[[], Any]) -> None:
+    with gevent.Timeout(PATIENCE_S):
+        while not is_so():
+            gevent.sleep(0.005)
+
+
+@dataclass
+class Calls:
+    """Handlers that pause until their connection has something to read, and what became of them."""
+
+    pauses: int = 1
+    wait: Wait = Wait.CALL
+    begun: int = 0
+    ended: int = 0
+    turned_away: int = 0
+    greenlets: list[Any] = field(default_factory=list)
+    error: Exception | None = None
+
+    def handle(self, session: Session) -> Iterator[Wait]:
+        self.begun += 1
+        for _ in range(self.pauses):
+            yield self.wait
+            self.greenlets.append(gevent.getcurrent())
+            session.sock.recv(1000)
+        self.ended += 1
+        if self.error is not None:
+            raise self.error
+
+    def has_gone_on(self, times: int) -> bool:
+        return len(self.greenlets) == times
+
+    def overload(self, session: Session) -> None:  # noqa: ARG002 - the server's signature
+        self.turned_away += 1
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def serving(
+    calls: Calls, networks: tuple[str, ...] = ("127.0.0.0/8",), max_calls: int = 10, drain_s: float = 0.0
+) -> Iterator[Any]:
+    """A server, the greenlet that serves, and its log."""
+    log = CapturingLogger()
+    server = Server(
+        listen(("127.0.0.1", 0)), tuple(map(ip_network, networks)), max_calls, 0.2, calls.handle, calls.overload,
+        log,
+    )  # fmt: skip
+    greenlet = gevent.spawn(server.serve, drain_s)
+    gevent.sleep(0)
+    try:
+        yield server, greenlet, log
+    finally:
+        server.stop()
+        greenlet.join(PATIENCE_S)
+        assert greenlet.successful()
+
+
+def connect(server: Server) -> socket.socket:
+    host, _, port = server.address.rpartition(":")
+    sock = socket.create_connection((host, int(port)), PATIENCE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def is_closed(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def logged(log: CapturingLogger) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(call.method_name, call.args[0], call.kwargs) for call in log.calls]
+
+
+# --- calls ------------------------------------------------------------------------------------------------
+
+
+def test_a_call_goes_on_when_its_connection_has_something_to_read_and_is_closed_at_its_end() -> None:
+    calls = Calls(pauses=2)
+    with serving(calls) as (server, _, _), connect(server) as sock:
+        until(lambda: calls.begun == 1)
+        assert (calls.ended, server.active) == (0, 1)
+        sock.sendall(ENOUGH)
+        until(lambda: len(calls.greenlets) == 1)
+        assert not is_closed(sock)
+        sock.sendall(ENOUGH)
+        until(lambda: is_closed(sock))
+        assert (calls.ended, server.active) == (1, 0)
+
+
+def test_a_call_without_a_pause_ends_at_once() -> None:
+    calls = Calls(pauses=0)
+    with serving(calls) as (server, _, _), connect(server) as sock:
+        until(lambda: is_closed(sock))
+        assert (calls.ended, server.active) == (1, 0)
+
+
+def test_a_call_that_waits_for_a_reply_goes_on_at_its_deadline() -> None:
+    calls = Calls(wait=Wait.REPLY)
+    with serving(calls) as (server, _, _), connect(server) as sock:
+        until(lambda: calls.greenlets)  # nothing was sent
+        until(lambda: is_closed(sock))
+
+
+def test_a_defect_in_a_call_closes_it_and_the_server_goes_on() -> None:
+    calls = Calls(pauses=0, error=ValueError("a defect"))
+    with serving(calls) as (server, _, log):
+        for _ in range(2):
+            with connect(server) as sock:
+                until(partial(is_closed, sock))
+        assert logged(log) == [("exception", "call failed", {"peer": "127.0.0.1"})] * 2
+        assert server.active == 0
+
+
+def test_connections_have_the_options_of_the_listening_socket() -> None:
+    found: list[int] = []
+
+    class Looking(Calls):
+        def handle(self, session: Session) -> Iterator[Wait]:
+            found.extend(session.sock.getsockopt(level, option) for level, option, _ in servers.OPTIONS)
+            yield from super().handle(session)
+
+    calls = Looking(pauses=0)
+    with serving(calls) as (server, _, _), connect(server):
+        until(lambda: calls.ended)
+    assert found == [value for _, _, value in servers.OPTIONS]
+
+
+# --- limits -----------------------------------------------------------------------------------------------
+
+
+def test_calls_above_the_limit_are_turned_away() -> None:
+    calls = Calls()
+    with serving(calls, max_calls=2) as (server, _, log):
+        socks = [connect(server) for _ in range(3)]
+        until(lambda: calls.turned_away == 1)
+        until(lambda: server.active == 2)
+        assert calls.begun == 2
+        assert logged(log) == [("warning", "call not taken", {"peer": "127.0.0.1", "reason": "2 calls already"})]
+        socks[0].sendall(ENOUGH)
+        until(lambda: server.active == 1)
+        socks.append(connect(server))
+        until(lambda: calls.begun == 3)
+        for sock in socks:
+            sock.close()
+
+
+def test_a_defect_in_turning_away_does_not_end_the_server() -> None:
+    calls = Calls(pauses=0, error=ValueError("a defect"))
+    with serving(calls, max_calls=0) as (server, _, log), connect(server) as sock:
+        until(lambda: is_closed(sock))
+        until(lambda: server.active == 0)
+        assert [event for _, event, _ in logged(log)] == ["call not taken", "call failed"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "allowed"),
+    [(("127.0.0.1/32",), True), (("10.0.0.0/8", "::1/128", "127.0.0.0/8"), True), (("10.0.0.0/8",), False)],
+)
+def test_only_the_allowed_networks_may_connect(networks: tuple[str, ...], allowed: bool) -> None:
+    calls = Calls(pauses=0)
+    with serving(calls, networks) as (server, _, log):
+        for _ in range(2):
+            with connect(server) as sock:
+                until(partial(is_closed, sock))
+        assert calls.begun == (2 if allowed else 0)
+        refused = ("warning", "connection refused", {"peer": "127.0.0.1", "reason": "not in the allowed networks"})
+        assert logged(log) == ([] if allowed else [refused] * 2)
+        assert server.active == 0
+
+
+def test_the_memory_of_allowed_addresses_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_PEERS", 3)
+    with serving(Calls()) as (server, _, _):
+        for number in range(10):
+            assert server._may_connect(f"127.0.0.{number}")  # noqa: SLF001 - connections come from few addresses
+            assert len(server._allowed) <= 3  # noqa: SLF001 - the same
+        assert not server._may_connect("192.0.2.1")  # noqa: SLF001 - the same
+
+
+# --- the end ----------------------------------------------------------------------------------------------
+
+
+def test_stopping_takes_no_new_calls_and_lets_running_ones_finish() -> None:
+    calls = Calls()
+    with serving(calls, drain_s=PATIENCE_S) as (server, greenlet, log), connect(server) as sock:
+        until(lambda: calls.begun == 1)
+        address = server.address
+        server.stop()
+        until(lambda: logged(log))
+        assert logged(log) == [("info", "draining", {"calls": 1, "seconds": PATIENCE_S})]
+        host, _, port = address.rpartition(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)))
+        assert not greenlet.ready()
+        sock.sendall(ENOUGH)
+        greenlet.join(PATIENCE_S)
+        assert (greenlet.ready(), calls.ended) == (True, 1)
+
+
+def test_calls_that_do_not_end_in_time_are_left_to_freeswitch() -> None:
+    calls = Calls()
+    with serving(calls, drain_s=0.05) as (server, greenlet, log), connect(server) as sock:
+        until(lambda: calls.begun == 1)
+        server.stop()
+        greenlet.join(PATIENCE_S)
+        assert logged(log)[1:] == [("warning", "calls left to FreeSWITCH", {"calls": 1})]
+        assert not is_closed(sock)
+
+
+# --- greenlets --------------------------------------------------------------------------------------------
+
+
+def test_a_greenlet_is_used_again_for_the_next_step() -> None:
+    calls = Calls(pauses=5)
+    with serving(calls) as (server, _, _), connect(server) as sock:
+        for step in range(5):
+            sock.sendall(ENOUGH)
+            until(partial(calls.has_gone_on, step + 1))
+    assert len(set(map(id, calls.greenlets))) == 1
+
+
+def test_only_so_many_greenlets_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_IDLE", 3)
+    greenlets, used = servers.Greenlets(), []
+
+    def work(seconds: float) -> None:
+        used.append(gevent.getcurrent())
+        gevent.sleep(seconds)
+
+    for _ in range(10):
+        greenlets.run(work, 0.01)
+    until(lambda: len(used) == 10 and len(greenlets.idle) == 3)
+    gevent.sleep(0.05)
+    assert sum(not greenlet.dead for greenlet in used) == 3
+    greenlets.run(work, 0)
+    until(lambda: len(used) == 11)
+    assert used[10] in used[:10]
+
+
+# --- sockets ----------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_says_so() -> None:
+    with listen(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}: another program listens there"):
+            listen(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no host", "x" * 300])
+def test_an_address_that_cannot_be_used_says_why(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot listen on .*: [A-Za-z]"):
+        sockets.bind((host, 0))
+
+
+def test_a_shared_port_is_shared_only_with_those_who_share() -> None:
+    with sockets.bind(("127.0.0.1", 0), shared=True) as held:
+        port = held.getsockname()[1]
+        with listen(("127.0.0.1", port), shared=True), listen(("127.0.0.1", port), shared=True):
+            pass
+        with listen(("127.0.0.1", port), shared=True), pytest.raises(ConfigError, match="another program listens there"):
+            sockets.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(("host", "written"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_an_address_is_written_as_settings_have_it(host: str, written: str) -> None:
+    try:
+        bound = sockets.bind((host, 0))
+    except ConfigError:
+        pytest.skip(f"this machine has no {host}")
+    with bound:
+        assert sockets.written(bound) == f"{written}:{bound.getsockname()[1]}"
