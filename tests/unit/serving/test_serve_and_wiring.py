@@ -1,0 +1,222 @@
+"""From settings to a server and a controller, in this process, over the demo's database."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.threadpool import ThreadPool
+from structlog.testing import CapturingLogger
+
+from fsroute.configuration.settings import Settings, load_settings
+from fsroute.errors import ConfigError, DataError
+from fsroute.eventsocket.server import Server
+from fsroute.model import Call, Routing
+from fsroute.serving import serve
+from fsroute.serving.call_control import FAILURE_CAUSE, CallController
+from fsroute.serving.registrations import Registrations
+from fsroute.serving.wiring import Read, make_controller
+from fsroute.serving.workers import hold
+from tests.support.server import demo_database
+
+CALL = Call("+492214710100", "+493023125001")
+PATIENCE_S = 5.0
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return demo_database(tmp_path / "demo.db")
+
+
+def settings(url: str, **values: str) -> Settings:
+    return load_settings({"db": url, "listen": "127.0.0.1:0", **values}, {})
+
+
+class Database:
+    """Stands for a deadline: reads, or fails as one does that has passed."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.error: Exception | None = None
+
+    def within(self, read: Read) -> Read:
+        def read_or_fail(call: Call) -> Routing:
+            self.reads += 1
+            if self.error is not None:
+                raise self.error
+            return read(call)
+
+        return read_or_fail
+
+
+def controller(url: str, database: Database, log: CapturingLogger, **values: str) -> CallController:
+    return make_controller(settings(url, **values), log, Registrations(0), database.within)
+
+
+def change(url: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE accounts SET name = 'changed' WHERE name = 'nobody'")
+        connection.execute("CREATE TABLE changed (x)")
+
+
+# --- wiring -----------------------------------------------------------------------------------------------
+
+
+def test_a_call_like_one_before_is_decided_from_memory(url: str) -> None:
+    database = Database()
+    decide = controller(url, database, CapturingLogger()).decide
+    before = database.reads
+    assert decide(CALL, None).code == decide(CALL, None).code == "routed"
+    assert database.reads == before + 1
+
+
+def test_after_a_change_the_database_is_read_again(url: str) -> None:
+    database = Database()
+    decide = controller(url, database, CapturingLogger()).decide
+    decide(CALL, None)
+    before = database.reads
+    change(url)
+    decide(CALL, None)
+    assert database.reads == before + 1
+
+
+def test_while_the_database_fails_a_call_is_decided_by_what_was_read_last(url: str) -> None:
+    database, log = Database(), CapturingLogger()
+    decide = controller(url, database, log).decide
+    decide(CALL, None)
+    change(url)
+    database.error = DataError("no decision within 500 ms")
+    assert decide(CALL, None).code == "routed"
+    (line,) = log.calls
+    assert (line.method_name, line.args) == ("warning", ("routed from memory",))
+    assert line.kwargs == {"reason": "no decision within 500 ms", "age_s": line.kwargs["age_s"]}
+    assert 0 <= line.kwargs["age_s"] < PATIENCE_S
+
+
+def test_a_call_of_which_nothing_is_known_fails_with_the_database(url: str) -> None:
+    database = Database()
+    decide = controller(url, database, CapturingLogger()).decide
+    database.error = DataError("no decision within 500 ms")
+    with pytest.raises(DataError, match="no decision within 500 ms"):
+        decide(CALL, None)
+
+
+def test_a_database_that_cannot_be_read_at_the_start_is_an_error(url: str, tmp_path: Path) -> None:
+    database = Database()
+    database.error = DataError("locked")
+    with pytest.raises(DataError, match="locked"):
+        controller(url, database, CapturingLogger())
+    with pytest.raises(DataError):
+        controller(f"sqlite:///{tmp_path}/none.db", Database(), CapturingLogger())
+
+
+@pytest.mark.parametrize(("log_numbers", "shown"), [("short", "+493023125xxx"), ("full", "+493023125001")])
+def test_settings_reach_the_controller(url: str, log_numbers: str, shown: str) -> None:
+    made = controller(url, Database(), CapturingLogger(), log_numbers=log_numbers, on_failure="hangup", country="AT")
+    assert (made.shown("+493023125001"), made.hang_up_on_failure, made.country) == (shown, True, "AT")
+    assert not controller(url, Database(), CapturingLogger(), on_failure="fallback").hang_up_on_failure
+
+
+# --- deadlines --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> ThreadPool:
+    return ThreadPool(2)
+
+
+def test_a_read_in_a_thread_gives_its_result(pool: ThreadPool) -> None:
+    routing = Routing("DE")
+    assert serve.within_deadline(pool, PATIENCE_S, lambda _: routing)(CALL) is routing
+
+
+@pytest.mark.parametrize("error", [DataError("locked"), ValueError("a defect")])
+def test_a_read_in_a_thread_raises_its_error(pool: ThreadPool, error: Exception) -> None:
+    def fail(_: Call) -> Routing:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        serve.within_deadline(pool, PATIENCE_S, fail)(CALL)
+
+
+def test_a_read_that_hangs_is_given_up_in_time_and_others_go_on(pool: ThreadPool) -> None:
+    def hang(_: Call) -> Routing:
+        time.sleep(0.5)
+        return Routing("DE")
+
+    began = time.monotonic()
+    hanging = gevent.spawn(serve.within_deadline(pool, 0.1, hang), CALL)
+    assert serve.within_deadline(pool, PATIENCE_S, lambda _: Routing("AT"))(CALL).country == "AT"
+    with pytest.raises(DataError, match="no decision within 100 ms"):
+        hanging.get()
+    assert time.monotonic() - began < 0.45
+
+
+# --- the server -------------------------------------------------------------------------------------------
+
+
+def test_a_server_is_made_from_settings(url: str) -> None:
+    server = serve.make_server(settings(url, max_calls="7", handshake_s="2"), CapturingLogger())
+    with server.listener:
+        assert (server.max_calls, server.timeout_s) == (7, 2.0)
+        assert server.address.startswith("127.0.0.1:")
+
+
+def test_a_call_above_the_limit_is_ended_by_greenswitchs_verb(url: str) -> None:
+    server = serve.make_server(settings(url, on_failure="hangup", handshake_s="0.3"), CapturingLogger())
+    server.max_calls = 0
+    running = gevent.spawn(server.serve, 0)
+    gevent.sleep(0)
+    host, _, port = server.address.rpartition(":")
+    with socket.create_connection((host, int(port)), PATIENCE_S) as sock:
+        gevent.sleep(0.05)
+        assert sock.recv(1000).decode().endswith(f"call-command: hangup\nhangup-cause: {FAILURE_CAUSE}\n\n")
+    server.stop()
+    running.join(PATIENCE_S)
+
+
+def test_a_server_ends_with_its_lifeline(url: str) -> None:
+    log = CapturingLogger()
+    given = settings(url)
+    lifeline, held = os.pipe()
+    running = gevent.spawn(serve.run, serve.make_server(given, log), given, log, lifeline)
+    gevent.sleep(0.05)
+    assert not running.ready()
+    os.close(held)
+    running.join(PATIENCE_S)
+    os.close(lifeline)
+    assert running.successful()
+    assert [call.args[0] for call in log.calls] == ["serving", "draining", "stopped"]
+
+
+def test_one_process_serves_by_itself(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Server] = []
+
+    def run(server: Server, *_: object) -> None:
+        served.append(server)
+        server.listener.close()
+
+    monkeypatch.setattr(serve, "run", run)
+    serve.serve(settings(url), CapturingLogger())
+    assert len(served) == 1
+
+
+def test_a_database_of_several_workers_is_checked_before_they_start(url: str, tmp_path: Path) -> None:
+    log = CapturingLogger()
+    with pytest.raises(DataError):
+        serve.serve(settings(f"sqlite:///{tmp_path}/none.db", workers="2"), log)
+    assert log.calls == []
+
+
+def test_a_held_port_is_free_for_workers_only() -> None:
+    with hold(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ConfigError, match="another program"):
+            hold(("127.0.0.1", other.getsockname()[1]))
