@@ -4,9 +4,8 @@
     fs_cli -x 'python fsroute.mod_python explain +492214710100'       on the switch's console
     <param name="startup-script" value="fsroute.mod_python"/>         in python.conf.xml
 
-mod_python3 imports this module and reloads it for every call. So there is nothing in it: what is kept from call to call is
-in fsroute.embedded.entry. Nothing may be raised out of it either, for mod_python3 writes a traceback into 20 kB of memory
-without looking whether it fits.
+mod_python3 imports this module and reloads it for every call. So it has no state: fsroute.embedded.entry keeps what outlives
+a call. No exception may leave it: mod_python3 writes a traceback into 20 kB of memory without checking its length.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-FAILED = "fsroute.mod_python can not start"
+FAILED = "fsroute.mod_python cannot start"
 
 
 def handler(session: Any, args: str) -> None:
@@ -28,7 +27,7 @@ def handler(session: Any, args: str) -> None:
 
 
 def fsapi(session: Any, stream: Any, env: Any, args: str) -> None:  # noqa: ARG001 - mod_python3's signature
-    """Answers a command of fs_cli."""
+    """Runs a command of fs_cli and writes its output."""
     try:
         from fsroute.embedded import entry  # noqa: PLC0415 - the same
 
@@ -39,7 +38,7 @@ def fsapi(session: Any, stream: Any, env: Any, args: str) -> None:  # noqa: ARG0
 
 
 def runtime(args: str) -> None:
-    """Gets everything ready when FreeSWITCH starts, so that no call has to wait for it."""
+    """Makes fsroute ready when FreeSWITCH starts, so that no call waits for it."""
     try:
         from fsroute.embedded import entry  # noqa: PLC0415 - the same
 

@@ -1,8 +1,8 @@
-"""A client of FreeSWITCH's inbound Event Socket: log in, give commands, hear events.
+"""A client of FreeSWITCH's inbound Event Socket: logs in, sends commands, receives events.
 
-greenswitch's InboundESL is not fit for it: what a callee sent can write headers of its events, a broken connection leaves
-everyone waiting for ever, and it needs gevent. This one is a plain socket, which also works in a thread of a program that
-knows no gevent. Nothing is read but by whoever waits, and every wait has a deadline, or ends with the connection.
+greenswitch's InboundESL is unsuitable: text from a callee can write headers of its events, its waits do not end with a
+broken connection, and it needs gevent. This client is a plain socket, which also works in a thread of a program without gevent. It
+reads only while it waits. Every wait has a deadline, or ends with the connection.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fsroute.eventsocket.frames import Frame, FrameReader
 from fsroute.text import quoted
 
 MAX_EVENTS = 1000
-"""Events that are kept while a command is answered. They are filtered, and a call has a dozen."""
+"""Events that are kept while a reply is awaited. FreeSWITCH filters them, and a call has a dozen."""
 
 _CHUNK = 64 * 1024
 
 
 class Refused(ProtocolError):
-    """FreeSWITCH does not want: our address, our password or a command."""
+    """FreeSWITCH refuses fsroute's address, its password or a command."""
 
 
 class EventSocketClient:
-    """A connection that is logged in. `timeout_s` is how long a command may take to be answered."""
+    """A logged-in connection. `timeout_s` bounds the wait for a reply."""
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -38,19 +38,19 @@ class EventSocketClient:
         self._events: deque[Frame] = deque()
 
     def command(self, command: bytes) -> Frame:
-        """Gives a command and returns the reply. Raises Refused if that is no +OK, else ProtocolError as `event` does."""
-        reply = self._ask(command)
+        """Sends a command and returns its reply. Raises Refused if the reply is not +OK, and the errors of `event`."""
+        reply = self._request(command)
         text = reply.reply_text
         if not text.startswith("+OK"):
             raise Refused(f"FreeSWITCH refused {command.split(maxsplit=1)[0].decode()}: {quoted(text)}")
         return reply
 
     def api(self, text: str) -> str:
-        """The answer of an API command that answers at once. Raises ProtocolError as `event` does."""
-        return self._ask(frames.command(f"api {text}"), "api/response").body.decode("utf-8", "replace")
+        """The output of an API command that ends at once. Raises the errors of `event`."""
+        return self._request(frames.command(f"api {text}"), "api/response").body.decode("utf-8", "replace")
 
     def event(self, deadline: float | None) -> Frame:
-        """The next event, until the monotonic time `deadline`; None waits for as long as the connection lives.
+        """The next event. Waits until the monotonic time `deadline`; None waits as long as the connection lasts.
 
         Raises ReplyTimeout, Disconnected or ProtocolError.
         """
@@ -62,17 +62,17 @@ class EventSocketClient:
         return self._events.popleft()
 
     def log_in(self, password: str) -> None:
-        """Raises Refused for what FreeSWITCH does not want, else ProtocolError."""
+        """Logs in. Raises Refused, or the errors of `event`."""
         greeting = self._frame(time.monotonic() + self.timeout_s).get("Content-Type")
         if greeting == "text/rude-rejection":
-            raise Refused("FreeSWITCH's Event Socket is closed for our address (apply-inbound-acl in event_socket.conf.xml)")
+            raise Refused("FreeSWITCH's Event Socket refuses fsroute's address (apply-inbound-acl in event_socket.conf.xml)")
         if greeting != "auth/request":
-            raise ProtocolError(f"no Event Socket of FreeSWITCH: its greeting is {quoted(greeting)}")
-        if not self._ask(frames.command(f"auth {password}")).reply_text.startswith("+OK"):
+            raise ProtocolError(f"not FreeSWITCH's Event Socket: its greeting is {quoted(greeting)}")
+        if not self._request(frames.command(f"auth {password}")).reply_text.startswith("+OK"):
             raise Refused("FreeSWITCH's Event Socket refused the password (setting event_socket_password)")
 
-    def _ask(self, command: bytes, answer: str = "command/reply") -> Frame:
-        """The reply to a command. Events that come meanwhile are kept."""
+    def _request(self, command: bytes, reply_type: str = "command/reply") -> Frame:
+        """Sends a command and returns its reply. Keeps the events that arrive before the reply."""
         deadline = time.monotonic() + self.timeout_s
         try:
             self._sock.settimeout(self.timeout_s)
@@ -83,7 +83,7 @@ class EventSocketClient:
             raise Disconnected(f"connection to FreeSWITCH lost: {error}") from error
         while True:
             frame = self._frame(deadline)
-            if frame.get("Content-Type") == answer:
+            if frame.get("Content-Type") == reply_type:
                 return frame
             if not _is_event(frame):
                 raise ProtocolError(f"unexpected frame {quoted(frame.get('Content-Type'))}")
@@ -96,13 +96,13 @@ class EventSocketClient:
             frame = self._frames.next()
             if frame is None:
                 self._frames.feed(self._receive(deadline))
-            elif frame.is_farewell:
+            elif frame.is_disconnect_notice:
                 raise Disconnected("FreeSWITCH closed the connection")
             else:
                 return frame
 
     def _receive(self, deadline: float | None) -> bytes:
-        late = ReplyTimeout("no word from FreeSWITCH in time")
+        late = ReplyTimeout("FreeSWITCH sent nothing in time")
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise late
@@ -120,16 +120,16 @@ class EventSocketClient:
 
 @contextmanager
 def connected(address: tuple[str, int], password: str, timeout_s: float) -> Iterator[EventSocketClient]:
-    """A connection that is logged in, until the end of the `with`.
+    """A logged-in connection, until the end of the `with`.
 
-    Raises Disconnected if FreeSWITCH can not be reached, Refused if it does not want us, else ProtocolError.
+    Raises Disconnected if FreeSWITCH cannot be reached, and the errors of `log_in`.
     """
     host, port = address
     try:
         sock = socket.create_connection(address, timeout_s)
     except OSError as error:
         why = error.strerror or f"no answer within {timeout_s:g} s"
-        raise Disconnected(f"FreeSWITCH's Event Socket at {host}:{port} can not be reached: {why}") from error
+        raise Disconnected(f"FreeSWITCH's Event Socket at {host}:{port} cannot be reached: {why}") from error
     for level, option, value in sockets.KEEPALIVE:
         sock.setsockopt(level, option, value)
     with sock:

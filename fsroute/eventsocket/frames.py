@@ -3,12 +3,12 @@
 Facts (mod_event_socket.c and switch_event.c of FreeSWITCH 1.11):
 
   * A frame is lines up to a blank line, and a body of Content-Length bytes if that header is there.
-  * The reply to `connect` is one frame with everything that is known of the channel. It has no Content-Length, and its
-    Content-Type comes near the end. Header names are sent raw, values url-encoded; an empty value is `_undef_`.
-  * The encoding can not be undone exactly: a value that already holds %41 is sent as it is (switch_url_encode_opt with
+  * The reply to `connect` is one frame with all headers and variables of the channel. It has no Content-Length, and its
+    Content-Type is near the end. Header names are sent raw, values url-encoded; an empty value is `_undef_`.
+  * The encoding cannot be undone exactly: a value that already holds %41 is sent as it is (switch_url_encode_opt with
     double_encode off). So lines are split first and values decoded after: text such as `%0Avariable_x: y` in a
-    display name must stay one value. And a decoded value may hold anything: line ends, NUL, `${...}`.
-  * No name occurs twice in it (EF_UNIQ_HEADERS), and FreeSWITCH never folds a line.
+    display name must stay one value. A decoded value may hold anything: line ends, NUL, `${...}`.
+  * No name occurs twice in that reply (EF_UNIQ_HEADERS), and FreeSWITCH never folds a line.
   * A command is parsed line by line, and a lone CR joins lines (read_packet): neither may be in a command.
 """
 
@@ -23,22 +23,23 @@ from urllib.parse import unquote_to_bytes
 from fsroute.errors import ProtocolError
 
 MAX_BLOCK = 256 * 1024
-"""Bytes of a frame's headers. A call's snapshot has about 8 kB; SIP over UDP can not bring more than 64 kB of headers,
+"""Bytes of a frame's headers. A call's snapshot has about 8 kB; SIP over UDP cannot carry more than 64 kB of headers,
 and encoding makes at most three bytes of one."""
 
 MAX_BODY = 256 * 1024
-"""Bytes of a frame's body. In sync mode only the farewell has one (67 bytes); an event's body holds a channel's snapshot."""
+"""Bytes of a frame's body. In sync mode only the disconnect notice has one (67 bytes). An event's body holds a
+channel's snapshot."""
 
 
 def lines_of(headers: Iterable[str], variables: Iterable[str], spelled: Iterable[str] = ()) -> re.Pattern[bytes]:
-    """What finds the lines of these headers and channel variables in a frame (Frame.only): the name, that of the variable
-    once more if it is `spelled` and counts in any letter case, and the value."""
+    """A pattern for the lines of these headers and channel variables (Frame.only). Its groups are the name, the variable's
+    name again if it is one of `spelled`, which match in any letter case, and the value."""
     variable = f"variable_(?:{_one_of(variables)}|((?i:{_one_of(spelled)})))"
     return re.compile(f"\n({_one_of(headers)}|{variable}): ([^\n]*)".encode())
 
 
 def _one_of(names: Iterable[str]) -> str:
-    """A pattern for these names that looks at each letter once: a plain list of names takes four times as long."""
+    """A pattern for these names that compares each letter once. A plain alternation takes four times as long."""
     by_letter: dict[str, list[str]] = {}
     for name in names:
         by_letter.setdefault(name[:1], []).append(name[1:])
@@ -47,8 +48,8 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 class Frame:
-    """One frame. Values are looked up in the bytes and decoded when they are asked for: of some two hundred headers
-    a decision needs two dozen."""
+    """One frame. Values are found in the bytes and decoded when they are read: of some two hundred headers a decision
+    needs two dozen."""
 
     __slots__ = ("_block", "body")
 
@@ -57,8 +58,8 @@ class Frame:
         self.body = body
 
     def get(self, name: str) -> str:
-        """The value of a header, decoded; empty if it is not there. Bytes that are no UTF-8 become U+FFFD."""
-        # From the end: there a snapshot, of all frames the only long one, says what it is.
+        """The decoded value of a header, or empty text. Bytes that are not UTF-8 become U+FFFD."""
+        # From the end, because a snapshot, the only long frame, has its Content-Type there.
         start = self._block.rfind(b"\n" + name.encode() + b": ")
         if start < 0:
             return ""
@@ -66,7 +67,7 @@ class Frame:
         return _decoded(self._block[start : self._block.index(b"\n", start)])
 
     def only(self, lines: re.Pattern[bytes]) -> Facts:
-        """What these of its lines say (lines_of): a tenth of the bytes to keep, and found at once."""
+        """The values of the lines that a pattern of `lines_of` finds. They are a tenth of the bytes."""
         found = lines.findall(self._block)
         return Facts(
             {name.decode(): value for name, _, value in found},
@@ -95,17 +96,17 @@ class Frame:
 
     @property
     def is_snapshot(self) -> bool:
-        """Whether it is the reply to `connect`, which begins like an event and has no body."""
+        """Whether this is the reply to `connect`, which begins like an event and has no body."""
         return self._block.startswith(b"\nEvent-Name: CHANNEL_DATA\n")
 
     @property
-    def is_farewell(self) -> bool:
-        """Whether FreeSWITCH says that the call has ended and closes the connection."""
+    def is_disconnect_notice(self) -> bool:
+        """Whether FreeSWITCH reports the end of the call and closes the connection."""
         return self.get("Content-Type") == "text/disconnect-notice"
 
 
 class Facts:
-    """Some lines of a snapshot, with the same questions to it as to the whole."""
+    """Some lines of a snapshot, with the methods of a frame."""
 
     __slots__ = ("_spelled", "_values")
 
@@ -124,12 +125,12 @@ class Facts:
         return _decoded(value) if value else ""
 
     def has_none_of(self, names: frozenset[str]) -> bool:
-        """Whether none of these lines is there: names as in the snapshot, `variable_...` for a channel variable."""
+        """Whether the snapshot has none of these lines. A channel variable's name is `variable_...`."""
         return names.isdisjoint(self._values)
 
     def variables(self, name: str) -> list[str]:
         """The values of every channel variable with this name in any letter case (`spelled` in lines_of). FreeSWITCH keeps
-        the case in which a sender wrote the header that a variable stands for."""
+        the case in which the sender wrote the SIP header."""
         if not self._spelled:
             return []
         wanted = name.lower()
@@ -147,16 +148,16 @@ def _decoded(value: bytes) -> str:
 
 
 _BLANK_LINE = re.compile(b"\n\n")
-"""Found like this in half the time that bytearray.find takes for it."""
+"""Takes half the time of bytearray.find."""
 
 _DONE_LINES = b"Content-Type: command/reply\nReply-Text: +OK"
 
 DONE = Frame(_DONE_LINES)
-"""The reply to a command that was done. Most frames are this one."""
+"""The reply to a command that succeeded. Most frames are this one."""
 
 
 class FrameReader:
-    """Takes bytes as they come and gives frames. Raises ProtocolError for what is none or is too large."""
+    """Takes bytes as they arrive and returns frames. Raises ProtocolError for a malformed or oversized frame."""
 
     __slots__ = ("_buffer", "_scanned")
 
@@ -165,15 +166,16 @@ class FrameReader:
         self._scanned = 0
 
     def feed(self, data: bytes) -> None:
+        """Adds bytes from the socket."""
         self._buffer += data
 
     @property
     def is_empty(self) -> bool:
-        """Whether no frame has begun."""
+        """Whether no part of a frame is waiting."""
         return not self._buffer
 
     def next(self) -> Frame | None:
-        """The next whole frame, or None until more bytes have come."""
+        """The next complete frame, or None until more bytes have arrived."""
         buffer = self._buffer
         blank = _BLANK_LINE.search(buffer, self._scanned)
         if blank is None:
@@ -215,11 +217,11 @@ def _content_length(frame: Frame) -> int:
 
 
 CONNECT = b"connect\n\n"
-"""Asks for a snapshot of the channel. The first command must be this one: the reply to any other is not sent."""
+"""Requests a snapshot of the channel. It must be the first command: FreeSWITCH does not reply to another one."""
 
 
 class Execute(NamedTuple):
-    """Run a dialplan application, to its end."""
+    """Run a dialplan application to its end."""
 
     application: str
     argument: str = ""
@@ -232,35 +234,35 @@ class End(NamedTuple):
 
 
 Command = Execute | End
-"""What FreeSWITCH is told to do with a call, whichever way it hears of it."""
+"""A command for a call, by the Event Socket or by mod_python3."""
 
 
 _SHORT = 40
 """FreeSWITCH reads a header byte by byte, with two system calls for each, and a body at once (mod_event_socket.c,
-read_packet). From this length on a body is quicker, though it takes two headers of its own (switch_ivr.c,
+read_packet). From this length on a body is faster, although it needs two more headers (switch_ivr.c,
 switch_ivr_parse_event)."""
 
 
 def encode(commands: Iterable[Command]) -> bytes:
-    """These commands as the Event Socket takes them. Raises ProtocolError for text that would be more than a command.
+    """The bytes of these commands. Raises ProtocolError for text that would be more than one command.
 
-    In sync mode the reply to each comes when it has ended.
+    In sync mode FreeSWITCH replies to each command when it has ended.
     """
     return b"".join(map(_encoded, commands))
 
 
 @lru_cache(maxsize=512)
-def _encoded(told: Command) -> bytes:
-    check(told)
-    if isinstance(told, End):
-        text = f"sendmsg\ncall-command: hangup\nhangup-cause: {told.cause}\n\n"
+def _encoded(given: Command) -> bytes:
+    check(given)
+    if isinstance(given, End):
+        text = f"sendmsg\ncall-command: hangup\nhangup-cause: {given.cause}\n\n"
     else:
-        text = f"sendmsg\ncall-command: execute\nexecute-app-name: {told.application}\n{_argument(told.argument)}"
+        text = f"sendmsg\ncall-command: execute\nexecute-app-name: {given.application}\n{_argument(given.argument)}"
     return text.encode()
 
 
 def _argument(text: str) -> str:
-    """An application's argument, and the end of its command. A short one is a header, a long one a body."""
+    """An application's argument and the end of its command. A short argument is a header, a long one a body."""
     if len(text) > _SHORT:
         return f"content-type: text/plain\ncontent-length: {len(text.encode())}\n\n{text}"
     return f"execute-app-arg: {text}\n\n" if text else "\n"
@@ -270,7 +272,7 @@ def check(parts: Iterable[str]) -> None:
     """Raises ProtocolError unless each of these texts, such as a command's, is one line."""
     for text in parts:
         if "\n" in text or "\r" in text or "\0" in text:
-            raise ProtocolError(f"a command can not hold a line end or NUL: {text[:60]!r}")
+            raise ProtocolError(f"a command cannot hold a line end or NUL: {text[:60]!r}")
 
 
 def command(text: str) -> bytes:
@@ -280,7 +282,7 @@ def command(text: str) -> bytes:
 
 
 def background(text: str, job: str) -> bytes:
-    """An API command of one line whose answer comes later, as the event BACKGROUND_JOB with this Job-UUID."""
+    """An API command of one line. Its output arrives as the event BACKGROUND_JOB with this Job-UUID."""
     check((text, job))
     return f"bgapi {text}\nJob-UUID: {job}\n\n".encode()
 
@@ -290,5 +292,5 @@ def set_variables(variables: Mapping[str, str]) -> Execute:
     application expands them twice."""
     for name, value in variables.items():
         if "|" in value or "$" in value or "\\" in value:
-            raise ProtocolError(f"channel variable {name}: {value!r} can not be set safely")
+            raise ProtocolError(f"channel variable {name}: {value!r} cannot be set safely")
     return Execute("multiset", "^^|" + "|".join(f"{name}={value}" for name, value in variables.items()))

@@ -1,23 +1,23 @@
-"""Which phones are registered is kept as FreeSWITCH said it, until it tells that a registration has changed.
+"""Caches which phones are registered, until FreeSWITCH reports a change.
 
-To ask costs a round trip and two commands in every call. To whoever listens on its inbound Event Socket FreeSWITCH tells of
-each registration that comes or goes. So an answer is good until then, for the switch whose events are heard. Calls of
-another one, and all calls while nothing is heard, ask.
+A query costs a round trip and two commands in every call. A client of FreeSWITCH's inbound Event Socket receives an event
+for each registration that comes or goes. So the reply to a query stays valid until such an event, for the FreeSWITCH that sends
+them. fsroute queries in every call of another FreeSWITCH, and in all calls while it is not subscribed.
 
 Facts (mod_sofia.c, sofia_reg.c and sofia.c of FreeSWITCH 1.11):
 
   * sofia::register and sofia::unregister name the user in `from-user`, sofia::expire in `user`.
   * sofia::register comes when the row has been written, sofia::unregister when it has been deleted. After sofia::expire, and
     after sofia::unregister of a connection that broke, the row may still be there: a queue deletes it within half a second.
-  * An event comes a little late: mod_event_socket looks for them every 20 ms, and sofia::expire waits for a thread that
-    looks every 100 ms. A call within that time still gets the answer of before.
+  * Events arrive late: mod_event_socket polls for them every 20 ms, and sofia::expire waits for a thread that polls every
+    100 ms. A call within that time still gets the reply from before the change.
   * A SIP profile that has stopped knows no registrations until it runs again, with those of before. UNPUBLISH and PUBLISH
-    say so. sofia::profile_start comes before that, by seconds if the port is not free yet.
+    report it. sofia::profile_start comes before that, by seconds if the port is not free yet.
   * `sofia_contact` finds a user in any letter case, and not only under the domain of the registration (presence-hosts, a
-    profile's domain_name): the user alone says which answers an event concerns.
-  * Not told: what other switches write into a database of registrations that they share (odbc-dsn), or send by multicast
-    (mod_event_multicast); and a registration that ends because another user's REGISTER has the same Contact or Call-ID
-    (whichever multiple-registrations goes by). The bound in seconds is for these.
+    profile's domain_name): so an event concerns all replies for its user.
+  * FreeSWITCH does not report: what other switches write into a database of registrations that they share (odbc-dsn),
+    or send by multicast (mod_event_multicast); and a registration that ends because another user's REGISTER has the same Contact or Call-ID
+    (whichever multiple-registrations compares). The bound in seconds is for these.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from fsroute.model import EndpointDial, Registered
 from fsroute.text import quoted
 
 SETTLED_S = 2.0
-"""Seconds after a change from which on an answer is kept: by then the queue has deleted what it was told to, and a profile
-that says it starts is there."""
+"""Replies to queries within this many seconds of a change are not cached: FreeSWITCH deletes rows asynchronously, and a
+starting profile may not be up yet."""
 
 USERS = 50_000
-"""Users whose answers are kept, about 0.5 kB each. What was kept first makes room."""
+"""Users in the cache, about 0.5 kB each. The oldest entry makes room for a new one."""
 
 _ABSENT_S = 10.0
-"""How long "nobody is registered" is believed at most. FreeSWITCH says that too when it could not look, and it costs calls;
-to ask costs a millisecond."""
+"""A reply that nobody is registered is cached for at most this long. FreeSWITCH gives the same reply when its lookup failed,
+and trusting it for longer would lose calls. A query costs a millisecond."""
 
 _ANSWERED_S = 30.0
-"""How long after the question an answer is still kept."""
+"""A reply is not cached if its query is older."""
 
 _CHANGES_KEPT_S = _ANSWERED_S + 2 * SETTLED_S
-"""How long it is remembered that a user's registrations have changed: until no answer from before is kept any more."""
+"""A user's change is remembered for this long. After it, a reply from before the change is too old to be cached."""
 
 _RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
-"""Pause before FreeSWITCH is asked again to tell of registrations: at first, and at most."""
+"""Pause before the next attempt to subscribe: the first pause, and the longest."""
 
 _EVENTS = b"event plain PUBLISH UNPUBLISH CUSTOM sofia::register sofia::unregister sofia::expire\n\n"
 
@@ -68,9 +68,9 @@ _NOTHING: dict[EndpointDial, _Known] = {}
 
 
 class Registrations:
-    """What FreeSWITCH said of the phones of endpoints, for at most so many seconds; 0 keeps nothing.
+    """The registered phones of endpoints, cached for at most this many seconds; 0 caches nothing.
 
-    Calls ask and keep in one thread, events take away in another. The clock is monotonic, in seconds.
+    Calls read and write in one thread, events delete in another. The clock is monotonic, in seconds.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,7 +83,7 @@ class Registrations:
         self._known: dict[str, dict[EndpointDial, _Known]] = {}
 
     def known(self, switch: str, asked: Iterable[EndpointDial]) -> dict[EndpointDial, Registered] | None:
-        """The phones of all these endpoints. None if this switch must be asked for them."""
+        """The phones of all these endpoints. None if this switch must be queried."""
         if switch != self._switch:
             return None
         now, found = self.clock(), {}
@@ -95,7 +95,7 @@ class Registrations:
         return found
 
     def keep(self, switch: str, said: Mapping[EndpointDial, Registered], asked_at: float) -> None:
-        """Keeps what a switch said when it was asked at that time, unless it may have changed since."""
+        """Caches a switch's reply to a query of that time, unless a change may have come since."""
         with self._lock:
             if switch != self._switch or self.clock() - asked_at > _ANSWERED_S:
                 return
@@ -107,14 +107,14 @@ class Registrations:
             while len(self._known) > USERS:
                 del self._known[next(iter(self._known))]
 
-    def heard(self, switch: str) -> None:
-        """From now on changes at this switch (its Core-UUID) are told; empty: at none."""
+    def subscribed(self, switch: str) -> None:
+        """From now on changes of this switch (its Core-UUID) are reported; of none if it is empty."""
         with self._lock:
             self._switch = switch if switch and self._seconds else None
             self._forget()
 
     def changed(self, user: str) -> None:
-        """The registrations of this user have changed, or are about to; empty: of all users."""
+        """The registrations of this user have changed or are about to; of all users if it is empty."""
         user, now = user.lower(), self.clock()
         with self._lock:
             if not user:
@@ -122,7 +122,7 @@ class Registrations:
                 return
             self._known.pop(user, None)
             self._changed.pop(user, None)
-            self._changed[user] = now  # so the oldest stands first
+            self._changed[user] = now  # so the oldest is first
             while now - (oldest := next(iter(self._changed.items())))[1] > _CHANGES_KEPT_S:
                 del self._changed[oldest[0]]
 
@@ -134,7 +134,7 @@ class Registrations:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Hears of registrations at a switch's inbound Event Socket, in a thread of its own that waits for them."""
+    """Subscribes to registration events at a FreeSWITCH's inbound Event Socket, in a thread of its own."""
 
     registrations: Registrations
     address: tuple[str, int]
@@ -142,10 +142,10 @@ class Listener:
     timeout_s: float
     log: FilteringBoundLogger
     stopped: threading.Event = field(default_factory=threading.Event)
-    """Once it is set, the thread ends with its connection. The program has no need of that: the thread ends with it."""
+    """Once it is set, the thread ends with its connection. Only tests need it: the thread ends with the program."""
 
     def start(self) -> None:
-        """Listens until the process ends. While FreeSWITCH is away it is tried again and again."""
+        """Starts the thread, which runs until the process ends. While FreeSWITCH is away it tries again and again."""
         threading.Thread(target=self._run, name="registrations", daemon=True).start()
 
     def _run(self) -> None:
@@ -162,7 +162,7 @@ class Listener:
                         self.registrations.changed(user)
                         self.log.debug("registrations changed", user=quoted(user) if user else "all")
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-                self.registrations.heard("")
+                self.registrations.subscribed("")
                 if str(error) != said:  # once for each outage
                     said = str(error)
                     self.log.warning("registration events: unavailable, querying on every call", reason=said)
@@ -171,10 +171,10 @@ class Listener:
     def _begin(self, switch: EventSocketClient) -> None:
         switch.command(_EVENTS)
         core = switch.api("global_getvar core_uuid")
-        self.registrations.heard(core)
+        self.registrations.subscribed(core)
         self.log.info("registration events: subscribed", switch=core)
 
 
 def _user(event: Frame) -> str:
-    """Whose registrations an event is about; empty for those of all users, as when a SIP profile starts or stops."""
+    """The user of an event. Empty for an event that concerns all users, such as the start of a SIP profile."""
     return event.get("from-user") or event.get("user")

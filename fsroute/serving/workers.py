@@ -1,7 +1,7 @@
-"""Several processes that share one port, and the master that starts them and replaces one that dies.
+"""Worker processes that share one port, and the master that starts them and replaces a worker that dies.
 
-The kernel spreads connections over the processes (SO_REUSEPORT). They share nothing else: a call lives in one of them, and
-the death of one costs the calls that ring there their follow-up, not their bridge.
+The kernel distributes connections over the workers (SO_REUSEPORT). They share nothing else. If a worker dies, the calls that
+ring there lose their follow-up rules, but no bridge.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fsroute.errors import FsrouteError
 from fsroute.eventsocket import sockets
 
 _HEALTHY_S = 5.0
-"""A process that lived so long is replaced at once; one that did not, after a pause that doubles."""
+"""A worker that lived for this long is replaced at once. Another one is replaced after a pause that doubles."""
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
@@ -32,10 +32,10 @@ _PAUSE_S, _PAUSE_MOST_S = 1.0, 30.0
 
 @dataclass(slots=True)
 class Master:
-    """Keeps `count` processes running, each of which runs `work(lifeline)` to its end.
+    """Keeps `count` workers running. Each runs `work(lifeline)` to its end.
 
-    The lifeline is a file descriptor that can be read when the master has gone: then a process must end too, or it would
-    hold the port for ever.
+    The lifeline is a file descriptor that becomes readable when the master has ended. Then the worker must end too, because
+    it would hold the port for ever.
     """
 
     count: int
@@ -45,7 +45,7 @@ class Master:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT, which it passes on; returns when all processes have ended."""
+        """Runs until SIGTERM or SIGINT, passes the signal on, and returns when all workers have ended."""
         lifeline, held = os.pipe()
         for number in _PASSED_ON:
             signal.signal(number, self._pass_on)
@@ -66,7 +66,7 @@ class Master:
         os.close(held)
 
     def _start(self, lifeline: int, held: int) -> None:
-        signals = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # not before the process is known
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # delivered once the process is in _started
         pid = os.fork()
         if pid:
             self._started[pid] = time.monotonic()
@@ -81,13 +81,13 @@ class Master:
             self.work(lifeline)
             status = 0
         except FsrouteError as error:
-            self.log.error("worker cannot start", reason=str(error))  # noqa: TRY400 - it is no defect
+            self.log.error("worker cannot start", reason=str(error))  # noqa: TRY400 - not a defect
         except BaseException:
             self.log.exception("worker failed")
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(status)  # what the master has opened is not the worker's to close
+            os._exit(status)  # the worker must not close what the master has opened
 
     def _pass_on(self, number: int, _: Any) -> None:
         self._stop.set()
@@ -96,9 +96,9 @@ class Master:
 
 
 def hold(address: tuple[str, int]) -> socket.socket:
-    """A socket that holds the port for the processes that will share it.
+    """A socket that reserves the port for the workers that will share it.
 
-    Raises ConfigError when the address can not be had, or another program listens there, sharing or not.
+    Raises ConfigError if the address cannot be used, or another program listens there, sharing the port or not.
     """
     sockets.bind(address).close()
     return sockets.bind(address, shared=True)

@@ -741,7 +741,7 @@ FAULTS = {
         ending=(
             "switch_unreachable",
             "FreeSWITCH can not be reached",
-            "FreeSWITCH's Event Socket at 127.0.0.1:{port} can not be reached: Connection refused",
+            "FreeSWITCH's Event Socket at 127.0.0.1:{port} cannot be reached: Connection refused",
         ),
     ),
     "FreeSWITCH wants another password": Fault(

@@ -183,7 +183,7 @@ def test_the_decision_is_logged_before_the_phones_ring(inside: Inside, url: str)
 def test_nothing_is_done_if_one_command_is_none(text: str) -> None:
     session = PythonSession(carrier_channel("+492214710100"))
     channel = runtime.SwitchChannel(session, PythonEvent)
-    with pytest.raises(ProtocolError, match="a command can not hold a line end or NUL"):
+    with pytest.raises(ProtocolError, match="a command cannot hold a line end or NUL"):
         channel.execute([Execute("ring_ready"), Execute("bridge", text)], snapshot=False)
     channel.wait_for_end(Wait.CALL)
     assert session.channel.commands == []
@@ -383,7 +383,7 @@ print(json.dumps([len(channel.commands), switch.log, stream.text]))
 
 
 NOT_IMPORTED = "import of {} halted; None in sys.modules"
-CAN_NOT_START = f"fsroute.mod_python can not start: ModuleNotFoundError: {NOT_IMPORTED.format('fsroute.embedded.entry')}"
+CAN_NOT_START = f"fsroute.mod_python cannot start: ModuleNotFoundError: {NOT_IMPORTED.format('fsroute.embedded.entry')}"
 NO_STRUCTLOG = f"ModuleNotFoundError: {NOT_IMPORTED.format('structlog')}"
 
 

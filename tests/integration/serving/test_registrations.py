@@ -46,7 +46,7 @@ class Clock:
 def hearing(clock: Clock, seconds: float = SECONDS) -> Registrations:
     """A switch is heard, and has been for long enough."""
     found = Registrations(seconds, clock)
-    found.heard(SWITCH)
+    found.subscribed(SWITCH)
     clock.now += SETTLED_S + 0.1
     return found
 
@@ -114,14 +114,14 @@ def test_while_nobody_is_heard_nothing_is_kept(clock: Clock, switch: str) -> Non
     clock.now += SETTLED_S + 0.1
     silent.keep(switch, {ANNA: phones(1)}, clock.now)
     assert silent.known(switch, [ANNA]) is None
-    silent.heard(SWITCH)
+    silent.subscribed(SWITCH)
     assert silent.known(SWITCH, [ANNA]) is None
 
 
 @pytest.mark.parametrize("heard_next", ["", OTHER_SWITCH, SWITCH])
 def test_who_is_heard_anew_is_asked_anew(clock: Clock, heard: Registrations, heard_next: str) -> None:
     heard.keep(SWITCH, {ANNA: phones(1)}, clock.now)
-    heard.heard(heard_next)
+    heard.subscribed(heard_next)
     assert (heard.known(SWITCH, [ANNA]), heard.known(heard_next, [ANNA])) == (None, None)
     clock.now += SETTLED_S + 0.1
     heard.keep(heard_next, {ANNA: phones(2)}, clock.now)
@@ -169,7 +169,7 @@ def test_all_users_have_changed(clock: Clock, heard: Registrations) -> None:
 CHANGES: dict[str, Callable[[Registrations], None]] = {
     "the user": lambda heard: heard.changed("anna"),
     "all users": lambda heard: heard.changed(""),
-    "heard": lambda heard: heard.heard(SWITCH),
+    "heard": lambda heard: heard.subscribed(SWITCH),
 }
 
 
@@ -385,13 +385,13 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.is_heard)
     @rule()
     def lose_the_connection(self) -> None:
-        self.registrations.heard("")
+        self.registrations.subscribed("")
         self.is_heard, self.events = False, []
 
     @precondition(lambda self: not self.is_heard)
     @rule()
     def connect(self) -> None:
-        self.registrations.heard(SWITCH)
+        self.registrations.subscribed(SWITCH)
         self.is_heard = True
         self._told(*USERS)
 
@@ -422,7 +422,7 @@ def lost(reason: str) -> tuple[str, dict[str, Any]]:
 
 BROKE_OFF = lost("FreeSWITCH closed the connection")
 WRONG_PASSWORD = lost("FreeSWITCH's Event Socket refused the password (setting event_socket_password)")
-REFUSED = lost("FreeSWITCH's Event Socket is closed for our address (apply-inbound-acl in event_socket.conf.xml)")
+REFUSED = lost("FreeSWITCH's Event Socket refuses fsroute's address (apply-inbound-acl in event_socket.conf.xml)")
 GREETING = b"Content-Type: auth/request\n\n"
 RUDE = b"Content-Type: text/rude-rejection\nContent-Length: 0\n\n"
 
@@ -647,7 +647,7 @@ def test_each_outage_is_told() -> None:
 def test_a_freeswitch_that_starts_late_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = unused.getsockname()
-    nobody = lost(f"FreeSWITCH's Event Socket at 127.0.0.1:{address[1]} can not be reached: Connection refused")
+    nobody = lost(f"FreeSWITCH's Event Socket at 127.0.0.1:{address[1]} cannot be reached: Connection refused")
     with started(address) as (found, clock, log):
         log.wait(nobody)
         with EventSocketServer([], api=CORE, port=address[1]) as server:

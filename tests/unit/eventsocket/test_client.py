@@ -124,7 +124,7 @@ def test_an_answer_that_is_no_text_is_readable_all_the_same() -> None:
 
 def test_an_api_command_is_one_line() -> None:
     with answering() as server, connected(server.address, PASSWORD, 5.0) as switch:  # noqa: SIM117 - the inner one fails
-        with pytest.raises(ProtocolError, match="a command can not hold a line end"):
+        with pytest.raises(ProtocolError, match="a command cannot hold a line end"):
             switch.api("status\n\napi shutdown")
     assert [command.name for command in server.commands] == [f"auth {PASSWORD}"]
 
@@ -142,7 +142,7 @@ def test_events_that_come_before_an_answer_are_not_lost() -> None:
     [
         (b"Content-Type: command/reply\nReply-Text: +OK\n\n", ProtocolError, "unexpected frame 'command/reply'"),
         (b"Content-Type: text/disconnect-notice\n\n", Disconnected, "FreeSWITCH closed the connection"),
-        (b"", ReplyTimeout, "no word from FreeSWITCH in time"),
+        (b"", ReplyTimeout, "FreeSWITCH sent nothing in time"),
     ],
     ids=["a reply", "a farewell", "nothing"],
 )
@@ -161,7 +161,7 @@ def test_a_wrong_password_is_named_as_such() -> None:
 def test_an_address_that_is_not_allowed_is_named_as_such() -> None:
     server = answering()
     server.greeting = b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n"
-    message = "FreeSWITCH's Event Socket is closed for our address (apply-inbound-acl in event_socket.conf.xml)"
+    message = "FreeSWITCH's Event Socket refuses fsroute's address (apply-inbound-acl in event_socket.conf.xml)"
     with server, raising_soon(Refused, message):
         entered(server)
 
@@ -175,7 +175,7 @@ def test_a_command_that_is_refused_is_named_without_its_argument() -> None:
 def test_nobody_is_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    message = f"FreeSWITCH's Event Socket at 127.0.0.1:{port} can not be reached: Connection refused"
+    message = f"FreeSWITCH's Event Socket at 127.0.0.1:{port} cannot be reached: Connection refused"
     with raising_soon(Disconnected, message), connected(("127.0.0.1", port), PASSWORD, 5.0):
         pass
 
@@ -187,7 +187,7 @@ def test_somebody_is_there_who_does_not_accept() -> None:
         for sock in waiting:
             sock.setblocking(False)
             sock.connect_ex(("127.0.0.1", port))
-        message = f"FreeSWITCH's Event Socket at 127.0.0.1:{port} can not be reached: no answer within {SOON_S:g} s"
+        message = f"FreeSWITCH's Event Socket at 127.0.0.1:{port} cannot be reached: no answer within {SOON_S:g} s"
         with raising_soon(Disconnected, message), connected(("127.0.0.1", port), PASSWORD, SOON_S):
             pass
         for sock in waiting:
@@ -197,14 +197,14 @@ def test_somebody_is_there_who_does_not_accept() -> None:
 def test_another_service_is_no_event_socket() -> None:
     server = answering()
     server.greeting = b"HTTP/1.1 200 OK\nContent-Type: text/html\nContent-Length: 1\n\n!"
-    with server, raising_soon(ProtocolError, "no Event Socket of FreeSWITCH: its greeting is 'text/html'"):
+    with server, raising_soon(ProtocolError, "not FreeSWITCH's Event Socket: its greeting is 'text/html'"):
         entered(server)
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:
     server = answering()
     server.greeting = b""
-    with server, raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"):
+    with server, raising_soon(ReplyTimeout, "FreeSWITCH sent nothing in time"):
         entered(server, SOON_S)
 
 
@@ -216,7 +216,7 @@ def test_a_server_that_dribbles_is_given_up() -> None:
 
     with (
         speaking(dribble) as address,
-        raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"),
+        raising_soon(ReplyTimeout, "FreeSWITCH sent nothing in time"),
         connected(address, PASSWORD, SOON_S),
     ):
         pass
@@ -240,9 +240,9 @@ def test_a_switch_that_falls_silent_is_given_up() -> None:
     silent = threading.Event()
     with answering(silent) as server, connected(server.address, PASSWORD, SOON_S) as switch:
         switch.command(ORIGINATE)
-        with raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"):
+        with raising_soon(ReplyTimeout, "FreeSWITCH sent nothing in time"):
             switch.event(soon())
-        with raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"):
+        with raising_soon(ReplyTimeout, "FreeSWITCH sent nothing in time"):
             switch.event(time.monotonic() - 1)
         silent.set()
 
@@ -260,7 +260,7 @@ def test_events_of_others_do_not_make_the_wait_longer() -> None:
 
     with speaking(chatter) as address, connected(address, PASSWORD, SOON_S) as switch:
         deadline = soon()
-        with raising_soon(ReplyTimeout, "no word from FreeSWITCH in time"):
+        with raising_soon(ReplyTimeout, "FreeSWITCH sent nothing in time"):
             while True:
                 assert switch.event(deadline).get("Event-Name") == "HEARTBEAT"
 

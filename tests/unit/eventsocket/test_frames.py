@@ -30,7 +30,7 @@ def read(data: bytes, step: int = 0) -> list[Frame]:
 def test_frames_are_found_however_the_bytes_come(step: int) -> None:
     reply, farewell, last = read(REPLY + FAREWELL + REPLY, step)
     assert (reply.get("Content-Type"), reply.get("Reply-Text")) == ("command/reply", "+OK")
-    assert (farewell.is_farewell, farewell.body) == (True, b"Disc.\n\nBye")
+    assert (farewell.is_disconnect_notice, farewell.body) == (True, b"Disc.\n\nBye")
     assert last.get("Content-Type") == "command/reply"
 
 

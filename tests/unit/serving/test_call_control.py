@@ -224,7 +224,7 @@ def test_phones_are_queried_and_a_busy_plan_is_decided_again() -> None:
 def test_phones_that_are_known_are_not_queried() -> None:
     now = [100.0]
     known = Registrations(100, lambda: now[0])
-    known.heard(SWITCH)
+    known.subscribed(SWITCH)
     now[0] += SETTLED_S + 1
     known.keep(SWITCH, {ANNA: Registered((ContactDial("internal", "sip:anna@192.0.2.1:5060"),), 0)}, now[0])
     script = Script([FIRST, BUSY])
@@ -235,7 +235,7 @@ def test_phones_that_are_known_are_not_queried() -> None:
 def test_phones_that_were_queried_are_kept() -> None:
     now = [100.0]
     known = Registrations(100, lambda: now[0])
-    known.heard(SWITCH)
+    known.subscribed(SWITCH)
     now[0] += SETTLED_S + 1
     run(Script([FIRST, with_phones, CallEnded("X")]), decision(PHONE), registrations=known)
     assert known.known(SWITCH, [ANNA]) is not None

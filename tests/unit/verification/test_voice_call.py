@@ -467,7 +467,7 @@ def test_a_command_that_is_refused_ends_it(word: str) -> None:
 
 def test_an_unreachable_switch_is_an_outcome() -> None:
     result = voice(address=("127.0.0.1", 1)).deliver(MESSAGE)
-    told = "FreeSWITCH's Event Socket at 127.0.0.1:1 can not be reached: Connection refused"
+    told = "FreeSWITCH's Event Socket at 127.0.0.1:1 cannot be reached: Connection refused"
     assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, told)
 
 
@@ -494,7 +494,7 @@ def test_a_switch_that_falls_silent_is_given_up_in_time(*, answered: bool) -> No
         result = voice(server, timeout_s=0.2, ring_s=1).deliver(MESSAGE)
         took = time.monotonic() - started
         silent.set()
-    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "no word from FreeSWITCH in time")
+    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "FreeSWITCH sent nothing in time")
     assert 1.1 < took < 2.5
 
 
@@ -510,7 +510,7 @@ def test_a_call_that_never_ends_is_given_up_in_time() -> None:
         started = time.monotonic()
         result = voice(server, timeout_s=0.2).deliver(MESSAGE)
         took = time.monotonic() - started
-    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "no word from FreeSWITCH in time")
+    assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, "FreeSWITCH sent nothing in time")
     assert 1.1 < took < 2.5
 
 
