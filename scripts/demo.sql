@@ -3,9 +3,9 @@
 --   fsroute init && fsroute load scripts/demo.sql
 --   fsroute explain --to +492214710100
 --
--- All numbers are from the ranges that the Bundesnetzagentur keeps for films: nobody is called by accident.
+-- All numbers are from the ranges that the Bundesnetzagentur reserves for films: no call reaches a real person by accident.
 
--- What acme may not show as caller ID is replaced by its network number; a call of probe's is rejected instead.
+-- If acme may not show a number, its network number is shown; a call of probe's is rejected instead.
 INSERT INTO accounts (name, country, timezone, domain, status, refused_caller_id) VALUES
     ('acme', 'DE', 'Europe/Berlin', 'acme.example', 'active', 'network_number'),
     ('probe', 'DE', 'Europe/Berlin', 'probe.example', 'trial', 'reject');
@@ -43,8 +43,8 @@ INSERT INTO numbers (number, account, is_network_number) VALUES
     ('+492214710113', 'acme', FALSE),
     ('+493023125010', 'probe', TRUE);
 
--- What users show when they call out. The reception's number was verified by a call; the workshop's never was; the
--- office shows its own, on which it is also called. The tester's was verified, but trial accounts show only their own.
+-- The numbers that users' calls show. The reception's number was verified by a call, the workshop's never was; the
+-- office shows a hosted number that also receives calls. The tester's was verified, but trial accounts show only hosted ones.
 INSERT INTO user_numbers (account, user_name, number, kind) VALUES
     ('acme', 'reception', '+498999998123', 'primary'),
     ('acme', 'workshop', '+494066969001', 'primary'),
@@ -56,7 +56,7 @@ VALUES
     ('acme', '+493023125300', '+493023125349', 'manual', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', 'demo'),
     ('probe', '+493023125020', '+493023125020', 'call', 'verified', '2026-01-07T09:00:00Z', '2036-01-05T09:00:00Z', 'demo');
 
--- ...100: everybody at once for 20 seconds, then voicemail.
+-- ...100: reception, workshop and a mobile together for 20 seconds, then voicemail.
 INSERT INTO rules (account, number, position, type, mode, ring_s) VALUES
     ('acme', '+492214710100', 1, 'general', 'parallel', 20),
     ('acme', '+492214710100', 9, 'base', 'sequential', NULL);
@@ -77,7 +77,7 @@ INSERT INTO rule_targets (account, number, rule_position, position, user_name, r
 INSERT INTO rule_targets (account, number, rule_position, position, external_number, ring_s) VALUES
     ('acme', '+492214710200', 1, 3, '+491713920042', 25);
 
--- ...300: a ring group; a mobile when nobody answers, the office when everybody is busy.
+-- ...300: a ring group; a mobile if nobody answers, the office if all are busy.
 INSERT INTO rules (account, number, position, type, mode, ring_s) VALUES
     ('acme', '+492214710300', 1, 'general', 'parallel', 25),
     ('acme', '+492214710300', 2, 'no_answer', 'sequential', NULL),
@@ -89,7 +89,7 @@ INSERT INTO rule_targets (account, number, rule_position, position, external_num
 INSERT INTO rule_targets (account, number, rule_position, position, user_name) VALUES
     ('acme', '+492214710300', 3, 1, 'office');
 
--- ...400: the ring group in office hours, an announcement at other times.
+-- ...400: the ring group in office hours, an announcement at other times (its file: docs/freeswitch.md).
 INSERT INTO time_profiles (account, name, timezone) VALUES ('acme', 'office-hours', 'Europe/Berlin');
 INSERT INTO time_profile_ranges (account, time_profile, position, first_weekday, last_weekday, start_time, end_time)
 VALUES ('acme', 'office-hours', 1, 'mon', 'fri', '09:00', '17:00');
@@ -101,7 +101,7 @@ INSERT INTO rule_targets (account, number, rule_position, position, ring_group) 
 INSERT INTO rule_targets (account, number, rule_position, position, announcement) VALUES
     ('acme', '+492214710400', 9, 1, 'fsroute/closed.wav');
 
--- ...500: who hides their number is rejected, everybody else reaches the reception.
+-- ...500: callers who hide their number are rejected, all others reach the reception.
 INSERT INTO rules (account, number, position, anonymous) VALUES
     ('acme', '+492214710500', 1, TRUE),
     ('acme', '+492214710500', 2, NULL);

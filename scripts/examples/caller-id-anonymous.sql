@@ -1,7 +1,7 @@
 -- Show no number.
 --
--- The doctor's phone hides its number (in FreeSWITCH: the caller's privacy). Who is called sees an anonymous caller; the
--- carrier still learns the network number, with the request to keep it. Towards emergency services nothing is hidden.
+-- The doctor's phone hides its number (in FreeSWITCH: the caller's privacy). The called party sees an anonymous caller.
+-- The carrier still gets the network number, with the request not to show it. An emergency call hides nothing.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user doctor --anonymous
 --   fsroute explain --to 112 --direction outbound --account acme --user doctor --anonymous

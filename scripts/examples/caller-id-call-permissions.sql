@@ -1,8 +1,8 @@
 -- Where an account may call.
 --
--- Nobody may call premium-rate and satellite numbers without a row that says so. This account may call the information
--- services among them (0900 1), not the others, and no mobiles either. The longest prefix counts. Emergency calls are
--- never barred.
+-- No account may call premium-rate and satellite numbers without a row that allows it. This account may call one group
+-- of them, the information services (0900 1), but no others, and no mobiles. The longest prefix decides. Emergency
+-- calls are never barred.
 --
 --   fsroute explain --to 09001000000 --direction outbound --account library --user desk
 --   fsroute explain --to 09003000000 --direction outbound --account library --user desk

@@ -1,8 +1,8 @@
 -- Calls that arrive from abroad.
 --
--- A German number that comes from a foreign network may be forged: it is hidden, and the rules take the caller for an
--- anonymous one. A mobile that calls home from a holiday looks the same, unless the carrier says that it is roaming
--- (fsroute_roaming), so such callers get a mailbox here and no rejection. Foreign numbers are shown.
+-- A German number that arrives from a foreign network may be forged: fsroute hides it, and the rules treat the caller
+-- as anonymous. A German mobile that calls home from a holiday looks the same, unless the carrier says that it is
+-- roaming (fsroute_roaming). So such callers get a mailbox here instead of a rejection. Foreign numbers are shown.
 --
 --   fsroute explain --to +492214710191 --from +493023125001 --trunk london
 --   fsroute explain --to +492214710191 --from +442079460018 --trunk london

@@ -1,7 +1,8 @@
--- A forwarded call shows who calls.
+-- A forwarded call shows the caller's number.
 --
--- A live caller's own number may be shown, whoever it belongs to. Who hides their number stays hidden on the mobile as
--- well. A caller without any number that can be read leaves the dialled one. In the network's eyes the call is acme's.
+-- A forward may show the number of a live caller, whoever it belongs to. A caller who hides the number stays hidden on
+-- the mobile. If the caller's number cannot be read, the mobile sees the dialled number. For the network the call is
+-- acme's.
 --
 --   fsroute explain --to +492214710185 --from 03023125001
 --   fsroute explain --to +492214710185 --from +442079460018

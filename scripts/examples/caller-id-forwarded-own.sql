@@ -1,7 +1,7 @@
 -- A forwarded call shows the number that was dialled.
 --
--- That is what happens without a caller_id, too. Whoever carries the mobile sees for which of their numbers it rings, not
--- who calls. Diversion tells the carrier that the call was sent on, by which number and why.
+-- This is also the default without a caller_id. The owner of the mobile sees which number was called, not who calls.
+-- Diversion tells the carrier which number forwarded the call, and why.
 --
 --   fsroute explain --to +492214710184 --from 03023125001
 

@@ -1,7 +1,7 @@
 -- A forwarded call shows a third number.
 --
 -- The first mobile sees the number of the old carrier, which was verified. The second number was never verified: its
--- mobile sees the network number instead, as acme wants it.
+-- mobile sees the network number instead, by acme's policy (refused_caller_id).
 --
 --   fsroute explain --to +492214710186 --from 03023125001
 --   fsroute explain --to +492214710187 --from 03023125001

@@ -1,8 +1,8 @@
--- A carrier that wants to be told otherwise.
+-- A carrier that expects the numbers in other headers.
 --
--- This one wants the network number in From and the shown one in P-Preferred-Identity, no Diversion but History-Info, and
--- numbers as they are dialled in Germany (0221...). All that is its identity profile and number format; the calls to
--- Hamburg go through it. Calls elsewhere take the demo's trunk, and its ways.
+-- This carrier expects the network number in From, the presented number in P-Preferred-Identity, History-Info instead
+-- of Diversion, and numbers as they are dialled in Germany (0221...). The trunk's identity profile and number format
+-- say so. Calls to Hamburg go through it; other calls use the demo's trunk and its profile.
 --
 --   fsroute explain --to 04066969100 --direction outbound --account acme --user pilot
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user pilot

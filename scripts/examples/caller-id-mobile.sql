@@ -1,7 +1,7 @@
 -- Show a mobile number.
 --
--- Carriers differ on mobile numbers as caller ID, so each account has a switch for them (presents_mobile). Both fitters'
--- mobiles were verified by SMS; only the account that allows it shows one.
+-- Carriers differ on mobile numbers as caller ID, so each account has a switch for them (presents_mobile). The mobiles
+-- of both fitters were verified by SMS. Only the account that allows it shows one.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account plumbers --user van
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user van

@@ -1,7 +1,7 @@
--- Show a number of one's own.
+-- Show a hosted number.
 --
--- The shop has a number that is hosted here. It is the shop's primary number: calls to it ring the shop, which needs no
--- rule, and the shop's own calls show it. Beside it the carrier reads the account's network number, which it knows.
+-- The shop has a number that is hosted here. It is the shop's primary number: calls to it ring the shop, without a
+-- rule, and the shop's own calls show it. The carrier also gets the account's network number, which it knows.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user shop
 --   fsroute explain --to +492214710180

@@ -1,7 +1,7 @@
 -- One user with two numbers.
 --
--- The consultant's calls show the primary number. The secondary number only receives: a call to it rings the consultant,
--- and so does its short code, which colleagues dial.
+-- The consultant's calls show the primary number. The secondary number only receives: a call to it rings the
+-- consultant, and so does its short code, which colleagues dial.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user consultant
 --   fsroute explain --to +492214710189

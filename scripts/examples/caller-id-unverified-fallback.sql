@@ -1,7 +1,7 @@
 -- A number that may not be shown, and a call that goes out all the same.
 --
--- The newcomer's number has not been confirmed yet, the veteran's had to be confirmed again and was not, and the leaver's
--- was revoked. acme wants the network number shown instead (refused_caller_id). Why it is shown, each call says.
+-- The newcomer's number has not been confirmed yet. The veteran's verification has expired. The leaver's was revoked.
+-- acme's policy is to show the network number instead (refused_caller_id). Each call gives the reason.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user newcomer
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user veteran

@@ -1,8 +1,8 @@
--- A number that may not be shown, and a call that ends for it.
+-- A number that may not be shown, and a call that ends for that reason.
 --
--- This account wants no call to go out with another number than the one it asked for. The agent's number was never
--- verified: the call is rejected, and its SIP response says why (X-FSRoute-Reason: not_verified). Emergency calls are
--- never rejected. The colleague asks for nothing and shows the network number.
+-- This account wants each call to show the number it asked for, or to end. The agent's number was never verified: the
+-- call is rejected, and the SIP response gives the reason (X-FSRoute-Reason: not_verified). Emergency calls are never
+-- rejected. The colleague asks for no number and shows the network number.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account strict --user agent
 --   fsroute explain --to 112 --direction outbound --account strict --user agent

@@ -1,8 +1,8 @@
 -- Show any number of a block.
 --
--- Ten numbers were verified at once, by hand, from the carrier's contract. The hotline shows one of them. A call can ask
--- for another one (the channel variable fsroute_presented): it is shown if it is in the block, and replaced by the
--- network number if it is not, as this account wants it.
+-- Ten numbers were verified together, by hand, from the carrier's contract. The hotline shows one of them. A call can
+-- ask for another one (the channel variable fsroute_presented). It is shown if it is in the block; if not, this account
+-- shows the network number.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user hotline
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user hotline --presented +493023125419

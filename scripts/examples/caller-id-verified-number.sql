@@ -1,6 +1,6 @@
 -- Show a number of another carrier, which a call has proved to be ours.
 --
--- The fitter's number is not hosted here: calls to it never come this way. It was verified for this account until 2036,
+-- The fitter's number is not hosted here: calls to it never arrive here. It was verified for this account until 2036,
 -- so the fitter's own calls may show it.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user fitter

@@ -1,6 +1,7 @@
--- Who hides their number is told so, and the call ends.
+-- Callers who hide their number get an announcement, and the call ends.
 --
 -- anonymous = TRUE is for callers who hide their number, FALSE for all others; without it a rule is for both.
+-- The repository has no such announcement: record one (docs/freeswitch.md).
 --
 --   fsroute explain --to +492214710142 --anonymous
 

@@ -1,7 +1,7 @@
 -- Some callers are rejected.
 --
--- The first rule that matches is used, so the one for the blocklist comes first. They hear that the call was rejected;
--- everybody else reaches the reception.
+-- fsroute uses the first rule that matches, so the rule for the blocklist is the first. These callers' networks report
+-- that the call was rejected. All other callers reach the reception.
 --
 --   fsroute explain --to +492214710141 --from +493023125666
 

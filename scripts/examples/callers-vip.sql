@@ -1,7 +1,7 @@
--- Important callers reach the office directly, everybody else the reception.
+-- Important callers reach the office directly, all others the reception.
 --
--- A caller is a number, or all that begin alike: the trailing * stands for the branch of a customer with many lines.
--- An anonymous caller is never on a list, even where the network knows the number.
+-- A caller is a number, or a beginning with a trailing *: here for a customer with many lines. An anonymous caller is
+-- on no list, even if the network knows the number.
 --
 --   fsroute explain --to +492214710140 --from 03023125007
 

@@ -1,7 +1,8 @@
--- A mobile beside other phones that takes the call without a key press.
+-- A mobile that rings with other phones and takes the call without a key press.
 --
--- Right for a mobile that has no voicemail: who answers is connected at once. The second mobile has one, so it is
--- asked, as it is by default. The third rings alone at the end, and is asked all the same.
+-- This is right for a mobile without voicemail: whoever answers is connected at once. The second mobile has voicemail,
+-- so whoever answers it must press a key, which is the default. The third one rings alone at the end, and must be
+-- confirmed because its target says so.
 --
 --   fsroute explain --to +492214710160
 

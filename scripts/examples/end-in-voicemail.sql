@@ -1,7 +1,7 @@
 -- Voicemail as the last target of a rule.
 --
--- The office rings for 15 seconds; when it does not answer, for whatever reason, the mailbox of its phone does. A rule
--- of type base would do the same for every rule of the number.
+-- The office rings for 15 seconds. If it does not answer, for whatever reason, the mailbox of its phone takes the call.
+-- A rule of type base would do the same for all rules of the number.
 --
 --   fsroute explain --to +492214710150
 

@@ -1,6 +1,6 @@
--- A number that is no longer in use: the caller's network says that the number has changed.
+-- A number that is no longer in use: the caller's network reports that the number has changed.
 --
--- Nothing rings, nothing is answered, and the call costs the caller nothing.
+-- No phone rings, nothing answers, and the caller pays nothing.
 --
 --   fsroute explain --to +492214710152
 

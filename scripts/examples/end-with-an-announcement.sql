@@ -1,6 +1,7 @@
--- A number that only says something: opening hours, or that the company has moved.
+-- A number that only plays an announcement: opening hours, or that the company has moved.
 --
--- The file is looked for in FreeSWITCH's sounds directory. After it the call ends.
+-- The path is relative to FreeSWITCH's sounds directory. The repository has no such file: record one. Without the file
+-- the caller gets half a second of silence. After the announcement the call ends (docs/freeswitch.md).
 --
 --   fsroute explain --to +492214710151
 

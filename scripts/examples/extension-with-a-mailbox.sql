@@ -1,7 +1,7 @@
--- A colleague who dials an extension gets what callers from outside get: the mailbox when nobody answers.
+-- A colleague who dials an extension gets the same as callers from outside: the mailbox if nobody answers.
 --
--- Ms Yilmaz has the extension 34 and a number of her own, with rules. The extension follows the rules of its user's primary
--- number. Without rules for the call her phone would ring, and that would be all.
+-- Ms Yilmaz has the extension 34 and a number with rules. An extension follows the rules of its user's primary number.
+-- Without rules for the call, only her phone would ring.
 --
 --   fsroute explain --to +492214710195
 --   fsroute explain --to 34 --direction outbound --account acme --user office

@@ -1,7 +1,7 @@
 -- Forward every call to another number.
 --
--- The mobile rings for 45 seconds. It rings alone, so nobody has to press a key. It sees the number that was dialled:
--- an account's own number may always be shown.
+-- The mobile rings for 45 seconds. It rings alone, so nobody has to press a key. It shows the number that was dialled:
+-- an account may always show its own number.
 --
 --   fsroute explain --to +492214710114
 

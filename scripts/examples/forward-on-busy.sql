@@ -1,7 +1,7 @@
 -- Forward when busy.
 --
--- The office rings for 20 seconds. When it is busy (or rejects the call) the workshop rings; in all other cases the
--- call ends, and the caller hears that nobody answers.
+-- The office rings for 20 seconds. If it is busy (or rejects the call) the workshop rings. In all other cases the call
+-- ends with the cause NO_ANSWER or SUBSCRIBER_ABSENT.
 --
 --   fsroute explain --to +492214710115
 

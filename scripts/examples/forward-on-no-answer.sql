@@ -1,7 +1,7 @@
 -- Forward when nobody answers.
 --
--- The reception rings for 15 seconds. When it rang and nobody answered, a mobile rings for 30; whatever happens there,
--- the mailbox of 1001 is the end, and also when the reception was busy.
+-- The reception rings for 15 seconds. If it rang and nobody answered, a mobile rings for 30 seconds. Whatever happens
+-- there, the mailbox of 1001 follows; it also follows if the reception was busy.
 --
 --   fsroute explain --to +492214710116
 

@@ -1,8 +1,8 @@
 -- One number leads to another number of the account.
 --
--- A call to ...121 rings what ...120 rings, by the rules of ...120, for 10 seconds; then it goes to the workshop. The
--- call is not sent out to the carrier and back in. It would be the same with external_number = '+492214710120':
--- a number that is hosted here stays inside. Two numbers that lead to each other do no harm: the circle is cut.
+-- A call to ...121 rings what ...120 rings, by the rules of ...120, for 10 seconds. Then the workshop rings. The call
+-- is not sent to the carrier and back. external_number = '+492214710120' would do the same: a number that is hosted
+-- here stays inside. Two numbers that lead to each other do no harm: fsroute cuts the circle.
 --
 --   fsroute explain --to +492214710121
 

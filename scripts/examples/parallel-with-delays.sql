@@ -1,7 +1,7 @@
 -- All together, but not all at once.
 --
--- The reception rings at once, the workshop joins after 10 seconds, the mobile after 20; after 40 seconds it is over.
--- A target without ring_s rings to the end of the rule. start_s counts from the start of the rule.
+-- The reception rings at once, the workshop after 10 seconds, the mobile after 20. After 40 seconds the rule ends. A
+-- target without ring_s rings to the end of the rule. start_s counts from the start of the rule.
 --
 --   fsroute explain --to +492214710110
 

@@ -1,8 +1,9 @@
 -- Public holidays of a region, and days of one's own.
 --
 -- DE-NW is North Rhine-Westphalia: All Saints (1 November) is a holiday there, Reformation Day (31 October) is not.
--- 'only' makes a range that matches on holidays, 'except' one that does not. The works holiday from 28 to 30 December
--- is given as dates. On all these days the mailbox answers; the calendars need no care from year to year.
+-- holidays = 'only' makes a range that matches on holidays, 'except' one that does not match on them. Two dates give
+-- the company holidays from 28 to 30 December. On all these days the mailbox answers. The calendar of public holidays
+-- needs no care from year to year.
 --
 --   fsroute explain --to +492214710133 --at 2027-11-01T10:00
 

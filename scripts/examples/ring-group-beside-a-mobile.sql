@@ -1,7 +1,8 @@
--- A ring group as one target, beside a mobile.
+-- A ring group as one target, together with a mobile.
 --
--- The members of a group always ring together. Here the mobile rings with them, for 15 of the 30 seconds. Who answers
--- the mobile must press 1 to take the call: otherwise its voicemail would take it from the people in the office.
+-- The members of a group always ring together. Here the mobile rings with them, for 15 of the 30 seconds. Whoever
+-- answers the mobile must press 1 to take the call: otherwise its voicemail could take the call before the people in
+-- the office.
 --
 --   fsroute explain --to +492214710112
 

@@ -1,8 +1,8 @@
 -- One after another, each for its own time.
 --
--- The phone 1001 rings for 10 seconds, then 1003, then the office for 20 (what a target rings that does not say), but
--- never longer than 35 seconds in all: of the office's 20 seconds 15 are left. A phone that is busy, rejects or is not
--- registered is passed over at once.
+-- The phone 1001 rings for 10 seconds, then 1003, then the office for 20 (the default of a target in a sequential
+-- rule), but never longer than 35 seconds in all: of the office's 20 seconds 15 are left. A phone that is busy, rejects
+-- or is not registered is skipped at once.
 --
 --   fsroute explain --to +492214710111
 

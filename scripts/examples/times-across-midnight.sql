@@ -1,7 +1,7 @@
 -- A night shift: Monday to Friday from 22:00 to 06:00.
 --
--- A range across midnight belongs to the day on which it starts. So the shift of Friday ends on Saturday at 06:00, and
--- Monday at 03:00 belongs to nobody: the night of Sunday is not in the range. By day the reception rings.
+-- A range across midnight belongs to the day on which it starts. So Friday's shift ends on Saturday at 06:00. Monday at
+-- 03:00 is in no range, because the night of Sunday is not in it. By day the reception rings.
 --
 --   fsroute explain --to +492214710131 --at 2026-11-28T03:00
 

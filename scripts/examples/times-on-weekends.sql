@@ -1,6 +1,6 @@
 -- The weekend, and a long one: from Saturday to Monday, all day, a mobile rings instead of the office.
 --
--- Weekdays may go across the week's end, as sat-mon here. A range without hours is the whole day.
+-- Weekdays may cross the end of the week, as sat to mon here. A range without hours is the whole day.
 --
 --   fsroute explain --to +492214710132 --at 2026-11-28T12:00
 

@@ -1,7 +1,8 @@
 -- Open from Monday to Friday, 08:00 to 12:00 and 13:00 to 17:00; on Fridays only in the morning.
 --
--- A time profile matches when one of its ranges does. 12:00 itself is already break, 13:00 no longer. At all other times
--- an announcement is played. The profile names no time zone: the account's counts.
+-- A time profile matches if one of its ranges matches. The range ends just before 12:00; the next begins at 13:00. At
+-- all other times an announcement is played (docs/freeswitch.md says where its file goes). The profile names no time
+-- zone: the account's applies.
 --
 --   fsroute explain --to +492214710130 --at 2026-11-23T12:30
 

@@ -1,9 +1,9 @@
 -- Two trunks: mobiles through one, everything else through the other.
 --
--- The longest prefix counts, then the position. Calls to German mobiles leave through the gateway "mobile"; were that
--- trunk switched off, they would take "carrier" as the second choice (the demo's, which has all other calls). For calls
--- to Berlin it is so: their first choice is switched off, and the second one carries them.
--- When "mobile" fails during a call to a mobile (503, silence, a gateway that is down), "carrier" is tried: explain shows both.
+-- The longest prefix decides, then the position. Calls to German mobiles leave through the gateway "mobile". If that
+-- trunk were switched off, they would use "carrier", the second choice (the demo's trunk, which has all other calls).
+-- For calls to Berlin the first choice is switched off, and the second one carries them. If "mobile" fails during a
+-- call to a mobile (503, silence, a gateway that is down), fsroute tries "carrier": explain shows both.
 --
 --   fsroute explain --to +492214710170
 

@@ -1,8 +1,8 @@
 -- A person with several phones.
 --
--- Ms Weber has a phone on her desk, one at home and an app on her mobile. They ring together, for 25 seconds, as a
--- parallel rule does that does not say. The phone at home is switched off here: enabled = TRUE brings it back, and no
--- rule has to be touched.
+-- Ms Weber has a phone on her desk, one at home and an app on her mobile. They ring together for 25 seconds, the
+-- default of a parallel rule. The phone at home is switched off here: enabled = TRUE switches it on again, and no rule
+-- has to change.
 --
 --   fsroute explain --to +492214710119
 
