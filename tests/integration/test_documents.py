@@ -37,7 +37,17 @@ from scripts.make_docs import TOP, pages
 from tests.support.documents import Block, blocks
 from tests.support.server import demo_database
 
-LINKED = ("Makefile", "setup.cfg", "pyproject.toml", "schema.sql", "scripts", "fsroute", "freeswitch")
+LINKED = (
+    "Makefile",
+    "constraints.txt",
+    "constraints-lowest.txt",
+    "setup.cfg",
+    "pyproject.toml",
+    "schema.sql",
+    "scripts",
+    "fsroute",
+    "freeswitch",
+)
 
 PLACEHOLDERS = {"2f0c5b1e9a6d4f3b8c7a1e20": r"[0-9a-f]{24}", "493817": r"[0-9]{6}"}
 """What pages write for the id of a verification and for its code."""
