@@ -286,3 +286,39 @@ def test_what_no_test_runs(capsys: pytest.CaptureFixture[str]) -> None:
             sys.stdout.write(f"\n{block}: {block.not_run}: {block.text.splitlines()[0]}")
     assert all(block.not_run for block in left_out)
     assert len(left_out) < len([block for page in pages() for block in blocks(page)]) / 2
+
+
+def keys(data: object) -> Iterator[str]:
+    """All keys of a JSON value, except those of the SIP headers of a leg, which are no fixed set."""
+    if isinstance(data, list):
+        for item in data:
+            yield from keys(item)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield key
+            yield from () if key == "headers" else keys(value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain --to 02214710300 --from 03023125001",
+        "explain --to 02214710400 --from 03023125001 --at 2026-11-22T12:00",
+        "explain --to 03023125001 --direction outbound --account acme --user reception",
+        "verify list",
+        "verify show --account acme --number +498999998123",
+        "verify history --number +498999998123",
+        "verify expire",
+    ],
+)
+def test_every_key_of_the_json_is_documented(tmp_path: Path, command: str) -> None:
+    url = demo_database(tmp_path / "demo.db")
+    done = subprocess.run(
+        [sys.executable, "-m", "fsroute", *command.split(), "--db", url, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=True,
+    )
+    page = (TOP / "docs" / "reference" / "json.md").read_text("utf-8")
+    assert [key for key in sorted(set(keys(json.loads(done.stdout)))) if f"`{key}`" not in page] == []

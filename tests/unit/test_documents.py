@@ -87,3 +87,36 @@ def test_the_reference_of_the_tables_loses_no_line_of_their_comments() -> None:
 def test_the_cookbook_has_every_example() -> None:
     named = {target.rpartition("/")[2] for _, target in links(TOP / "docs" / "cookbook.md") if target.endswith(".sql")}
     assert named == {path.name for path in (TOP / "scripts" / "examples").iterdir()}
+
+
+GERMAN = (
+    "Rufgruppe",
+    "Weiterleitung",
+    "Weiterleitungstyp",
+    "Weiterleitungsziel",
+    "paralleles Klingeln",
+    "sequenzielles Klingeln",
+    "Kurzwahl",
+    "externe Rufnummer",
+    "primäre Rufnummer",
+    "sekundäre Rufnummer",
+    "netzseitige Rufnummer",
+    "CLIP no screening",
+    "Verifizierungscode",
+)
+"""What German operators look for."""
+
+
+def test_the_glossary_has_the_german_words() -> None:
+    text = (TOP / "docs" / "glossary.md").read_text("utf-8")
+    assert [word for word in GERMAN if f"| {word}" not in text] == []
+
+
+def test_every_variable_of_the_dialplan_is_documented() -> None:
+    page = (TOP / "docs" / "reference" / "channel-variables.md").read_text("utf-8")
+    page = page.replace("`..._", "`fsroute_transferor_")
+    actions = re.compile(r'application="(?:set|unset|export)" data="(fsroute_\w+)|<variable name="(fsroute_\w+)"')
+    files = [*(TOP / "freeswitch" / "dialplan").rglob("*.xml"), *(TOP / "freeswitch" / "directory").glob("*.xml")]
+    set_there = {first or second for path in files for first, second in actions.findall(path.read_text("utf-8"))}
+    assert len(set_there) > 10
+    assert [name for name in sorted(set_there) if f"`{name}`" not in page] == []
