@@ -53,7 +53,7 @@ PLACEHOLDERS = {"2f0c5b1e9a6d4f3b8c7a1e20": r"[0-9a-f]{24}", "493817": r"[0-9]{6
 """What pages write for the id of a verification and for its code."""
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)")
-START_S = 15.0
+START_S = 30.0
 COMMAND_S = 60.0
 
 
