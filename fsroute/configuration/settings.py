@@ -39,7 +39,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked. Raises ConfigError for a value that cannot be used."""
+    """All settings, checked. Raises ConfigError for a value that can not be used."""
 
     db: str = _setting(
         "sqlite:///fsroute.db",
@@ -49,102 +49,97 @@ class Settings:
     listen: str = _setting(
         "127.0.0.1:8084",
         "ADDRESS:PORT for FreeSWITCH's outbound Event Socket; 8084 is the port its socket application takes by default. "
-        "Put an IPv6 address in brackets.",
+        "An IPv6 address stands in brackets.",
     )
     allow: str = _setting(
         "127.0.0.0/8,::1",
-        "Networks that may connect, separated by commas. FreeSWITCH does not authenticate here, so fsroute takes "
-        "each peer that connects for it.",
+        "Networks that may connect, separated by commas. FreeSWITCH does not authenticate here, so whoever connects is "
+        "taken for it.",
     )
     on_failure: str = _setting(
         "fallback",
-        "What happens to a call that cannot be decided (database away, deadline passed, too many calls): 'fallback' "
-        "hands it back to the dialplan's next action, 'hangup' ends it with NORMAL_TEMPORARY_FAILURE (SIP 503).",
+        "What a call gets that can not be decided (database away, deadline passed, too many calls): 'fallback' hands it "
+        "back to the dialplan's next action, 'hangup' ends it with NORMAL_TEMPORARY_FAILURE (SIP 503).",
         choices=("fallback", "hangup"),
     )
     decision_ms: int = _setting(
         500,
-        "Milliseconds that a decision may take; after that the call counts as one that cannot be decided. The caller "
-        "hears silence meanwhile: people do not notice half a second.",
+        "Milliseconds a decision may take; then the call counts as one that can not be decided. The caller hears silence "
+        "so long: half a second is not yet noticed.",
         least=1,
     )
     cache_seconds: float = _setting(
         2.0,
-        "Seconds for which fsroute may use the routing of a call again without a check for changes. With SQLite "
-        "changes count from the next call on in any case, with PostgreSQL as soon as its notification arrives; this "
-        "setting is the limit for a notification that does not arrive. 0 reads the database for every call. While the "
-        "database is away, fsroute routes calls by what it read last.",
+        "How many seconds the routing of a call may be used again without asking whether it has changed. Changes are seen "
+        "with the next call anyway with SQLite, and as soon as PostgreSQL tells of them; this is the bound for when it can "
+        "not. 0 reads the database for every call. While the database is away calls are routed by what was read last.",
         least=0.0,
     )
     workers: int = _setting(
         1,
-        "Processes that share the port. Each uses one processor and decides some thousand calls a second. max_calls "
-        "applies to each of them.",
+        "Processes that share the port. One uses one processor and decides some thousand calls a second. max_calls is for "
+        "each of them.",
         least=1,
     )
     handshake_s: float = _setting(
         10.0,
-        "Seconds that FreeSWITCH may take to reply to a command that needs no wait. FreeSWITCH itself waits 25 s for "
-        "the first bytes of fsroute.",
+        "Seconds FreeSWITCH may take to answer a command that answers at once. Its own limit for our first word is 25 s.",
         least=0.1,
     )
     max_calls: int = _setting(
         2000,
-        "Calls that fsroute handles at the same time. Each holds a connection and a file descriptor while it rings "
-        "and talks; keep it below the limit of open files (ulimit -n).",
+        "Calls that are handled at once. Each holds a connection and a file descriptor while it rings and talks; keep it "
+        "below the limit of open files (ulimit -n).",
         least=1,
     )
     drain_s: float = _setting(
         30.0,
-        "Seconds that running calls get to end after SIGTERM. Their bridges go on in FreeSWITCH after that; only the "
-        "follow-up of calls that still ring is lost.",
+        "Seconds that running calls get to end after SIGTERM. Their bridges go on in FreeSWITCH when fsroute leaves; what "
+        "is lost is the follow-up of calls that still ring.",
         least=0.0,
     )
     country: str = _setting(
         "DE",
-        "ISO 3166 country by which numbers without + are read if the call names no trunk that has a country.",
+        "ISO 3166 country in which numbers without + are read when the call names no trunk that has one.",
     )
     hop_limit: int = _setting(
         5,
-        "How often a call may leave through a trunk and return before fsroute leaves out its external targets as a loop.",
+        "How often a call may leave through a trunk and come back before its external targets are left out as a loop.",
         least=1,
     )
     sip_profiles: str = _setting(
         "internal",
-        "SIP profiles of FreeSWITCH at which phones register, separated by commas. fsroute asks each of them for the "
-        "phones of an endpoint.",
+        "SIP profiles of FreeSWITCH at which phones register, separated by commas. Each is asked for the phones of an "
+        "endpoint.",
     )
     contact_seconds: float = _setting(
         300.0,
-        "Seconds for which fsroute may dial the registered phones of an endpoint again without asking FreeSWITCH, "
-        "while it gets FreeSWITCH's registration events. That needs event_socket_password; without it fsroute asks in "
-        "each call, which takes a millisecond. 0 always asks: right if several FreeSWITCHes share one database of "
-        "registrations, because each sends events for its own only.",
+        "How many seconds the registered phones of an endpoint may be dialled again without asking FreeSWITCH for them, "
+        "while it tells fsroute of every registration. That needs event_socket_password; without it each call asks, which "
+        "takes a millisecond. 0 always asks: right where several FreeSWITCHes share one database of registrations, because "
+        "each tells of its own only.",
         least=0.0,
     )
-    confirm_key: str = _setting("1", "What the called party presses to take a call that must be confirmed; 1 to 9 digits.")
+    confirm_key: str = _setting("1", "What the called side presses to take a call that must be confirmed; 1 to 9 digits.")
     confirm_prompt: str = _setting(
         "tone_stream://%(300,200,880,1320)",
-        "What the called party hears until then: a sound file of FreeSWITCH or a tone_stream://. A prompt that "
-        "FreeSWITCH cannot play ends the leg.",
+        "What it hears meanwhile: a sound file of FreeSWITCH or a tone_stream://. One that can not be played ends the leg.",
     )
     confirm_s: int = _setting(10, "Seconds for pressing the key, from the answer on.", least=1)
     verify_code_s: int = _setting(
         600,
-        "Seconds in which a verification code can be confirmed. Ten minutes is enough to fetch a colleague's phone, "
-        "and too little to try many numbers.",
+        "Seconds in which a verification code can be confirmed. Ten minutes is enough to fetch a colleague's phone, and too "
+        "little to try many numbers.",
         least=10,
     )
     verify_tries: int = _setting(
         5,
-        "Codes that fsroute compares before a verification has failed. With six digits the chance to guess one is 1 "
-        "in 200,000.",
+        "Codes that are compared before a verification has failed: with six digits the chance to guess is 1 in 200,000.",
         least=1,
     )
     verify_starts_per_number: int = _setting(
         5,
-        "Codes that may be sent to one number in 24 hours, by all accounts together: the person who answers there may "
-        "not have asked for one.",
+        "Codes that are sent to one number in 24 hours, by all accounts together: whoever answers there did not ask for it.",
         least=1,
     )
     verify_starts_per_account: int = _setting(
@@ -154,69 +149,67 @@ class Settings:
     )
     verify_call_pause_s: int = _setting(
         60,
-        "Seconds between two verification calls to one number, so that the called party can listen to the first and "
-        "hang up.",
+        "Seconds between two verification calls to one number, so that the first can be listened to and hung up.",
         least=0,
     )
-    verify_ring_s: int = _setting(40, "Seconds that a verification call rings before it counts as not answered.", least=5)
+    verify_ring_s: int = _setting(40, "Seconds a verification call rings before it counts as not answered.", least=5)
     event_socket: str = _setting(
         "127.0.0.1:8021",
-        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). fsroute places verification calls "
-        "there, and `serve` gets registration events there.",
+        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). Verification calls are placed there, "
+        "and `serve` hears there of registrations.",
     )
     event_socket_password: str = _setting(
         "",
-        "Password of FreeSWITCH's inbound Event Socket. Better in the environment or the file than as a flag, which "
-        "all users of the machine can read.",
+        "Its password. Better in the environment or the file than as a flag, which everybody on the machine can read.",
     )
     event_socket_s: float = _setting(
         5.0,
-        "Seconds that FreeSWITCH may take on its inbound Event Socket to accept the connection, and to reply to a command.",
+        "Seconds FreeSWITCH may take there to accept the connection, and to answer a command.",
         least=0.1,
     )
     prompts: str = _setting(
         "",
-        "Directory with the spoken prompts, as FreeSWITCH sees it. Empty: those of this installation, which is right if "
+        "Directory with the spoken prompts, as FreeSWITCH sees it. Empty: those of this installation, which is right when "
         "FreeSWITCH runs on the same machine.",
     )
     sms_url: str = _setting(
         "",
-        "The SMS gateway's address, to which fsroute sends an HTTP POST: https://HOST[:PORT]/PATH, or http:// on your "
-        "own network, where others can read the code. fsroute follows no redirects and uses no proxy. The variable "
-        "SSL_CERT_FILE names the certificates of an authority of your own. Empty: no verification by SMS.",
+        "Where an SMS is handed over by HTTP POST: https://HOST[:PORT]/PATH, or http:// on your own network, where others "
+        "can read the code. Redirects are not followed and no proxy is used. The variable SSL_CERT_FILE names the "
+        "certificates of an authority of your own. Empty: there is no verification by SMS.",
     )
     sms_headers: str = _setting(
         "Content-Type: application/json",
-        "Headers of the POST to sms_url, one per line (Name: value), for example Authorization. The Content-Type says "
-        "how fsroute escapes the body's values: application/json or application/x-www-form-urlencoded, in UTF-8.",
+        "Headers of that POST, one a line (Name: value), for example Authorization. The Content-Type says how the body's "
+        "values are escaped: application/json or application/x-www-form-urlencoded, in UTF-8.",
     )
     sms_body: str = _setting(
         '{"to": "{number}", "text": "{text}", "reference": "{id}"}',
-        "Body of the POST to sms_url: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the "
-        "verification. In JSON put them inside quotes.",
+        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the verification. "
+        "In JSON they stand inside quotes.",
     )
     sms_timeout_s: float = _setting(
         10.0,
-        "Seconds that one POST may take in all, from the lookup of the gateway's name to the end of its response. If "
-        "the gateway is slower, fsroute tries again.",
+        "Seconds one POST may take in all, from looking up the gateway's name to the end of its answer. A gateway that is "
+        "slower is asked again.",
         least=0.1,
         most=60,
     )
     sms_attempts: int = _setting(
         3,
-        "How often fsroute sends a POST that got no connection, timed out, or got 429, 5xx or no HTTP. All have the "
-        "same Idempotency-Key header, so that a gateway that supports it sends one message.",
+        "How often a POST is made that found no connection, timed out, or got 429, 5xx or no HTTP. All have the same "
+        "Idempotency-Key header, so that a gateway that knows it sends one message.",
         least=1,
         most=10,
     )
     log_format: str = _setting(
         "auto",
-        "'json': one object per line; 'console': coloured text; 'auto': console on a terminal, else json.",
+        "'json': one object a line; 'console': coloured text; 'auto': console on a terminal, else json.",
         choices=("auto", "json", "console"),
     )
     log_level: str = _setting(
         "info",
-        "'debug' also logs bridge strings; 'info' has a line for each decision; 'warning' has only what went wrong.",
+        "'debug' also logs bridge strings; 'info' has a line for each decision; 'warning' only what went wrong.",
         choices=("debug", "info", "warning", "error"),
     )
     log_numbers: str = _setting(
@@ -246,7 +239,7 @@ class Settings:
 
     @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """The networks that may connect."""
+        """Who may connect."""
         try:
             return tuple(ipaddress.ip_network(text.strip()) for text in self.allow.split(",") if text.strip())
         except ValueError as error:
@@ -254,7 +247,7 @@ class Settings:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The SIP profiles at which phones register."""
+        """Where phones register."""
         names = tuple(name.strip() for name in self.sip_profiles.split(","))
         # sofia/gateway/... is a gateway, whatever profiles there are.
         if not all(re.fullmatch(r"(?!gateway\Z)[A-Za-z0-9_.-]{1,64}", name) for name in names):
@@ -271,7 +264,7 @@ class Settings:
 
     @property
     def sms_gateway(self) -> Gateway | None:
-        """The SMS gateway; None if there is no verification by SMS."""
+        """Where an SMS goes; None when there is no verification by SMS."""
         return parse_gateway(self.sms_url, self.sms_headers, self.sms_body)
 
 
@@ -286,7 +279,7 @@ def parse_address(name: str, text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One setting as --help and the documents list it."""
+    """One setting, for whoever lists them."""
 
     name: str
     meaning: str
