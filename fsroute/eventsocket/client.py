@@ -1,8 +1,8 @@
 """A client of FreeSWITCH's inbound Event Socket: logs in, sends commands, receives events.
 
 greenswitch's InboundESL is unsuitable: text from a callee can write headers of its events, its waits do not end with a
-broken connection, and it needs gevent. This client is a plain socket, which also works in a thread of a program without gevent. It
-reads only while it waits. Every wait has a deadline, or ends with the connection.
+broken connection, and it needs gevent. This client is a plain socket, which also works in a thread of a program without
+gevent. It reads only while it waits. Every wait has a deadline, or ends with the connection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Caches which phones are registered, until FreeSWITCH reports a change.
 
 A query costs a round trip and two commands in every call. A client of FreeSWITCH's inbound Event Socket receives an event
-for each registration that comes or goes. So the reply to a query stays valid until such an event, for the FreeSWITCH that sends
-them. fsroute queries in every call of another FreeSWITCH, and in all calls while it is not subscribed.
+for each registration that comes or goes. So the reply to a query stays valid until such an event, for the FreeSWITCH that
+sends them. fsroute queries in every call of another FreeSWITCH, and in all calls while it is not subscribed.
 
 Facts (mod_sofia.c, sofia_reg.c and sofia.c of FreeSWITCH 1.11):
 
@@ -16,8 +16,8 @@ Facts (mod_sofia.c, sofia_reg.c and sofia.c of FreeSWITCH 1.11):
   * `sofia_contact` finds a user in any letter case, and not only under the domain of the registration (presence-hosts, a
     profile's domain_name): so an event concerns all replies for its user.
   * FreeSWITCH does not report: what other switches write into a database of registrations that they share (odbc-dsn),
-    or send by multicast (mod_event_multicast); and a registration that ends because another user's REGISTER has the same Contact or Call-ID
-    (whichever multiple-registrations compares). The bound in seconds is for these.
+    or send by multicast (mod_event_multicast); and a registration that ends because another user's REGISTER has the same
+    Contact or Call-ID (whichever multiple-registrations compares). The bound in seconds is for these.
 """
 
 from __future__ import annotations

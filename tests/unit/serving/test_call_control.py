@@ -10,41 +10,41 @@ from typing import Any
 import pytest
 from structlog.testing import CapturingLogger
 
+from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.errors import CallEnded, DataError, Disconnected, FsrouteError, ProtocolError, ReplyTimeout
 from fsroute.eventsocket.frames import Command, End, Execute, Frame
 from fsroute.eventsocket.wait import Wait
 from fsroute.model import (
-    Announcement,
     Call,
     CallerId,
     ContactDial,
     Decision,
     EndpointDial,
     FailedPlan,
-    Hangup,
     Leg,
     Outcome,
     Plan,
     Reason,
     Registered,
-    Voicemail,
 )
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.registrations import SETTLED_S, Registrations
 from fsroute.simulator.simulated_channel import encode
 from fsroute.switch.dialstring import Confirmation
+from fsroute.target_kinds import Announcement, Hangup, Voicemail
 
 NUMBER, CALLER, SWITCH = "+492214710100", "+493023125001", "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a001"
 ANNA = EndpointDial("anna", "acme.example")
-RECEIVED = CallerId(None, None, "caller_received", as_received=True)
+RECEIVED = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 PHONE = Plan((((Leg("endpoint anna", ANNA, RECEIVED)),),))
 FIXED = Plan((((Leg("endpoint anna", ContactDial("internal", "sip:anna@192.0.2.1:5060"), RECEIVED)),),))
 """A plan whose phones need no query."""
 
 
 def decision(plan: Plan, code: str = "routed", *reasons: str) -> Decision:
-    named = tuple(Reason(reason, "subject", "text") for reason in reasons or (code,))
-    return Decision(NUMBER, "acme", None, plan, RECEIVED, code, named)
+    decided = ReasonCode[code.upper()]
+    named = tuple(Reason(ReasonCode[reason.upper()], "subject", "text") for reason in reasons or (code,))
+    return Decision(NUMBER, "acme", None, plan, RECEIVED, decided, named)
 
 
 def snapshot(state: str = "4", headers: dict[str, str] | None = None, **variables: str) -> Frame:
