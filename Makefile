@@ -11,7 +11,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 # Each worker takes tests from the one that has most left. Calls ring in real time and need little of a processor, so more of
 # them run at once than there are cores.
 TOGETHER := -n 2 --dist worksteal
-CALLS_TOGETHER := -n 4 --dist worksteal
+CALLS_TOGETHER := -n 3 --dist worksteal
 
 .PHONY: help install run unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench record clean
 

@@ -29,8 +29,8 @@ from fsroute.switch import contacts
 from scripts.bench.database import BenchError
 from scripts.bench.event_socket import MARGIN_S
 from scripts.bench.processes import Server, cpu_s, serving
-from tests.e2e.sip import Carrier, Phone, Ring, SipTimeoutError
-from tests.e2e.switch import CONFIGURATION, Switch, SwitchError, find_freeswitch
+from tests.support.sip import Carrier, Phone, Ring, SipTimeoutError
+from tests.support.switch import CONFIGURATION, Switch, SwitchError, find_freeswitch
 
 TOP = Path(__file__).resolve().parents[2]
 

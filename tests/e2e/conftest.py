@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.sip import Address, Behaviour, Carrier, Peer, Phone
-from tests.e2e.switch import CONFIGURATION, IP, Switch, find_switch
+from tests.support.sip import Address, Behaviour, Carrier, Peer, Phone
+from tests.support.switch import CONFIGURATION, IP, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
 MakePhone = Callable[..., Phone]
@@ -211,7 +211,7 @@ def switch_inside(environment: dict[str, str], configuration: Path = CONFIGURATI
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The demo, and the numbers of calls.sql."""
     url = f"sqlite:///{tmp_path_factory.mktemp('e2e') / 'calls.db'}"
-    for command in (["init"], ["load", TOP / "scripts" / "demo.sql", Path(__file__).with_name("calls.sql")]):
+    for command in (["init"], ["load", TOP / "scripts" / "demo.sql", TOP / "tests" / "support" / "calls.sql"]):
         subprocess.run([sys.executable, "-m", "fsroute", *command, "--db", url], check=True, capture_output=True, cwd=TOP)
     return url
 

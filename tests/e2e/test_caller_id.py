@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.conftest import Change, Fsroute, MakePhone, written
-from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
-from tests.e2e.switch import Switch
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
+from tests.support.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Fsroute, Process, other_side, phones
-from tests.e2e.sip import Answer, Busy, Carrier, EarlyMedia, IncomingCall, Phone, Reject, Ring, Silent, Status
-from tests.e2e.switch import Switch
+from tests.support.sip import Answer, Busy, Carrier, EarlyMedia, IncomingCall, Phone, Reject, Ring, Silent, Status
+from tests.support.switch import Switch
 
 MakePhone = Callable[..., Phone]
 

@@ -18,9 +18,9 @@ from tests.e2e.conftest import (
     phones,
     switch_inside,
 )
-from tests.e2e.sip import Carrier, OutgoingCall, Ring
-from tests.e2e.switch import CONFIGURATION, Switch
-from tests.support.server import demo_database
+from tests.support.server import demo_database, memory_kb
+from tests.support.sip import Carrier, OutgoingCall, Ring
+from tests.support.switch import CONFIGURATION, Switch
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -55,12 +55,12 @@ def test_many_calls_leave_no_memory_behind(inside: Switch) -> None:
         desk = phone("1004", Ring())
         place(carrier, CALLS // 3, 3 * PER_SECOND)  # threads, pools and caches have their size after that
         inside.wait_idle()
-        blocks, memory = python_blocks(inside), memory_kb(inside)
+        blocks, memory = inside.python_blocks(), memory_kb(inside.pid)
         place(carrier, CALLS, PER_SECOND)
         inside.wait_idle()
         assert len(desk.calls) == CALLS + CALLS // 3
-        assert python_blocks(inside) - blocks < 2 * CALLS  # any object that a call left would be as many
-        assert memory_kb(inside) - memory < NOISE_KB
+        assert inside.python_blocks() - blocks < 2 * CALLS  # any object that a call left would be as many
+        assert memory_kb(inside.pid) - memory < NOISE_KB
 
 
 def place(carrier: Carrier, calls: int, per_second: int) -> None:
@@ -70,24 +70,11 @@ def place(carrier: Carrier, calls: int, per_second: int) -> None:
     for count in range(calls):
         time.sleep(max(0.0, began + count / per_second - time.monotonic()))
         ringing.append(carrier.call(NUMBER))
-        while ringing[0].at["invite"] < time.monotonic() - RINGING_S:
+        while ringing and ringing[0].at["invite"] < time.monotonic() - RINGING_S:
             ringing.pop(0).cancel()
     for call in ringing:
         call.wait_ringing()
         call.cancel()
-
-
-def python_blocks(switch: Switch) -> int:
-    return int(switch.api("python tests.e2e.inside::blocks"))
-
-
-def process(switch: Switch) -> Path:
-    return Path("/proc") / (switch.path / "run" / "freeswitch.pid").read_text().strip()
-
-
-def memory_kb(switch: Switch) -> int:
-    """What FreeSWITCH holds of the machine's memory."""
-    return int((process(switch) / "status").read_text().partition("VmRSS:")[2].split()[0])
 
 
 # --- where it can not work --------------------------------------------------------------------------------
@@ -155,7 +142,7 @@ def test_arguments_in_the_dialplan_are_refused_and_freeswitch_ends_when_it_is_to
             "in vars.xml names, or in FreeSWITCH's environment"
         )
         assert_fallback(switch, logged(reason))
-        stat = process(switch) / "stat"
+        stat = Path(f"/proc/{switch.pid}/stat")
         switch.api("fsctl shutdown")
         deadline = time.monotonic() + 20
         while stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z":

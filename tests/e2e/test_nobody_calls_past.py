@@ -10,8 +10,8 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from tests.e2e.conftest import Fsroute, demo_password
-from tests.e2e.sip import Answer, Call, Carrier, Message, Peer, Phone, Ring, Status
-from tests.e2e.switch import IP, Switch
+from tests.support.sip import Answer, Call, Carrier, Message, Peer, Phone, Ring, Status
+from tests.support.switch import IP, Switch
 
 MakePhone = Callable[..., Phone]
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from tests.e2e.conftest import Fsroute, MakePhone
-from tests.e2e.sip import Answer, Carrier, Ring
-from tests.e2e.switch import Switch
+from tests.support.sip import Answer, Carrier, Ring
+from tests.support.switch import Switch
 
 REJECTING, SEQUENTIAL, FILTERED = "+492214710500", "+492214710602", "+492214710616"
 

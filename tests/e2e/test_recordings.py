@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Process
-from tests.e2e.recording import Recording, Tap, commands, frame_shapes
-from tests.e2e.sip import Answer, Busy, Carrier, Phone, Ring
-from tests.e2e.switch import Switch
+from tests.support.recording import Recording, Tap, commands, frame_shapes
+from tests.support.sip import Answer, Busy, Carrier, Phone, Ring
+from tests.support.switch import Switch
 
 MakePhone = Callable[..., Phone]
 

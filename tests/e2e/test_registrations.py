@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakePhone, Process, demo_password, idle
-from tests.e2e.sip import Carrier, Phone, Ring
-from tests.e2e.switch import CONFIGURATION, IP, Switch, find_freeswitch
+from tests.support.sip import Carrier, Phone, Ring
+from tests.support.switch import CONFIGURATION, IP, Switch, find_freeswitch
 
 NUMBER = "+492214710602"
 """Rings 1001, and then 1003."""

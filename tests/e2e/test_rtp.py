@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rtp import SILENCE, Audio, Heard, Recording, decode, encode, heard, read_prompts, read_wav
-from tests.e2e.sip import Answer, Carrier
-from tests.e2e.switch import Switch
+from tests.support.rtp import SILENCE, Audio, Heard, Recording, decode, encode, heard, read_prompts, read_wav
+from tests.support.sip import Answer, Carrier
+from tests.support.switch import Switch
 
 PCMU, PCMA, EVENT = 0, 8, 101
 SOUNDS = Path(__file__).resolve().parents[2] / "fsroute" / "sounds"

@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import TOP, MakePhone, Process
-from tests.e2e.recording import Tap, commands
-from tests.e2e.sip import Answer, Carrier
-from tests.e2e.switch import (
+from tests.support.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
+from tests.support.containers import service_environment as variables_of
+from tests.support.postgresql import Server
+from tests.support.recording import Tap, commands
+from tests.support.sip import Answer, Carrier
+from tests.support.switch import (
     CONFIGURATION,
     ELSEWHERE,
     PASSWORD,
@@ -29,9 +32,6 @@ from tests.e2e.switch import (
     find_freeswitch,
     free_ports,
 )
-from tests.support.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
-from tests.support.containers import service_environment as variables_of
-from tests.support.postgresql import Server
 
 GIVEN = {"SWITCH_EVENT_SOCKET_PASSWORD": PASSWORD}
 START_S = 20.0

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.sip import Answer, Busy, Carrier, EarlyMedia, Phone, Reject, Ring, Silent, SipTimeoutError, Status
+from tests.support.sip import Answer, Busy, Carrier, EarlyMedia, Phone, Reject, Ring, Silent, SipTimeoutError, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.sip import Behaviour
+    from tests.support.sip import Behaviour
 
 
 @pytest.fixture

@@ -5,68 +5,30 @@ The phones of scripts/demo.sql: 1001 is the reception's (extension 11), 1003 the
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from tests.e2e.conftest import Fsroute
-from tests.e2e.sip import Answer, Behaviour, Busy, Call, Carrier, Phone, Ring
-from tests.e2e.switch import Switch
-
-MakePhone = Callable[..., Phone]
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, Ring
+from tests.support.switch import Switch
+from tests.support.transfers import (
+    CALLER,
+    LINE,
+    MOBILE,
+    SPOKEN_S,
+    VERIFIED,
+    MakePhone,
+    Scene,
+    talks,
+    to,
+    to_replaced,
+    transferred,
+    user_of,
+    uuid_of,
+)
 
 pytestmark = pytest.mark.timeout(180)
-
-CALLER, MOBILE, LINE = "+493023125001", "+491713920042", "+492214710100"
-VERIFIED = "+498999998123"
-"""What the reception's calls show."""
-
-DOMAIN = "acme.example"
-SPOKEN_S = 0.2
-"""What is said at least before somebody transfers. FreeSWITCH 1.11.2 needs a moment after the answer until both legs know of
-each other (signal_bond): a REFER within some ten milliseconds leaves the transferor's leg in its bridge."""
-
-
-def to(extension: str) -> str:
-    """The Refer-To of a phone that sends a call to this extension or number."""
-    return f"<sip:{extension}@{DOMAIN}>"
-
-
-def to_replaced(extension: str, call: Call) -> str:
-    """The Refer-To of a phone that connects a call with another one that it has."""
-    return f"<sip:{extension}@{DOMAIN}?Replaces={quote(call.replaces, safe='')}>"
-
-
-def user_of(header: str) -> str:
-    found = re.search(r"sip:([^@>]*)", header)
-    return found[1] if found else ""
-
-
-def transferred(fsroute: Fsroute) -> list[dict[str, Any]]:
-    return [line for line in fsroute.lines() if line["event"] == "call left"]
-
-
-def talks(*calls: Call) -> None:
-    """Neither of them has ended, now and a moment later."""
-    time.sleep(0.6)
-    assert [call.end for call in calls] == [None] * len(calls), calls
-
-
-class Scene:
-    """A caller from the carrier talks to the reception's phone, which can transfer the call."""
-
-    def __init__(self, carrier: Carrier, phone: MakePhone, number: str = "+492214710602", **call: Any) -> None:
-        self.reception = phone("1001", Answer())
-        self.caller = carrier.call(number, **call)
-        self.caller.wait_answer()
-        self.answered = self.reception.wait_invite()
-        self.answered.wait("ack")
-        time.sleep(SPOKEN_S)
-
 
 # --- blind transfers --------------------------------------------------------------------------------------
 
@@ -331,11 +293,6 @@ def test_a_caller_who_was_connected_is_sent_on_by_the_target(fsroute: Fsroute, c
 
 
 # --- the switch moves calls -------------------------------------------------------------------------------
-
-
-def uuid_of(fsroute: Fsroute) -> str:
-    """The caller's leg of the last call."""
-    return str(fsroute.routed()[-1]["call"])
 
 
 @pytest.mark.parametrize("leg", ["", "-bleg", "-both"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,24 +27,24 @@ from tests.e2e.conftest import (
     phones,
     switch_inside,
 )
-from tests.e2e.sip import Answer, Behaviour, Busy, Call, Carrier, Phone, Ring
-from tests.e2e.switch import CONFIGURATION, Switch, find_freeswitch
-from tests.e2e.test_transfers import (
+from tests.support.server import memory_kb
+from tests.support.sip import Answer, Behaviour, Busy, Call, Carrier, Phone, Ring
+from tests.support.switch import CONFIGURATION, Switch, find_freeswitch
+from tests.support.transfers import (
     CALLER,
     LINE,
     MOBILE,
     SPOKEN_S,
     VERIFIED,
+    MakePhone,
     Scene,
+    notified,
     talks,
     to,
     transferred,
     user_of,
     uuid_of,
 )
-from tests.e2e.test_transfers_reported import notified
-
-MakePhone = Callable[..., Phone]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -466,7 +466,7 @@ def test_two_hundred_transfers_leave_nothing(fsroute: Fsroute, switch: Switch, c
             switch.wait_idle()
 
     def held() -> int:
-        return memory_kb(fsroute.pid) if isinstance(fsroute, Process) else python_blocks(switch)
+        return memory_kb(fsroute.pid) if isinstance(fsroute, Process) else switch.python_blocks()
 
     transfers(WARM_UP)
     before = held()
@@ -478,13 +478,3 @@ def test_two_hundred_transfers_leave_nothing(fsroute: Fsroute, switch: Switch, c
         assert fsroute.connections == 0
     else:  # each transfer is two calls for fsroute, and any object that one of them left would be as many
         assert left < 2 * AT_ONCE * ROUNDS
-
-
-def memory_kb(pid: int) -> int:
-    """What a process holds of the machine's memory."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
-
-
-def python_blocks(switch: Switch) -> int:
-    """Objects that FreeSWITCH's Python holds."""
-    return int(switch.api("python tests.e2e.inside::blocks"))

@@ -7,23 +7,24 @@ tests/e2e/test_transfers.py has the rules themselves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import pytest
 
 from tests.e2e.conftest import Change, Fsroute, written
-from tests.e2e.sip import Answer, Call, Carrier, Peer, Phone, Ring, Status, Step
-from tests.e2e.switch import Switch
-from tests.e2e.test_transfers import (
+from tests.support.sip import Answer, Call, Carrier, Ring, Status, Step
+from tests.support.switch import Switch
+from tests.support.transfers import (
     CALLER,
     DOMAIN,
     LINE,
     MOBILE,
     SPOKEN_S,
     VERIFIED,
+    MakePhone,
     Scene,
+    notified,
     talks,
     to,
     to_replaced,
@@ -32,18 +33,7 @@ from tests.e2e.test_transfers import (
     uuid_of,
 )
 
-MakePhone = Callable[..., Phone]
-
 pytestmark = pytest.mark.timeout(120)
-
-
-def notified(peer: Peer, call: Call) -> list[str]:
-    """What a phone was told about its REFER: the status lines of the NOTIFYs."""
-    return [
-        message.body.strip()
-        for message in peer.messages
-        if not message.sent and message.start.startswith("NOTIFY") and message.get("Call-ID") == call.call_id
-    ]
 
 
 def carried_on(scene: Scene, rung: Call) -> None:

@@ -10,8 +10,21 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.conftest import Change, Fsroute, MakePhone, gateway
-from tests.e2e.sip import Address, Answer, Behaviour, Busy, Carrier, EarlyMedia, Phone, Reject, Ring, Silent, Status, Step
-from tests.e2e.switch import Switch
+from tests.support.sip import (
+    Address,
+    Answer,
+    Behaviour,
+    Busy,
+    Carrier,
+    EarlyMedia,
+    Phone,
+    Reject,
+    Ring,
+    Silent,
+    Status,
+    Step,
+)
+from tests.support.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)
 

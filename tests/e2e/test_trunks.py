@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.conftest import Fsroute
-from tests.e2e.sip import Answer, Carrier, IncomingCall, Message, OutgoingCall, Peer, Phone, Ring
-from tests.e2e.switch import Switch
+from tests.support.sip import Answer, Carrier, IncomingCall, Message, OutgoingCall, Peer, Phone, Ring
+from tests.support.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)
 

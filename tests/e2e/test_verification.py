@@ -35,9 +35,9 @@ import pytest
 
 from fsroute.verification import prompts
 from tests.e2e.conftest import TOP, Process, demo_password, idle, other_side
-from tests.e2e.rtp import heard, read_prompts
-from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring
-from tests.e2e.switch import IP, Switch
+from tests.support.rtp import heard, read_prompts
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring
+from tests.support.switch import IP, Switch
 
 pytestmark = pytest.mark.timeout(120)
 

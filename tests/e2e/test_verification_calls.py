@@ -29,10 +29,10 @@ from fsroute.verification import prompts, voice_call
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.voice_call import SOUNDS, VoiceCall
 from tests.e2e.conftest import TOP, idle
-from tests.e2e.sip import Answer, Behaviour, Busy, Carrier, EarlyMedia, Reject, Ring, Silent, Status
-from tests.e2e.switch import PASSWORD, Switch
 from tests.support import event_socket
 from tests.support.event_socket import EventSocketServer, Placed, Said, missing, read_out
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, EarlyMedia, Reject, Ring, Silent, Status
+from tests.support.switch import PASSWORD, Switch
 
 NUMBER = "+491713920042"
 MESSAGE = Message("1", "acme", NUMBER, "20", "de")
@@ -163,6 +163,7 @@ def test_the_longest_call_is_ended_by_freeswitch(
     monkeypatch.setattr(voice_call, "LONGEST_CALL_S", 1)
     carrier.behaviour = Answer()
     assert voice.deliver(MESSAGE) == Delivered(DeliveryOutcome.CUT_SHORT, "ALLOTTED_TIMEOUT")
+    assert carrier.calls[0].wait_end() == "bye received"
     assert carrier.calls[0].seconds("answered", "end") < FIRST_PART_S
 
 

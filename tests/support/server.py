@@ -34,6 +34,11 @@ def demo_database(path: Path, *more: Path) -> str:
     return url
 
 
+def memory_kb(pid: int) -> int:
+    """What a process holds of the machine's memory."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
 class Server:
     """A running server; `port` is where it listens."""
 

@@ -27,13 +27,13 @@ from fsroute.errors import DataError, ProtocolError
 from fsroute.eventsocket.frames import End, Execute, Frame, FrameReader
 from fsroute.eventsocket.wait import Wait
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, read_commands
-from tests.e2e.recording import FREESWITCH, FSROUTE, RECORDINGS, Recording
 from tests.support.modpython import PythonEvent, PythonModule, PythonSession, PythonStream
+from tests.support.recording import FREESWITCH, FSROUTE, RECORDINGS, Recording
 from tests.support.server import Server, applications, carrier_channel, demo_database, serving
 from tests.support.server import call as call_by_socket
 
 TOP = Path(__file__).resolve().parents[3]
-CALLS = TOP / "tests" / "e2e" / "calls.sql"
+CALLS = TOP / "tests" / "support" / "calls.sql"
 WAIT_S = 5.0
 
 Inside = Callable[..., PythonModule]

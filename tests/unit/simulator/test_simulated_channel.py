@@ -11,8 +11,8 @@ from fsroute.model import FailedPlan, Outcome, RuleKey
 from fsroute.simulator.dialstring_reader import Parsed
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, encode
 from fsroute.switch import channel_state
-from tests.e2e.recording import FREESWITCH, RECORDINGS, Recording, commands, frame_shapes
-from tests.e2e.recording import Turn as RecordedTurn
+from tests.support.recording import FREESWITCH, RECORDINGS, Recording, commands, frame_shapes
+from tests.support.recording import Turn as RecordedTurn
 
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
 

@@ -154,6 +154,14 @@ class Switch:
         """Channels that exist now, ringing ones included."""
         return int(self.api("show channels count").split()[0])
 
+    @property
+    def pid(self) -> int:
+        return int((self.path / "run" / "freeswitch.pid").read_text())
+
+    def python_blocks(self) -> int:
+        """Objects that FreeSWITCH's Python holds, by mod_python3."""
+        return int(self.api("python tests.support.inside::blocks"))
+
     def wait_idle(self, timeout: float = 10.0) -> None:
         """Wait until no channel is left."""
         deadline = time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""Called inside FreeSWITCH by the tests: `python tests.e2e.inside::blocks`."""
+"""Called inside FreeSWITCH by the tests: `python tests.support.inside::blocks`."""
 
 from __future__ import annotations
 

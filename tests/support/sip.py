@@ -28,7 +28,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tests.e2e.rtp import FRAME_S, Audio
+from tests.support.rtp import FRAME_S, Audio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -260,7 +260,7 @@ class Call:
         self.cseq = 1
 
     def __repr__(self) -> str:
-        times = " ".join(f"{event}={at - self.at['invite']:.2f}" for event, at in self.at.items())
+        times = " ".join(f"{event}={at - self.at['invite']:.2f}" for event, at in self.at.copy().items())
         return f"<{type(self).__name__} {self.target} status={self.status} end={self.end} {times}>"
 
     @property
