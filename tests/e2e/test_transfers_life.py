@@ -359,9 +359,9 @@ def test_transfers_round_and_round_come_to_an_end(
     talking: Call = scene.answered
     transfers = 0
     for target, extension in turns:
-        talking.refer(to(extension))
         target_calls = len(target.calls)
-        deadline = time.monotonic() + 2
+        talking.refer(to(extension))
+        deadline = time.monotonic() + 5
         while len(target.calls) == target_calls and scene.caller.end is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if scene.caller.end is not None or len(target.calls) == target_calls:
