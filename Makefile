@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 TOGETHER := -n 2 --dist worksteal
 CALLS_TOGETHER := -n 3 --dist worksteal
 
-.PHONY: help install run unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench record clean
+.PHONY: help install run postgresql unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -63,8 +63,11 @@ run: demo.db
 	@echo
 	@$(BIN)/fsroute serve --db $(DEMO) --listen $(LISTEN)
 
-test: $(VENV)/tests-installed
+# What the tests on PostgreSQL start.
+postgresql:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || sh scripts/install-packages.sh postgresql
+
+test: $(VENV)/tests-installed postgresql
 	$(BIN)/python -m pytest tests/unit tests/integration $(TOGETHER)
 	$(BIN)/python -m pytest tests/e2e $(CALLS_TOGETHER)
 
@@ -85,7 +88,7 @@ lint: $(VENV)/tests-installed
 docs: $(BIN)/fsroute
 	$(BIN)/python -m scripts.make_docs
 
-coverage: $(VENV)/tests-installed
+coverage: $(VENV)/tests-installed postgresql
 	@rm -rf build/coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest tests/unit tests/integration $(TOGETHER)
@@ -97,7 +100,7 @@ coverage: $(VENV)/tests-installed
 lowest:
 	$(MAKE) VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt lowest-tests
 
-lowest-tests: $(VENV)/tests-installed
+lowest-tests: $(VENV)/tests-installed postgresql
 	$(BIN)/python -m pytest tests/unit tests/integration/data $(TOGETHER)
 
 # uv works the versions out for all systems and Pythons at once, which pip does not.
