@@ -1,10 +1,10 @@
-"""What can go wrong, sorted by who has to hear of it."""
+"""The errors that fsroute raises. Each class says who has to act: the operator, the owner of the data, FreeSWITCH."""
 
 from __future__ import annotations
 
 
 class FsrouteError(Exception):
-    """Base of every error that fsroute raises itself. Its text is one line that says what to do about it."""
+    """Base of every error that fsroute raises itself. Its text is one line that says what to do."""
 
 
 class ConfigError(FsrouteError):
@@ -12,11 +12,11 @@ class ConfigError(FsrouteError):
 
 
 class DataError(FsrouteError):
-    """The database, or a script that was to fill it, holds something that can not work."""
+    """The database, or a script that fills it, holds something that cannot work."""
 
 
 class DialStringError(FsrouteError):
-    """A value does not fit into a dial string. Names the value's field, so that its row can be found."""
+    """A value does not fit into a dial string. The text names the field of the value, so that its row can be found."""
 
 
 class ProtocolError(FsrouteError):

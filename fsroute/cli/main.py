@@ -1,4 +1,4 @@
-"""The command line: parses, builds, calls. No rules live here.
+"""The command line: parses arguments, builds the parts and calls them. It decides nothing.
 
 Modules that only one command needs are imported in it: `fsroute --help` must not wait for a database driver.
 """
@@ -22,7 +22,7 @@ _DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "con
 
 
 class _Main(Group):
-    """Has groups of commands in modules of their own, which are loaded when somebody asks for them."""
+    """Loads a group of commands from its own module when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "verify"])
@@ -38,13 +38,13 @@ class _Main(Group):
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="fsroute %(version)s")
 def main() -> None:
-    """Decides where calls go, beside FreeSWITCH.
+    """Decides for FreeSWITCH where calls go.
 
-    Every setting can be given as a flag, as a variable FSROUTE_..., or in the TOML file that --config names.
+    Every setting can be a flag, a variable FSROUTE_..., or a key in the TOML file of --config.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what the terminal's encoding can not show becomes a question mark
+            stream.reconfigure(errors="replace")  # a question mark for a character that the terminal cannot show
 
 
 @main.command()
@@ -65,7 +65,7 @@ def init(flags: dict[str, str | None], config: str | None) -> None:
 @setting_options("db")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ...]) -> None:
-    """Run SQL scripts: all of them, or none.
+    """Run SQL scripts in one transaction.
 
     A failure names the file, the line and the reason, and changes nothing.
     """
@@ -85,7 +85,7 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
     "event_socket_password", "event_socket_s", "log_format", "log_level", "log_numbers",
 )  # fmt: skip
 def serve(flags: dict[str, str | None], config: str | None) -> None:
-    """Answer FreeSWITCH's calls."""
+    """Decide FreeSWITCH's calls until SIGTERM or SIGINT."""
     from fsroute.log import make_logger
     from fsroute.serving import serve as server
 
@@ -114,7 +114,7 @@ _anonymous = click.option("--anonymous", is_flag=True, help="The caller hides th
 @_user
 @_trunk
 @_anonymous
-@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to present (E.164).")
 @click.option(
     "--asserted", metavar="N", help="Inbound: the number in the identity header (P-Asserted-Identity), beside From."
 )
@@ -139,7 +139,7 @@ def explain(
     transferred: bool,
     as_json: bool,
 ) -> None:
-    """Show what a call would do: who rings when, why, and what happens after."""
+    """Show what a call would do: what rings when, why, and what follows."""
     from fsroute.callerid import policy
     from fsroute.data import database
     from fsroute.data.routing_store import Store
@@ -173,9 +173,9 @@ def explain(
 @main.command("emergency-numbers")
 @click.argument("country")
 def emergency_numbers(country: str) -> None:
-    """Tells which short numbers must get through in COUNTRY (ISO 3166, as AT), and who says so.
+    """List the short numbers that must get through in COUNTRY (ISO 3166, such as AT), with their sources.
 
-    The last line is an expression for the dialplan, which sends emergency calls out while fsroute is away.
+    The last line is an expression for the dialplan, which routes emergency calls while fsroute is down.
     """
     from fsroute.numbers import short_numbers
 
@@ -184,7 +184,7 @@ def emergency_numbers(country: str) -> None:
 
 
 def _moment(text: str | None, routing: Any) -> datetime:
-    """The time that was asked for, with its time zone."""
+    """The time of --at, else now, with its time zone. Raises ConfigError for a text that is no time."""
     from zoneinfo import ZoneInfo
 
     hosted = routing.numbers.get(routing.dialled)
@@ -197,7 +197,7 @@ def _moment(text: str | None, routing: Any) -> datetime:
     except ValueError as error:
         raise ConfigError(f"--at {text!r}: is no time such as 2026-11-23T09:30 or 2026-11-23T09:30+01:00") from error
     if not MINYEAR < moment.year < MAXYEAR:
-        raise ConfigError(f"--at {text!r}: has no day before or after it")
+        raise ConfigError(f"--at {text!r}: must be from year 2 to 9998")
     return moment
 
 
@@ -216,7 +216,7 @@ def _moment(text: str | None, routing: Any) -> datetime:
 @click.option(
     "--outcome", "outcomes", multiple=True, default=["answered"], show_default=True,
     type=click.Choice(["answered", "busy", "no_answer", "unreachable"]),
-    help="How what rings ends; once for each time something rings.",
+    help="Outcome of each bridge, in order; the last one repeats.",
 )  # fmt: skip
 @click.option(
     "--timeout", "timeout_s", default=10.0, show_default=True, type=click.FloatRange(min=0.1),
@@ -226,7 +226,7 @@ def _moment(text: str | None, routing: Any) -> datetime:
 @_account
 @_user
 @_trunk
-@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to show (E.164).")
+@click.option("--presented", metavar="N", help="Outbound: the number that the call asks to present (E.164).")
 @json_option
 def call(
     to: str,
@@ -243,7 +243,7 @@ def call(
     presented: str | None,
     as_json: bool,
 ) -> None:
-    """Place a call to a running fsroute, in FreeSWITCH's stead, and print what it was told."""
+    """Simulate a call of FreeSWITCH to a running fsroute, and print the commands that fsroute sends."""
     from fsroute.simulator import simulated_call
 
     sender = caller or (user if direction == "outbound" else None) or "anonymous"

@@ -24,13 +24,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 class Group(click.Group):
-    """Says every error in one line, with exit status 2."""
+    """Prints every error in one line, and exits with status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except click.exceptions.NoArgsIsHelpError:
-            raise  # a group without a command: no mistake, its help is shown
+            raise  # a group without a command: its help is printed
         except FsrouteError as error:
             for line in str(error).splitlines():
                 click.echo(f"fsroute: {line}", err=True)

@@ -1,7 +1,7 @@
-"""`fsroute verify`: what service.py does, for people and scripts. No rules live here.
+"""`fsroute verify`: the operations of service.py for people and scripts. It decides nothing.
 
-Exit status: 0 done, 1 refused or failed, 2 what was asked for is no request (a misspelt number, an unknown id), or settings
-or database that can not be used. With --json all but the last is JSON on standard output.
+Exit status: 0 done, 1 refused or failed, 2 malformed input (a misspelt number, an unknown id), or settings or a database
+that cannot be used. With --json all results but the last two are JSON on standard output.
 """
 
 from __future__ import annotations
@@ -34,20 +34,23 @@ if TYPE_CHECKING:
 _REFUSED, _BAD_INPUT = 1, 2
 
 _WIDE = 250
-"""Columns of a table that goes into a file or a pipe."""
+"""Columns of a table for a file or a pipe."""
 
 _STATES = ("pending", "verified", "failed", "expired", "cancelled", "revoked")
 
 _account = click.option("--account", required=True, metavar="A", help="The account.")
-_id = click.option("--id", "id_", required=True, metavar="ID", help="The verification, as start or add-block told it.")
-_by = click.option("--by", metavar="NAME", help="Who does it, for the audit log.  [default: the login name]")
+_id = click.option(
+    "--id", "id_", required=True, metavar="ID", help="The verification's id, as start or add-block printed it."
+)
+_by = click.option("--by", metavar="NAME", help="Name for the audit log.  [default: the login name]")
 
 
 @click.group(cls=Group)
 def verify() -> None:
-    """Prove the right to show numbers that are not hosted here.
+    """Prove the right to present numbers that are not hosted here.
 
-    A number gets a code by call or SMS, which is then confirmed. Blocks and special numbers are entered by hand.
+    fsroute sends a code to the number by call or SMS, and the code is confirmed. Blocks and special numbers are entered
+    by hand.
     """
 
 
@@ -59,8 +62,10 @@ def verify() -> None:
 )  # fmt: skip
 @_account
 @click.option("--number", required=True, metavar="N", help="The number (E.164).")
-@click.option("--method", required=True, type=click.Choice(["call", "sms"]), help="How the code gets there.")
-@click.option("--language", type=click.Choice(["de", "en"]), help="Of the call or message.  [default: the account's]")
+@click.option("--method", required=True, type=click.Choice(["call", "sms"]), help="How the code is sent.")
+@click.option(
+    "--language", type=click.Choice(["de", "en"]), help="Language of the call or message.  [default: the account's]"
+)
 @_by
 @json_option
 def start(
@@ -75,7 +80,7 @@ def start(
 ) -> None:
     """Send a code to a number.
 
-    The id is told at once, and how it went when that is known: with --json two objects, one a line.
+    Prints the id at once, and the result of the delivery later: with --json two objects, one per line.
     """
     from fsroute.verification.eligibility import Method
 
@@ -107,11 +112,11 @@ def start(
 @verify.command()
 @setting_options("db", "verify_tries")
 @_id
-@click.option("--code", required=True, metavar="NNNNNN", help="The code that was heard or read.")
+@click.option("--code", required=True, metavar="NNNNNN", help="The code from the call or message.")
 @_by
 @json_option
 def confirm(flags: dict[str, str | None], config: str | None, id_: str, code: str, by: str | None, as_json: bool) -> None:
-    """Confirm a code: its number can be shown from the next call on."""
+    """Confirm a code: its number can be presented from the next call on."""
     context = _context(flags, config, by)
     with _refusals(as_json):
         _print_result(context.numbers.confirm(id_, code, now=context.now, who=context.who), as_json)
@@ -124,7 +129,7 @@ def confirm(flags: dict[str, str | None], config: str | None, id_: str, code: st
 @_by
 @json_option
 def cancel(flags: dict[str, str | None], config: str | None, id_: str, reason: str, by: str | None, as_json: bool) -> None:
-    """End a verification that is pending: a code nobody wants any more, a block that is not approved."""
+    """End a pending verification: a code that is no longer wanted, a block that is not approved."""
     context = _context(flags, config, by)
     with _refusals(as_json):
         _print_result(context.numbers.cancel(id_, now=context.now, who=context.who, reason=reason), as_json)
@@ -150,7 +155,7 @@ def add_block(
 ) -> None:
     """Enter a block or a special number by hand, on evidence.
 
-    It counts at once, or when somebody else has approved it, where the account asks for that (accounts.approves_blocks).
+    It is verified at once. With accounts.approves_blocks another person must approve it first.
     """
     context = _context(flags, config, by)
     with _refusals(as_json):
@@ -165,7 +170,7 @@ def add_block(
 @_by
 @json_option
 def approve(flags: dict[str, str | None], config: str | None, id_: str, by: str | None, as_json: bool) -> None:
-    """Approve what somebody else has entered by hand."""
+    """Approve a block that another person has entered."""
     context = _context(flags, config, by)
     with _refusals(as_json):
         _print_result(context.numbers.approve(id_, now=context.now, who=context.who), as_json)
@@ -191,7 +196,7 @@ def revoke(
     by: str | None,
     as_json: bool,
 ) -> None:
-    """Take the right to show a number or a block, from the next call on."""
+    """End the right to present a number or a block, from the next call on."""
     if (number is None) == (first is None) or (first is None) != (last is None):
         raise click.UsageError("give --number, or --first and --last")
     context = _context(flags, config, by)
@@ -218,9 +223,9 @@ def import_(
     by: str | None,
     as_json: bool,
 ) -> None:
-    """Take over numbers that another system has verified: all of them, or none.
+    """Import numbers that another system has verified: all of them, or none.
 
-    A line of FILE is a number (E.164), or a block's first and last with a comma between. # begins a comment.
+    A line of FILE is a number (E.164), or the first and last number of a block, separated by a comma. # begins a comment.
     """
     context = _context(flags, config, by)
     text = _read(file)
@@ -233,13 +238,13 @@ def import_(
 
 @verify.command()
 @setting_options("db")
-@click.option("--days", default=30, show_default=True, type=click.IntRange(0, 3650), help="How far to look ahead.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(0, 3650), help="Days to look ahead.")
 @_by
 @json_option
 def expire(flags: dict[str, str | None], config: str | None, days: int, by: str | None, as_json: bool) -> None:
-    """Write down what has expired, and list what will soon. For cron, once a day.
+    """Record what has expired, and list what expires soon. Run it from cron, once a day.
 
-    No call waits for this: what has expired is not shown, written down or not.
+    Calls check the time themselves: an expired number is not presented, recorded or not.
     """
     context = _context(flags, config, by)
     expired = context.numbers.expire(now=context.now, who=context.who, within=timedelta(days=days))
@@ -258,7 +263,7 @@ def expire(flags: dict[str, str | None], config: str | None, days: int, by: str 
 @verify.command("list")
 @setting_options("db")
 @click.option("--account", metavar="A", help="Only this account's.")
-@click.option("--state", type=click.Choice(_STATES), help="Only what is in this state.")
+@click.option("--state", type=click.Choice(_STATES), help="Only this state.")
 @click.option("--source", metavar="NAME", help="Numbers imported from this system; all: those and the ones verified here.")
 @json_option
 def list_(
@@ -269,7 +274,7 @@ def list_(
     source: str | None,
     as_json: bool,
 ) -> None:
-    """List numbers and blocks, and how they stand. Imported ones only with --source."""
+    """List numbers and blocks with their state. Imported ones only with --source."""
     from fsroute.model import VerificationState
 
     context = _context(flags, config, None)
@@ -295,7 +300,7 @@ def show(
     number: str | None,
     as_json: bool,
 ) -> None:
-    """Show one verification, or all that is known of an account's number."""
+    """Show one verification, or everything about a number of an account."""
     if (id_ is None) == (number is None) or (number is None) != (account is None):
         raise click.UsageError("give --id, or --account and --number")
     context = _context(flags, config, None)
@@ -322,10 +327,10 @@ def show(
 @verify.command()
 @setting_options("db", "country")
 @click.option("--number", required=True, metavar="N", help="The number (E.164).")
-@click.option("--at", "at", metavar="ISO-TIME", help="When; without an offset in UTC.  [default: now]")
+@click.option("--at", "at", metavar="ISO-TIME", help="Time; without an offset in UTC.  [default: now]")
 @json_option
 def history(flags: dict[str, str | None], config: str | None, number: str, at: str | None, as_json: bool) -> None:
-    """Say whether a number was allowed to be shown at some moment, and why."""
+    """Show whether a number was allowed to be presented at a moment, and why."""
     from fsroute.data import audit
     from fsroute.data.database import check_version, open_database
     from fsroute.reports import history as history_report
@@ -351,7 +356,7 @@ def history(flags: dict[str, str | None], config: str | None, number: str, at: s
 
 @dataclass(frozen=True)
 class _Context:
-    """Where a command does its work, and in whose name."""
+    """The verifications that a command changes, the person and the time."""
 
     numbers: Verifications
     who: Author
@@ -368,14 +373,14 @@ def _context(flags: dict[str, str | None], config: str | None, by: str | None) -
 
 
 def _origin() -> str:
-    """From where: the machine, and who came to it by SSH, as the SSH server says."""
+    """The origin for the audit log: the machine, and the SSH client's address."""
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     return f"cli:{socket.gethostname()}{f' ssh:{client}' if client else ''}"
 
 
 @contextmanager
 def _refusals(as_json: bool) -> Iterator[None]:
-    """Tells a refusal, and sets the exit status."""
+    """Prints a refusal, and sets the exit status."""
     from fsroute.verification.service import VerificationRefused
 
     try:
@@ -389,9 +394,9 @@ def _refusals(as_json: bool) -> Iterator[None]:
 
 
 def _print_result(attempt: Attempt, as_json: bool) -> None:
-    """Tells what became of an attempt."""
+    """Prints the result of an attempt."""
     texts = {
-        "pending": f"{attempt.subject}: waits for somebody else: fsroute verify approve --id {attempt.id}",
+        "pending": f"{attempt.subject}: another person must approve it: fsroute verify approve --id {attempt.id}",
         "verified": f"{attempt.subject}: verified for account {attempt.account}",
     }
     _print(reports.attempt_data(attempt), texts.get(attempt.state, f"{attempt.subject}: {attempt.state.value}"), as_json)
@@ -427,7 +432,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _console() -> Console:
-    """For tables: as wide as the terminal, and elsewhere so wide that nothing is folded."""
+    """For tables: as wide as the terminal; in a file or a pipe so wide that no cell is folded."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)

@@ -1,8 +1,8 @@
-"""Settings: every tunable of fsroute with its meaning, unit and reason, in one place.
+"""Settings: every setting of fsroute with its meaning, unit and reason, in one place.
 
 A setting `ring_ms` comes from the flag `--ring-ms`, else the variable `FSROUTE_RING_MS`, else the key `ring_ms` of the
-TOML file that `--config` or `FSROUTE_CONFIG` names, else its default here. An unknown one is an error wherever it
-stands: a misspelt setting must not be silently without effect.
+TOML file that `--config` or `FSROUTE_CONFIG` names, else its default here. An unknown name is an error in each
+of these places: a misspelt setting must not silently have no effect.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ CONFIG_VARIABLE = "FSROUTE_CONFIG"
 _MAX_PORT = 65535
 
 _MOST = 1_000_000_000
-"""No number means more, and every timer takes so much."""
+"""Upper bound of all numeric settings. Every timer accepts values up to here."""
 
 _SECRET = frozenset({"db", "event_socket_password", "sms_url", "sms_headers"})
-"""May hold passwords: not to be printed, whatever is wrong with them."""
+"""Settings that may hold passwords: no message prints their values."""
 
 
 def _setting(
@@ -39,7 +39,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked. Raises ConfigError for a value that can not be used."""
+    """All settings, checked. Raises ConfigError for a value that cannot be used."""
 
     db: str = _setting(
         "sqlite:///fsroute.db",
@@ -49,58 +49,59 @@ class Settings:
     listen: str = _setting(
         "127.0.0.1:8084",
         "ADDRESS:PORT for FreeSWITCH's outbound Event Socket; 8084 is the port its socket application takes by default. "
-        "An IPv6 address stands in brackets.",
+        "An IPv6 address is written in brackets.",
     )
     allow: str = _setting(
         "127.0.0.0/8,::1",
-        "Networks that may connect, separated by commas. FreeSWITCH does not authenticate here, so whoever connects is "
-        "taken for it.",
+        "Networks that may connect, separated by commas. FreeSWITCH does not authenticate here: every connection "
+        "from them is taken for FreeSWITCH.",
     )
     on_failure: str = _setting(
         "fallback",
-        "What a call gets that can not be decided (database away, deadline passed, too many calls): 'fallback' hands it "
+        "For a call that cannot be decided (database unreachable, deadline passed, too many calls): 'fallback' hands it "
         "back to the dialplan's next action, 'hangup' ends it with NORMAL_TEMPORARY_FAILURE (SIP 503).",
         choices=("fallback", "hangup"),
     )
     decision_ms: int = _setting(
         500,
-        "Milliseconds a decision may take; then the call counts as one that can not be decided. The caller hears silence "
-        "so long: half a second is not yet noticed.",
+        "Milliseconds for a decision; after that the call cannot be decided (on_failure). The caller hears silence "
+        "meanwhile: half a second is not noticed.",
         least=1,
     )
     cache_seconds: float = _setting(
         2.0,
-        "How many seconds the routing of a call may be used again without asking whether it has changed. Changes are seen "
-        "with the next call anyway with SQLite, and as soon as PostgreSQL tells of them; this is the bound for when it can "
-        "not. 0 reads the database for every call. While the database is away calls are routed by what was read last.",
+        "Seconds for which the routing of a call may be used again while fsroute cannot tell whether the tables have "
+        "changed. Normally a change takes effect with the next call (SQLite), or when PostgreSQL notifies fsroute of it. "
+        "0 reads the database for every call. While the database is unreachable, calls are routed by what was read last.",
         least=0.0,
     )
     workers: int = _setting(
         1,
-        "Processes that share the port. One uses one processor and decides some thousand calls a second. max_calls is for "
-        "each of them.",
+        "Processes that share the port. Each uses one processor and decides some thousand calls a second. max_calls "
+        "counts per process.",
         least=1,
     )
     handshake_s: float = _setting(
         10.0,
-        "Seconds FreeSWITCH may take to answer a command that answers at once. Its own limit for our first word is 25 s.",
+        "Seconds for FreeSWITCH's reply to a command that it answers at once. FreeSWITCH itself waits 25 s for fsroute's "
+        "first command.",
         least=0.1,
     )
     max_calls: int = _setting(
         2000,
-        "Calls that are handled at once. Each holds a connection and a file descriptor while it rings and talks; keep it "
+        "Calls at the same time. Each holds a connection and a file descriptor while it rings and talks; keep it "
         "below the limit of open files (ulimit -n).",
         least=1,
     )
     drain_s: float = _setting(
         30.0,
-        "Seconds that running calls get to end after SIGTERM. Their bridges go on in FreeSWITCH when fsroute leaves; what "
-        "is lost is the follow-up of calls that still ring.",
+        "Seconds for running calls to end after SIGTERM. Their bridges continue in FreeSWITCH when fsroute ends; calls "
+        "that still ring then lose their follow-up rules.",
         least=0.0,
     )
     country: str = _setting(
         "DE",
-        "ISO 3166 country in which numbers without + are read when the call names no trunk that has one.",
+        "ISO 3166 country by which numbers without + are read, for calls without a trunk that has a country.",
     )
     hop_limit: int = _setting(
         5,
@@ -109,27 +110,30 @@ class Settings:
     )
     sip_profiles: str = _setting(
         "internal",
-        "SIP profiles of FreeSWITCH at which phones register, separated by commas. Each is asked for the phones of an "
-        "endpoint.",
+        "SIP profiles of FreeSWITCH at which phones register, separated by commas. fsroute queries each for the phones of "
+        "an endpoint.",
     )
     contact_seconds: float = _setting(
         300.0,
-        "How many seconds the registered phones of an endpoint may be dialled again without asking FreeSWITCH for them, "
-        "while it tells fsroute of every registration. That needs event_socket_password; without it each call asks, which "
-        "takes a millisecond. 0 always asks: right where several FreeSWITCHes share one database of registrations, because "
-        "each tells of its own only.",
+        "Seconds for which the registered phones of an endpoint are dialled again without a query to FreeSWITCH, while "
+        "fsroute receives FreeSWITCH's registration events. That needs event_socket_password; without it each call "
+        "queries, which takes a millisecond. 0 always queries: use it where several FreeSWITCHes share one database of "
+        "registrations, because each sends events for its own only.",
         least=0.0,
     )
-    confirm_key: str = _setting("1", "What the called side presses to take a call that must be confirmed; 1 to 9 digits.")
+    confirm_key: str = _setting(
+        "1", "The key that the callee presses to accept a call that must be confirmed; 1 to 9 digits."
+    )
     confirm_prompt: str = _setting(
         "tone_stream://%(300,200,880,1320)",
-        "What it hears meanwhile: a sound file of FreeSWITCH or a tone_stream://. One that can not be played ends the leg.",
+        "Played to the callee meanwhile: a sound file of FreeSWITCH or a tone_stream://. If it cannot be played, the leg "
+        "ends.",
     )
     confirm_s: int = _setting(10, "Seconds for pressing the key, from the answer on.", least=1)
     verify_code_s: int = _setting(
         600,
-        "Seconds in which a verification code can be confirmed. Ten minutes is enough to fetch a colleague's phone, and too "
-        "little to try many numbers.",
+        "Seconds for which a verification code can be confirmed. Ten minutes is enough to fetch a colleague's phone, and "
+        "too short to try many numbers.",
         least=10,
     )
     verify_tries: int = _setting(
@@ -139,7 +143,7 @@ class Settings:
     )
     verify_starts_per_number: int = _setting(
         5,
-        "Codes that are sent to one number in 24 hours, by all accounts together: whoever answers there did not ask for it.",
+        "Codes that are sent to one number in 24 hours, by all accounts together: the callee may not have asked for it.",
         least=1,
     )
     verify_starts_per_account: int = _setting(
@@ -155,61 +159,62 @@ class Settings:
     verify_ring_s: int = _setting(40, "Seconds a verification call rings before it counts as not answered.", least=5)
     event_socket: str = _setting(
         "127.0.0.1:8021",
-        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). Verification calls are placed there, "
-        "and `serve` hears there of registrations.",
+        "ADDRESS:PORT of FreeSWITCH's inbound Event Socket (event_socket.conf.xml). fsroute places verification calls "
+        "there, and `serve` receives registration events there.",
     )
     event_socket_password: str = _setting(
         "",
-        "Its password. Better in the environment or the file than as a flag, which everybody on the machine can read.",
+        "The password of that Event Socket. Set it in the environment or the file: every user of the machine can read "
+        "flags.",
     )
     event_socket_s: float = _setting(
         5.0,
-        "Seconds FreeSWITCH may take there to accept the connection, and to answer a command.",
+        "Seconds for FreeSWITCH to accept a connection there, and to answer a command.",
         least=0.1,
     )
     prompts: str = _setting(
         "",
-        "Directory with the spoken prompts, as FreeSWITCH sees it. Empty: those of this installation, which is right when "
-        "FreeSWITCH runs on the same machine.",
+        "Directory of the spoken prompts, on FreeSWITCH's machine. Empty: the prompts of this installation, for a "
+        "FreeSWITCH on the same machine.",
     )
     sms_url: str = _setting(
         "",
-        "Where an SMS is handed over by HTTP POST: https://HOST[:PORT]/PATH, or http:// on your own network, where others "
-        "can read the code. Redirects are not followed and no proxy is used. The variable SSL_CERT_FILE names the "
-        "certificates of an authority of your own. Empty: there is no verification by SMS.",
+        "The SMS gateway, which gets an HTTP POST: https://HOST[:PORT]/PATH, or http:// on your own network, where others "
+        "can read the code. fsroute follows no redirects and uses no proxy. The variable SSL_CERT_FILE names the "
+        "certificates of an authority of your own. Empty: verification by SMS is off.",
     )
     sms_headers: str = _setting(
         "Content-Type: application/json",
-        "Headers of that POST, one a line (Name: value), for example Authorization. The Content-Type says how the body's "
+        "Headers of that POST, one per line (Name: value), for example Authorization. The Content-Type says how the body's "
         "values are escaped: application/json or application/x-www-form-urlencoded, in UTF-8.",
     )
     sms_body: str = _setting(
         '{"to": "{number}", "text": "{text}", "reference": "{id}"}',
-        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the verification. "
-        "In JSON they stand inside quotes.",
+        "Body of that POST: {number} is the E.164 number, {text} the message, {code} the code alone, {id} the "
+        "verification. In JSON they must be inside quotes.",
     )
     sms_timeout_s: float = _setting(
         10.0,
-        "Seconds one POST may take in all, from looking up the gateway's name to the end of its answer. A gateway that is "
-        "slower is asked again.",
+        "Seconds for one POST in all, from the lookup of the gateway's name to the end of its answer. After that the POST "
+        "is repeated.",
         least=0.1,
         most=60,
     )
     sms_attempts: int = _setting(
         3,
-        "How often a POST is made that found no connection, timed out, or got 429, 5xx or no HTTP. All have the same "
-        "Idempotency-Key header, so that a gateway that knows it sends one message.",
+        "How often a POST is sent that got no connection, timed out, or got 429, 5xx or no HTTP. All have the same "
+        "Idempotency-Key header, so that a gateway that supports it sends one message.",
         least=1,
         most=10,
     )
     log_format: str = _setting(
         "auto",
-        "'json': one object a line; 'console': coloured text; 'auto': console on a terminal, else json.",
+        "'json': one object per line; 'console': coloured text; 'auto': console on a terminal, else json.",
         choices=("auto", "json", "console"),
     )
     log_level: str = _setting(
         "info",
-        "'debug' also logs bridge strings; 'info' has a line for each decision; 'warning' only what went wrong.",
+        "'debug' also logs bridge strings; 'info' logs each decision; 'warning' logs only failures.",
         choices=("debug", "info", "warning", "error"),
     )
     log_numbers: str = _setting(
@@ -234,12 +239,12 @@ class Settings:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where to listen."""
+        """The address and port of `listen`. Raises ConfigError."""
         return parse_address("listen", self.listen)
 
     @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """Who may connect."""
+        """The networks of `allow`. Raises ConfigError."""
         try:
             return tuple(ipaddress.ip_network(text.strip()) for text in self.allow.split(",") if text.strip())
         except ValueError as error:
@@ -247,7 +252,7 @@ class Settings:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """Where phones register."""
+        """The names of `sip_profiles`. Raises ConfigError."""
         names = tuple(name.strip() for name in self.sip_profiles.split(","))
         # sofia/gateway/... is a gateway, whatever profiles there are.
         if not all(re.fullmatch(r"(?!gateway\Z)[A-Za-z0-9_.-]{1,64}", name) for name in names):
@@ -256,7 +261,7 @@ class Settings:
 
     @property
     def confirmation(self) -> Confirmation:
-        """How external legs are confirmed."""
+        """The key press that external legs need. Raises ConfigError."""
         try:
             return Confirmation(self.confirm_key, self.confirm_prompt, self.confirm_s)
         except DialStringError as error:
@@ -264,7 +269,7 @@ class Settings:
 
     @property
     def sms_gateway(self) -> Gateway | None:
-        """Where an SMS goes; None when there is no verification by SMS."""
+        """The SMS gateway; None without one. Raises ConfigError."""
         return parse_gateway(self.sms_url, self.sms_headers, self.sms_body)
 
 
@@ -279,7 +284,7 @@ def parse_address(name: str, text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One setting, for whoever lists them."""
+    """One setting, for lists of settings."""
 
     name: str
     meaning: str
@@ -326,7 +331,7 @@ def _from_file(path: Path, known: set[str]) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
     for name in values:
         if name not in known:
             raise ConfigError(f"{path}: unknown setting {name}")
@@ -334,7 +339,7 @@ def _from_file(path: Path, known: set[str]) -> dict[str, Any]:
 
 
 def _cast(name: str, value: Any) -> Any:
-    """A value of the setting's type, from text or from TOML's types."""
+    """The value in the setting's type, from text or from a TOML value."""
     kind: Any = get_type_hints(Settings)[name]
     wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -1,7 +1,7 @@
-"""What an operator's SMS gateway is told: one HTTP request, made of three settings and a message. Pure.
+"""The HTTP request to an operator's SMS gateway, from three settings and a message. Pure.
 
-The settings are checked once, by filling the body with values that nothing may break, so that every message that comes
-later fits. Their values are never part of an error: an address or a header may hold a password.
+The settings are checked once, by filling the body with special characters, so that every later message fits. Errors
+never quote the settings: an address or a header may hold a password.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, quote_plus, urlsplit
 from fsroute.errors import ConfigError
 
 PLACES = ("number", "text", "code", "id")
-"""What a body may name in braces."""
+"""The names that a body may have in braces."""
 
 _OWN_HEADERS = frozenset(
     {
@@ -30,7 +30,7 @@ _OWN_HEADERS = frozenset(
         "idempotency-key",
     }
 )
-"""Written by `verification/sms.py`, or left out on purpose: they say how the bytes travel."""
+"""Headers of the connection, which `verification/sms.py` writes or leaves out."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
@@ -39,12 +39,12 @@ _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _PRINTABLE = re.compile("[!-~]+")
 
 _NASTY = '"\\/&=+%;{}\r\n\t\x00 \u00fc\U0001f600'
-"""A value that stays one value only where it is escaped: outside of JSON's quotes it is no JSON."""
+"""A value that is valid only where it is escaped: outside of JSON's quotes the body is not JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Where a message goes and how it is written; `parse_gateway` makes one."""
+    """The address of a gateway and the form of its requests; `parse_gateway` makes one."""
 
     secure: bool
     host: str
@@ -54,19 +54,19 @@ class Gateway:
     target: str = field(repr=False)
     """Path and query."""
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    """As they were given, Content-Type among them."""
+    """As in the setting, with Content-Type."""
     template: str
     is_json: bool
 
     def body(self, values: Mapping[str, str]) -> bytes:
-        """What is sent, with a value for each of PLACES."""
+        """The body of a request, with a value for each of PLACES."""
         return _fill(self.template, values, is_json=self.is_json).encode()
 
 
 def parse_gateway(url: str, headers: str, body: str) -> Gateway | None:
     """The gateway that the settings sms_url, sms_headers and sms_body describe; None if the first is empty.
 
-    Raises ConfigError for what can not work, also in the other two when the first is empty.
+    Raises ConfigError for an error in any of the three, also while sms_url is empty.
     """
     parsed = _headers(headers)
     is_json = _is_json(parsed)
@@ -129,9 +129,9 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
             raise ConfigError(f"sms_headers: line {count} is not 'Name: value' in printable ASCII")
         name = match[1].lower()
         if name in _OWN_HEADERS:
-            raise ConfigError(f"sms_headers: line {count}: {match[1]} is not yours to set")
+            raise ConfigError(f"sms_headers: line {count}: {match[1]} is set by fsroute")
         if name in found:
-            raise ConfigError(f"sms_headers: line {count}: {match[1]} is there twice")
+            raise ConfigError(f"sms_headers: line {count}: {match[1]} occurs twice")
         found[name] = match[1], match[2]
     return tuple(found.values())
 
@@ -139,12 +139,12 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
 def _is_json(headers: tuple[tuple[str, str], ...]) -> bool:
     content_type = next((value for name, value in headers if name.lower() == "content-type"), None)
     if content_type is None:
-        raise ConfigError("sms_headers: Content-Type is missing, which says how values are escaped")
+        raise ConfigError("sms_headers: Content-Type is missing; it decides how values are escaped")
     kind, _, charset = (part.strip() for part in content_type.lower().partition(";"))
     if kind not in {"application/json", "application/x-www-form-urlencoded"}:
         raise ConfigError("sms_headers: Content-Type must be application/json or application/x-www-form-urlencoded")
     if charset.replace('"', "").replace(" ", "") not in {"", "charset=utf-8"}:
-        raise ConfigError("sms_headers: Content-Type may say charset=utf-8 and nothing else")
+        raise ConfigError("sms_headers: Content-Type may have charset=utf-8 and no other parameter")
     return kind == "application/json"
 
 
@@ -161,18 +161,18 @@ def _check_template(template: str, *, is_json: bool) -> None:
             filled.encode()
             json.loads(filled, parse_constant=_no_constant)
         except ValueError as error:
-            raise ConfigError("sms_body: is no JSON when its values are filled in; each must stand inside quotes") from error
+            raise ConfigError("sms_body: is not JSON when its values are filled in; each must be inside quotes") from error
         return
     try:
         fields = parse_qsl(filled, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         fields = []
     if not fields or not _PRINTABLE.fullmatch(filled):
-        raise ConfigError("sms_body: is no form (name=value&name=value, in printable ASCII)")
+        raise ConfigError("sms_body: is not a form (name=value&name=value, in printable ASCII)")
 
 
 def _fill(template: str, values: Mapping[str, str], *, is_json: bool) -> str:
-    """What is in a value is never taken for a place itself."""
+    """Fills the places of a template. A place inside a value stays as it is."""
     escape = _json_escape if is_json else _form_escape
     return _PLACE.sub(lambda place: escape(values[place[1]]), template)
 
@@ -186,4 +186,4 @@ def _form_escape(value: str) -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""The audit log: adds rows to it, one writer at a time, and reads what it says about a number."""
+"""The audit log: adds rows, one writer at a time, and reads the rows about a number."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry, Verification, VerificationState
 
 _LOCK = int.from_bytes(b"fsroute", "big")
-"""PostgreSQL's advisory locks are numbers that all programs of a database share: this one is our name."""
+"""Number of fsroute's advisory lock in PostgreSQL. All programs of a database share these numbers, so it spells a name."""
 
 _WAIT_S = 5
-"""How long a writer waits for another one on PostgreSQL, as on SQLite (database.py)."""
+"""How long a writer waits for another writer on PostgreSQL; the same as on SQLite (database.py)."""
 
 MAX_LENGTH = 200
-"""Characters of an actor or an origin: a line of a table."""
+"""Longest actor and origin, in characters: one line of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Author:
 
 @contextmanager
 def exclusive(database: Database, url: str) -> Iterator[None]:
-    """A transaction, with one writer at a time: what it reads stays true until it has written.
+    """A transaction, with one writer at a time: the rows that it reads do not change until it has written.
 
-    Connects if need be, and then closes at the end. Raises DataError if the database fails or another writer does not
-    end in five seconds; nothing has changed then.
+    It connects where there is no connection, and then closes it at the end. Raises DataError if the database fails, or if
+    another writer does not finish within five seconds; then nothing has changed.
     """
     if database.in_transaction():
         raise RuntimeError("exclusive() in a transaction: another writer may have changed what that has read")
@@ -57,13 +57,13 @@ def exclusive(database: Database, url: str) -> Iterator[None]:
             opened = database.connect(reuse_if_open=True)
             with database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic():
                 if not is_sqlite(database):
-                    # Whatever the server's default is: a snapshot from before the wait would not show the other's changes.
+                    # Not the server's default: a snapshot from before the wait would miss the other writer's changes.
                     database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     database.execute_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
                     database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 yield
         except DATABASE_ERRORS:
-            opened = True  # a broken connection must not serve the next one
+            opened = True  # a broken connection must not be used again
             raise
         finally:
             if opened:
@@ -85,7 +85,7 @@ def record(
     expires_at: datetime | None = None,
     reason: str | None = None,
 ) -> None:
-    """Adds a row (see schema.sql for what its columns mean). Only inside `exclusive`, with the change that it tells of."""
+    """Adds a row; schema.sql describes its columns. Only inside `exclusive`, together with the change that it records."""
     row = t.AuditRow
     ((last_id,),) = rows(database, row.select(fn.COALESCE(fn.MAX(row.id), 0)))
     values: dict[str, Any] = {
@@ -117,14 +117,14 @@ _AUTHORED = (
 def watching(database: Database, at: datetime, author: Author) -> Iterator[None]:
     """Adds a row for every row of verified_numbers that the block adds, changes or removes. Only inside `exclusive`.
 
-    The database compares: there may be a million of them.
+    The database compares the rows before and after, because there may be a million of them.
     """
     # ruff: noqa: S608 - nothing but the names above is put into these texts
     database.execute_sql(f"CREATE TEMPORARY TABLE fsroute_before AS SELECT {_COLUMNS} FROM verified_numbers")
     yield
     authored = _AUTHORED.format(database.param)
     values = (times.to_text(at), author.actor, author.origin)
-    # First what is gone, then what is there: the block may have given a row's place to another one.
+    # Removed rows first, then new ones: the block may have replaced a row by another one with the same key.
     database.execute_sql(
         f"INSERT INTO audit_log ({_LOGGED})"
         f" SELECT {authored}, 'removed', account, first_number, last_number, method, 'removed', NULL, NULL"
@@ -143,13 +143,13 @@ def watching(database: Database, at: datetime, author: Author) -> Iterator[None]
 
 
 def read(database: Database, url: str, number: str) -> tuple[list[AuditEntry], list[Verification]]:
-    """What `history.of` needs of a number (E.164): entries of the log, and rows of verified_numbers, as of one moment.
+    """What `history.of` needs for a number (E.164): rows of the log and of verified_numbers, as of one moment.
 
-    Raises DataError if they can not be read.
+    Raises DataError if they cannot be read.
     """
     with database_errors(url), database.connection_context(), snapshot(database):
         entry, row = t.AuditRow, t.VerifiedNumber
-        # What covers the number, and all that stood in the same place: it need not cover it any more.
+        # The rows that cover the number, and all rows with the same keys: these may have covered it before.
         firsts = {
             first
             for table in (entry, row)

@@ -1,4 +1,4 @@
-"""What the tables must hold beside what their constraints can say. Run inside every load, before it is kept."""
+"""Checks of the tables that SQL constraints cannot express. They run in every load, before its commit."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from fsroute.target_kinds import TargetKind
 
 
 def problems(database: Database) -> list[str]:
-    """One line for each row that can not work; empty if all can."""
-    found = [_places, _codes, _reached, _lines, _transfers, _shown, _verified, _holidays, _base_rules, _targets, _stages]
-    return [problem for problems_of in found for problem in problems_of(database)]
+    """One line for each row that cannot work; empty if there is none."""
+    return [problem for check in _CHECKS for problem in check(database)]
 
 
 def _places(database: Database) -> Iterator[str]:
@@ -35,14 +34,14 @@ def _places(database: Database) -> Iterator[str]:
         elif area_code is not None:
             yield from _not_an_area(name, area_code, code)
         if not timeprofile.is_timezone(timezone):
-            yield f"accounts: {name}: {timezone} is no time zone"
+            yield f"accounts: {name}: {timezone} is no time zone such as Europe/Berlin"
     for name, code in rows(database, t.Trunk.select(t.Trunk.name, t.Trunk.country)):
         if not phone_number.is_country(code):
             yield f"trunks: {name}: country {code} has no numbering plan"
     profile = t.TimeProfile
     for account, name, timezone in rows(database, profile.select(profile.account, profile.name, profile.timezone)):
         if timezone is not None and not timeprofile.is_timezone(timezone):
-            yield f"time_profiles: {account}, {name}: {timezone} is no time zone"
+            yield f"time_profiles: {account}, {name}: {timezone} is no time zone such as Europe/Berlin"
 
 
 def _not_an_area(account: str, area_code: str, code: str) -> Iterator[str]:
@@ -59,9 +58,9 @@ def _not_an_area(account: str, area_code: str, code: str) -> Iterator[str]:
     yield f"accounts: {account}: area_code {area_code} {why}"
 
 
-def _codes(database: Database) -> Iterator[str]:
-    """Extensions and short codes that mean something else already: numbers that must get through are never ours, and a
-    short code is looked for after the extensions."""
+def _extensions(database: Database) -> Iterator[str]:
+    """Extensions and short codes that can never be dialled: a call to an emergency number or another one that must get
+    through goes there, and an extension is found before a short code."""
     user, owned = t.User, t.UserNumber
     extensions = (
         user.select(user.account, user.name, user.extension, t.Account.country)
@@ -90,7 +89,8 @@ def _taken(what: str, digits: str, code: str) -> Iterator[str]:
 
 
 def _reached(database: Database) -> Iterator[str]:
-    """Numbers at which no call arrives, filters that no caller fits. What phonenumbers calls impossible can be dialled."""
+    """Numbers at which no call arrives, and caller filters that no caller matches. Numbers that phonenumbers calls
+    impossible are accepted: they can be dialled."""
     hosted = t.Number.select(t.Number.number, t.Account.country).join(t.Account, on=t.Account.name == t.Number.account)
     for text, code in rows(database, hosted):
         meant = phone_number.candidates(text, code)
@@ -106,25 +106,25 @@ def _reached(database: Database) -> Iterator[str]:
 
 
 def _lines(database: Database) -> Iterator[str]:
-    """Accounts whose calls could leave, but for that no carrier can be told whose they are."""
+    """Accounts with a route to a trunk, but without a network number to name to the carrier."""
     account, route, line = t.Account, t.TrunkRoute, t.Number
     network = line.select(line.number).where((line.account == account.name) & line.is_network_number)
     routed = route.select(route.account).where(route.account == account.name)
     without = account.select(account.name).where(fn.EXISTS(routed) & ~fn.EXISTS(network)).order_by(account.name)
     for (name,) in rows(database, without):
         own = line.select(line.number).where(line.account == name).order_by(line.number).limit(1)
-        repair = f"INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', '{name}', TRUE)"  # noqa: S608 - told
+        repair = f"INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', '{name}', TRUE)"  # noqa: S608 - shown
         for (first,) in rows(database, own):
-            repair = f"UPDATE numbers SET is_network_number = TRUE WHERE number = '{first}'"  # noqa: S608 - told, not run
+            repair = f"UPDATE numbers SET is_network_number = TRUE WHERE number = '{first}'"  # noqa: S608 - shown, not run
         yield (
-            f"accounts: {name}: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            f"accounts: {name}: has trunk_routes, but no network number: fsroute has no number to name to the carrier; "
             f"for example: {repair}"
         )
 
 
 def _shown(database: Database) -> Iterator[str]:
-    """Numbers that are there to be shown, and can be nobody's caller ID. Whether a number is verified is no matter of a
-    load: that comes and goes, and each call is told."""
+    """Numbers to present that can never be a caller ID under the country's rules. Verification is not checked here: it
+    changes over time, and each call evaluates it."""
     account, hosted, target = t.Account, t.Number, t.RuleTarget
     lines = (
         hosted.select(hosted.number, account.country)
@@ -149,7 +149,7 @@ def _shown(database: Database) -> Iterator[str]:
 
 
 def _transfers(database: Database) -> Iterator[str]:
-    """Numbers that get what nobody took, and are not the account's."""
+    """failed_transfer with a number that the account does not host."""
     row, hosted = t.Account, t.Number
     elsewhere = (
         row.select(row.name, row.failed_transfer)
@@ -164,13 +164,13 @@ def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:
     rules = country.rules_for(code)
     never = rules.never_presented.get(country.classify(e164, code))
     if never is not None:
-        yield f"{what} can be no caller ID ({never.id}: {never.text})"
+        yield f"{what} cannot be a caller ID ({never.id}: {never.text})"
     elif rules.own_country_only is not None and phone_number.is_country(code) and country.is_abroad(e164, code):
         yield f"{what} is no number of {code} ({rules.own_country_only.id}: {rules.own_country_only.text})"
 
 
 def _verified(database: Database) -> Iterator[str]:
-    """Times that are none. Those of the audit log are not looked at: its rows can not be put right."""
+    """Times that are no valid time. Those of the audit log are not checked: its rows cannot be changed."""
     row, attempt = t.VerifiedNumber, t.VerificationAttempt
     times: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
         ("verified_numbers", row, (row.verified_at, row.expires_at, row.revoked_at)),
@@ -180,7 +180,7 @@ def _verified(database: Database) -> Iterator[str]:
         for account, first, *texts in rows(database, table.select(table.account, table.first_number, *columns)):
             for column, text in zip(columns, texts, strict=True):
                 if text is not None and not _is_utc(text):
-                    yield f"{name}: {account}, {first}: {column.name} = {text} is no time"
+                    yield f"{name}: {account}, {first}: {column.name} = {text} is no time such as 2026-11-23T08:30:00Z"
 
 
 def _is_utc(text: str) -> bool:
@@ -242,7 +242,7 @@ def _targets(database: Database) -> Iterator[str]:
 
 
 def _stages(database: Database) -> Iterator[str]:
-    """Rules that ring more legs together than FreeSWITCH can. Other hosted numbers are counted when they are called."""
+    """Rules that ring more legs together than FreeSWITCH can. Hosted numbers as targets are counted in each call."""
     target, member, phone = t.RuleTarget, t.RingGroupMember, t.Endpoint
     members = (
         member.select(member.account, member.ring_group, fn.COUNT(member.endpoint).alias("legs"))
@@ -272,4 +272,20 @@ def _stages(database: Database) -> Iterator[str]:
     for hosted, rule, mode, together, largest in rows(database, sums):
         count = together if mode == "parallel" else largest
         if count > MAX_LEGS:
-            yield f"rules: {hosted}, {rule}: rings {count} legs together, FreeSWITCH can {MAX_LEGS}"
+            yield f"rules: {hosted}, {rule}: rings {count} legs together, FreeSWITCH rings at most {MAX_LEGS}"
+
+
+_CHECKS = (
+    _places,
+    _extensions,
+    _reached,
+    _lines,
+    _transfers,
+    _shown,
+    _verified,
+    _holidays,
+    _base_rules,
+    _targets,
+    _stages,
+)
+"""All checks, in the order of their lines."""

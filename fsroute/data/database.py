@@ -1,4 +1,4 @@
-"""Opens the database: SQLite, or PostgreSQL when several nodes share one truth."""
+"""Opens the database: SQLite, or PostgreSQL where several nodes share one database."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SQLITE_PREFIX = "sqlite:///"
 POSTGRESQL_PREFIXES = ("postgresql://", "postgres://")
 
 _BUSY_S = 5
-"""How long a writer waits for another one. Readers never wait: the database is in WAL mode."""
+"""How long a writer waits for another writer. Readers never wait: the database is in WAL mode."""
 
 _CACHE_KB = 16 * 1024
-"""What a connection keeps of an SQLite file, at most. With the usual 2 MB a read of a table of millions fetches the upper
-pages of its indexes again and again: 281 instead of 222 microseconds for a call."""
+"""SQLite's page cache of a connection. With SQLite's default of 2 MB each read of a table with millions of rows fetches the
+upper pages of its indexes again: 281 instead of 222 microseconds for a call."""
 
 _CONNECTING = {
     "client_encoding": "UTF8",
@@ -41,42 +41,45 @@ _CONNECTING = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""Text is text whatever the database's encoding, which SQL_ASCII leaves open. Seconds to connect in, and when a connection
-counts as broken on which nothing comes back: after 25 s."""
+"""Parameters of libpq. client_encoding: text is decoded also in a database with encoding SQL_ASCII. The others: a connection
+attempt fails after 3 s, and a silent connection counts as broken after 25 s."""
 
 _PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
 
 
 def open_database(url: str, *, create: bool = False) -> Database:
-    """The database behind `sqlite:///PATH` or `postgresql://...`. Connects on first use.
+    """The database of `sqlite:///PATH` or `postgresql://...`. It connects on first use.
 
-    An SQLite file that is not there is made only with `create`. Raises ConfigError for another kind of URL.
+    A missing SQLite file is created only with `create`. Raises ConfigError for another kind of URL.
     """
     if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
         pragmas = {"foreign_keys": 1, "cache_size": -_CACHE_KB}
         return SqliteDatabase(sqlite_uri(url, create=create), pragmas=pragmas, uri=True, timeout=_BUSY_S)
     if url.startswith(POSTGRESQL_PREFIXES):
         if find_spec("psycopg") is None:
-            raise ConfigError(f"database {without_password(url)}: needs psycopg (pip install 'fsroute[postgresql]')")
+            raise ConfigError(
+                f"database {without_password(url)}: needs psycopg, which is not installed: pip install 'psycopg[binary]',"
+                " or pip install '.[postgresql]' in fsroute's checkout"
+            )
         # peewee knows the long form only.
         return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_connecting(url))
     raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
 
 
 def sqlite_uri(url: str, *, create: bool = False) -> str:
-    """What SQLite's own functions take for `sqlite:///PATH`."""
+    """The file URI that SQLite's own functions take, for `sqlite:///PATH`."""
     return f"file:{quote(url.removeprefix(SQLITE_PREFIX))}?mode={'rwc' if create else 'rw'}"
 
 
 def psycopg_connect(url: str) -> Any:
-    """A connection of psycopg's own, for what peewee has no word for. Raises psycopg.Error."""
+    """A connection of psycopg itself, for what peewee does not support. Raises psycopg.Error."""
     import psycopg  # noqa: PLC0415 - an optional dependency
 
     return psycopg.connect(url, autocommit=True, **_connecting(url))
 
 
 def _connecting(url: str) -> dict[str, Any]:
-    """What psycopg is told beside the URL, unless that says it itself."""
+    """The parameters of `_CONNECTING` that the URL does not set itself."""
     return {name: value for name, value in _CONNECTING.items() if f"{name}=" not in url}
 
 
@@ -85,7 +88,7 @@ def is_sqlite(database: Database) -> bool:
 
 
 def rows(database: Database, query: Any) -> list[tuple[Any, ...]]:
-    """What a peewee query over unbound models finds in this database."""
+    """The rows that a peewee query over unbound models finds in this database."""
     return list(query.bind(database).tuples())
 
 
@@ -94,16 +97,16 @@ Row = dict[str, Any]
 
 
 def named_rows(database: Database, query: Any) -> list[Row]:
-    """The same, each row by the names of its columns."""
+    """The rows of a query, each as a dictionary from column name to value."""
     return list(query.bind(database).dicts())
 
 
 class Prepared:
-    """A peewee query that is built and compiled once for each number of values it is asked with, not once a call: peewee
-    takes ten times as long to write a query as SQLite to run it.
+    """A peewee query that is built and compiled once for each number of values, not once per call: peewee takes ten times as
+    long to build a query as SQLite to run it.
 
-    `build` gets a text for each argument, or a list of texts for one of `IN`, and returns the query. It must put them
-    nowhere but into comparisons with text columns. Rows come as the driver gives them: SQLite has no booleans.
+    `build` gets a text for each argument, or a list of texts for an argument of `IN`, and returns the query. It must use
+    them only in comparisons with text columns. Rows are as the driver returns them: SQLite has no booleans.
     """
 
     def __init__(self, build: Callable[..., Any]) -> None:
@@ -111,7 +114,7 @@ class Prepared:
         self._compiled: dict[tuple[int, ...], tuple[str, list[tuple[bool, Any]]]] = {}
 
     def rows(self, database: Database, *arguments: str | Sequence[str]) -> list[tuple[Any, ...]]:
-        """What the query finds in this database with these values."""
+        """The rows that the query finds in this database with these values."""
         key = (is_sqlite(database), *(-1 if isinstance(argument, str) else len(argument) for argument in arguments))
         sql, sources = self._compiled.get(key) or self._compile(database, key)
         values = [value for argument in arguments for value in ((argument,) if isinstance(argument, str) else argument)]
@@ -120,7 +123,7 @@ class Prepared:
         return found
 
     def _compile(self, database: Database, key: tuple[int, ...]) -> tuple[str, list[tuple[bool, Any]]]:
-        """The query's text, and where each of its parameters comes from: the arguments, or the query itself."""
+        """The SQL text, and the source of each parameter: the position of an argument, or a constant of the query itself."""
         marks = (f"\0{position}" for position in count())
         arguments = [next(marks) if length < 0 else [next(marks) for _ in range(length)] for length in key[1:]]
         sql, parameters = self._build(*arguments).bind(database).sql()
@@ -133,10 +136,10 @@ class Prepared:
 
 
 def execute_literally(database: Database, sql: str) -> None:
-    """Runs one statement, as it is written.
+    """Runs one statement without any change.
 
-    On PostgreSQL by the extended protocol, which takes one statement and no more: SQLite's lexer, which cuts scripts,
-    does not know PostgreSQL's strings with backslashes, and a COMMIT could hide behind one.
+    On PostgreSQL it uses the extended protocol, which accepts exactly one statement: the loader cuts scripts with SQLite's
+    lexer, which does not know PostgreSQL's strings with backslashes, so a COMMIT could hide behind one.
     """
     if is_sqlite(database):
         database.execute_sql(sql)
@@ -146,14 +149,14 @@ def execute_literally(database: Database, sql: str) -> None:
 
 
 def execute_whole(database: Database, sql: str) -> None:
-    """Runs a text of several statements, as it is written (PostgreSQL)."""
+    """Runs a text of several statements without any change (PostgreSQL)."""
     with __exception_wrapper__:
         database.cursor().execute(sql)
 
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[None]:
-    """A transaction in which all queries see the database as it was at the first of them."""
+    """A transaction in which all queries see the database as it was at the first query."""
     with database.atomic():
         if not is_sqlite(database):
             database.execute_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -161,12 +164,12 @@ def snapshot(database: Database) -> Iterator[None]:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL with *** in place of its passwords."""
     return _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}***", url)
 
 
 DATABASE_ERRORS = (DatabaseError, InterfaceError, ImportError, UnicodeError)
-"""What a database and its driver raise. ImportError: psycopg finds no libpq. UnicodeError: a text is no UTF-8."""
+"""What a database and its driver raise. ImportError: psycopg finds no libpq. UnicodeError: a text cannot be encoded."""
 
 
 @contextmanager
@@ -179,7 +182,7 @@ def database_errors(url: str) -> Iterator[None]:
 
 
 def explain_failure(url: str, error: Exception) -> str:
-    """One line for a database that can not be used."""
+    """One line that says why the database cannot be used, without its password."""
     shown = without_password(url)
     text = _without_secrets(url, next(iter(str(error).strip().splitlines()), type(error).__name__))
     if "unable to open database file" in text:
@@ -190,7 +193,7 @@ def explain_failure(url: str, error: Exception) -> str:
 
 
 def _without_secrets(url: str, text: str) -> str:
-    """A driver's message. It quotes pieces of a password in which a character was to be escaped and was not."""
+    """A driver's message without the password. A driver quotes parts of a password that has a character not escaped."""
     passwords = [match[2] or match[4] or "" for match in _PASSWORDS.finditer(url)]
     pieces = {piece for password in passwords for piece in (password, *re.split("[@:/?#]", password)) if piece}
     if not pieces:
@@ -201,24 +204,42 @@ def _without_secrets(url: str, text: str) -> str:
 
 def _why_no_file(path: Path) -> str:
     if path.exists():
-        return "can not be opened"
+        return "cannot be opened"
     if not path.parent.is_dir():
         return f"no such directory as {path.parent}"
     return "no such file (fsroute init makes it)"
 
 
 def check_version(database: Database, url: str) -> None:
-    """Raises DataError, with a line that says what to do, unless the database has the tables of this fsroute."""
+    """Raises DataError, with a line that says what to do, unless the database has the schema version of this fsroute."""
     with database_errors(url), database.connection_context():
         versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
     needed = schema_version()
     if versions != [needed]:
-        raise DataError(f"database {without_password(url)}: has schema version {versions}, this fsroute needs {needed}")
+        found = ", ".join(map(str, versions)) or "missing"
+        raise DataError(
+            f"database {without_password(url)}: its schema version is {found}, this fsroute needs {needed}: use the "
+            "fsroute that made these tables, or make new ones (fsroute init with another --db) and load your SQL files there"
+        )
 
 
 def schema() -> str:
-    """The text of schema.sql."""
-    return (files("fsroute") / "schema.sql").read_text(encoding="utf-8")
+    """The text of schema.sql. Raises DataError if this installation does not have it.
+
+    fsroute/schema.sql is a symbolic link in the repository. A checkout without symbolic links has a file with the link's
+    target in its place, and a package that is built there has it too.
+    """
+    path = files("fsroute") / "schema.sql"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        text = error.strerror or str(error)
+    if "CREATE TABLE" not in text:
+        raise DataError(
+            f"{path}: holds no tables ({text[:50]!r}): fsroute was installed from a checkout without symbolic links; "
+            "check it out with git config core.symlinks true, and install it again"
+        )
+    return text
 
 
 def schema_version() -> int:
@@ -227,6 +248,6 @@ def schema_version() -> int:
 
 
 def is_empty(database: Database, url: str) -> bool:
-    """Whether the database has no tables yet. Raises DataError if it can not be used at all."""
+    """Whether the database has no tables. Raises DataError if it cannot be used."""
     with database_errors(url), database.connection_context():
         return not database.get_tables()

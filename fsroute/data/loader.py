@@ -1,7 +1,7 @@
-"""Runs SQL scripts all or nothing, says where one failed, and writes down which verified numbers they changed.
+"""Runs SQL scripts all or nothing, reports where one failed, and logs which verified numbers they changed.
 
-SQLite's own complaint about a foreign key names neither table nor value. When it comes, the statement is run once more
-with the check put off, and the rows that point nowhere are looked up.
+SQLite's error about a foreign key names neither table nor value. So the loader then runs the statement again with the check
+deferred, and looks up the rows whose parent is missing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from fsroute.errors import DataError
 from fsroute.text import printable
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
-"""What may stand between statements. A byte order mark too: SQLite skips it anywhere, so it could hide a statement."""
+"""What may be between statements. A byte order mark too: SQLite skips it anywhere, so it could hide a statement."""
 _FORBIDDEN = frozenset(
     {"abort", "analyze", "attach", "begin", "checkpoint", "commit", "copy", "detach", "do", "end", "listen", "load"}
     | {"lock", "pragma", "prepare", "reindex", "release", "reset", "rollback", "savepoint", "set", "start", "vacuum"}
 )
-"""Statements that would end the transaction that makes a load all or nothing, or reach beyond the tables."""
+"""First words of statements that would end the transaction of a load, or act on more than tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Statement:
 
 
 def make_tables(database: Database, url: str) -> None:
-    """Runs schema.sql. SQLite is put into WAL mode for good, so that loads do not make calls wait."""
+    """Runs schema.sql. It puts SQLite into WAL mode permanently, so that calls do not wait for loads. Raises DataError."""
     path = Path("schema.sql")
     with database_errors(url), database.connection_context():
         if is_sqlite(database):
@@ -52,24 +52,22 @@ def make_tables(database: Database, url: str) -> None:
                 for statement in statements(schema(), path):
                     _run(database, path, statement)
             else:
-                # Where statements are cut is SQLite's view, and the triggers stand in comments that only PostgreSQL
-                # reads as such.
+                # The text is cut by SQLite's lexer. PostgreSQL's triggers are in comments that only PostgreSQL reads
+                # differently, so it gets the whole text.
                 execute_whole(database, schema())
 
 
 def load(database: Database, url: str, paths: Iterable[Path], now: datetime, actor: str) -> int:
-    """Runs the files in one transaction and returns the number of statements. What they change in verified_numbers goes
-    into the audit log with it, in the name of `actor`.
+    """Runs the files in one transaction and returns the number of statements. Their changes to verified_numbers go into the
+    audit log in the same transaction, with `actor` as the person.
 
-    Raises DataError, with file, line and reason, after which nothing has changed.
+    Raises DataError, with file, line and reason; then nothing has changed.
     """
     scripts = [(path, list(statements(_read(path), path))) for path in paths]
     for path, script in scripts:
         for statement in script:
             if "audit_log" in statement.text.lower():
-                raise DataError(
-                    f"{path}:{statement.line}: audit_log is not for scripts: fsroute writes it, nobody changes it"
-                )
+                raise DataError(f"{path}:{statement.line}: a script cannot use audit_log: only fsroute writes it")
     author = Author(actor, _origin([path for path, _ in scripts]))
     with database_errors(url), database.connection_context(), _transaction(database, url, scripts, now, author):
         for path, script in scripts:
@@ -82,7 +80,7 @@ def load(database: Database, url: str, paths: Iterable[Path], now: datetime, act
 
 
 def _origin(paths: list[Path]) -> str:
-    """Where a load's changes come from: the names of its files, as far as a line holds them."""
+    """The origin of a load's changes: the names of its files, cut to one line."""
     names = printable("load: " + ", ".join(path.name for path in paths))
     return names if len(names) <= audit.MAX_LENGTH else names[: audit.MAX_LENGTH - 3] + "..."
 
@@ -90,10 +88,10 @@ def _origin(paths: list[Path]) -> str:
 def _transaction(
     database: Database, url: str, scripts: list[tuple[Path, list[Statement]]], now: datetime, author: Author
 ) -> AbstractContextManager[Any]:
-    """The transaction of a load. Only one that may touch verified_numbers pays for the comparison."""
+    """The transaction of a load. Only scripts that name verified_numbers pay for the comparison."""
     if any("verified_numbers" in statement.text.lower() for _, script in scripts for statement in script):
         return _logged(database, url, now, author)
-    # A write lock from the start: another load that began to write in between would make this one fail late.
+    # A write lock from the start: otherwise a load fails late when another one began to write in between.
     return database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic()
 
 
@@ -104,9 +102,9 @@ def _logged(database: Database, url: str, now: datetime, author: Author) -> Iter
 
 
 def statements(text: str, path: Path) -> Iterator[Statement]:
-    """Cuts a script into its statements, where SQLite's own lexer sees their ends.
+    """Cuts a script into statements where SQLite's own lexer finds their ends.
 
-    Raises DataError for one that does not end, or that would interfere with the transaction.
+    Raises DataError for a statement that does not end, or that would interfere with the transaction.
     """
     start, line, counted = 0, 1, 0
     while start < len(text):
@@ -123,7 +121,7 @@ def statements(text: str, path: Path) -> Iterator[Statement]:
         statement = Statement(line, text[start : end + 1])
         word = re.match(r"\w*", statement.text)
         if word and word[0].lower() in _FORBIDDEN:
-            raise DataError(f"{path}:{line}: {word[0].upper()} can not be loaded: fsroute load is one transaction")
+            raise DataError(f"{path}:{line}: {word[0].upper()} cannot be loaded: fsroute load is one transaction")
         yield statement
         start = end + 1
 
@@ -136,7 +134,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     if "\0" in text:
-        raise DataError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: has a NUL in it")
+        raise DataError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: contains a NUL character")
     return text
 
 
@@ -158,7 +156,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _dangling(database: Database, sql: str) -> str | None:
-    """Which row of the statement points nowhere (SQLite). Leaves the database as it was."""
+    """The row of the statement whose parent is missing (SQLite). Leaves the database unchanged."""
     with database.atomic() as again:
         database.execute_sql("PRAGMA defer_foreign_keys = ON")
         try:

@@ -1,6 +1,6 @@
-"""The queries behind a call's routing, each compiled once. `data/routing_store.py` makes values of what they find.
+"""The queries for the routing of a call, each compiled once. `data/routing_store.py` turns their rows into values.
 
-Every one finds its rows by a key or an index: the time a call takes does not depend on how many numbers there are.
+Each query finds its rows by a key or an index: the time of a call does not depend on the size of the tables.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def network_numbers(accounts: Sequence[str]) -> Any:
 
 @Prepared
 def short_code(account: str, dialled: str) -> Any:
-    """The number and user behind a short code."""
+    """The number and the user of a short code."""
     row = t.UserNumber
     return row.select(row.number, row.user_name).where((row.account == account) & (row.short_code == dialled))
 
@@ -164,7 +164,7 @@ def rule_callers(numbers: Sequence[str]) -> Any:
 
 @Prepared
 def rule_targets(numbers: Sequence[str]) -> Any:
-    """What each target says, then one column for each TargetKind, of which one is not NULL."""
+    """The columns of each target, then one column for each TargetKind, of which exactly one is not NULL."""
     row = t.RuleTarget
     return (
         row.select(
@@ -226,13 +226,13 @@ def time_profile_ranges(account: str, names: Sequence[str]) -> Any:
 
 @Prepared
 def endpoints(account: str, names: Sequence[str]) -> Any:
-    """User and that user's extension, name, domain and whether it is enabled."""
+    """User, the user's extension, then the endpoint's name, domain and whether it is enabled."""
     return _endpoint_columns().where((t.Endpoint.account == account) & t.Endpoint.name.in_(names))
 
 
 @Prepared
 def endpoints_of_users(account: str, users: Sequence[str]) -> Any:
-    """User, and then the columns of `endpoints`."""
+    """User, then the columns of `endpoints`."""
     return (
         _endpoint_columns(t.Endpoint.user_name)
         .where((t.Endpoint.account == account) & t.Endpoint.user_name.in_(users))
@@ -242,7 +242,7 @@ def endpoints_of_users(account: str, users: Sequence[str]) -> Any:
 
 @Prepared
 def endpoints_of_groups(account: str, groups: Sequence[str]) -> Any:
-    """Group, and then the columns of `endpoints`, in the group's order."""
+    """Group, then the columns of `endpoints`, in the order of the group."""
     member, endpoint = t.RingGroupMember, t.Endpoint
     return (
         member.select(member.ring_group, *_ENDPOINT_COLUMNS)
@@ -259,15 +259,15 @@ def endpoints_of_groups(account: str, groups: Sequence[str]) -> Any:
 
 @Prepared
 def verified_numbers(number: str) -> Any:
-    """What was verified of this number alone."""
+    """The rows of verified_numbers for this number alone."""
     row = t.VerifiedNumber
     return _verified_columns().where((row.first_number == number) & (row.last_number == number))
 
 
 @Prepared
 def verified_blocks(number: str, earliest: str) -> Any:
-    """The columns of `verified_numbers`, of blocks that cover the number and begin at `earliest` or later. Blocks that are
-    shorter or longer than the number may be among them."""
+    """The columns of `verified_numbers`, for blocks that cover the number and begin at `earliest` or later. Blocks whose
+    numbers have another length may be among them."""
     row = t.VerifiedNumber
     begins_here = (row.first_number <= number) & (row.first_number >= earliest)
     return _verified_columns().where((row.first_number != row.last_number) & begins_here & (row.last_number >= number))

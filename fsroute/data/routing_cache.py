@@ -1,7 +1,7 @@
-"""What the tables said about a call is kept for the next one like it, until the tables change.
+"""Keeps the routing of a call for later calls with the same key, until the tables change.
 
-Whether they have changed is asked before each call, where that costs next to nothing (SQLite), or told by the database
-(PostgreSQL). Where neither can be trusted to the moment, what was read is used for a few seconds and no longer.
+SQLite is queried for changes before each call, which takes some microseconds. PostgreSQL notifies fsroute of changes. While
+neither is certain, kept routing is used for a few seconds only (cache_seconds).
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ from fsroute.data.database import SQLITE_PREFIX, explain_failure, psycopg_connec
 from fsroute.model import Call, Routing
 
 _RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
-"""Pause before PostgreSQL is asked again to tell of changes: at first, and at most."""
+"""Pause before fsroute connects to PostgreSQL again for its notifications: at first, and at most."""
 
 ENTRIES = 4096
-"""Kinds of calls that are remembered: about 8 kB each, plans and dial strings too. What was asked for least recently makes
-room."""
+"""Kept entries: about 8 kB each, with plans and dial strings. The least recently used entry makes room."""
 
 CHANNEL = "fsroute"
-"""On which PostgreSQL tells of changes (schema.sql)."""
+"""The channel of PostgreSQL's notifications (schema.sql)."""
 
 
 class Changes(Protocol):
-    """Tells whether the tables have changed."""
+    """A version of the tables' contents."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether an unchanged version proves that the tables have not changed, at this very moment."""
+        """Whether an unchanged version proves that the tables have not changed up to now."""
         ...
 
     def version(self) -> object:
-        """Something that is different after a change. None when that can not be said now."""
+        """A value that differs after a change. None if it is unknown now."""
         ...
 
     def close(self) -> None: ...
@@ -57,14 +56,14 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """What was read last, although it may have changed since."""
+    """The routing that was read last. The tables may have changed since."""
 
     routing: Routing
     age_s: float
 
 
 class RoutingCache:
-    """The routing of recent calls. `seconds` bounds how old it may be; 0 keeps nothing.
+    """The routing of recent calls. `seconds` is its greatest age while changes are uncertain; 0 keeps nothing.
 
     `fresh` never reads a table; `read` does, and may be called from any thread.
     """
@@ -78,7 +77,7 @@ class RoutingCache:
         self._version: object = None
 
     def fresh(self, call: Call) -> Routing | None:
-        """What is known of a call like this, if it is as good as read now."""
+        """The kept routing for such a call, if the tables have not changed since it was read."""
         self._version = version = self._changes.version()
         key = _key(call)
         entry = self._entries.get(key)
@@ -86,30 +85,30 @@ class RoutingCache:
             return None
         if (version is None or not self._changes.is_exact) and time.monotonic() - entry.read_at > self._seconds:
             return None
-        self._entries.pop(key, None)  # what was used last stands last
+        self._entries.pop(key, None)  # the last used entry is the last one
         self._entries[key] = entry
         return entry.routing
 
     def read(self, call: Call) -> Routing:
-        """Reads and remembers. Raises DataError."""
-        # What changes from here on may be in it or not: with the version of before it counts as changed.
+        """Reads the routing and keeps it. Raises DataError."""
+        # A change during the read may be in it or not: with the version from before it counts as changed.
         version, read_at = self._version, time.monotonic()
         routing = self._read(call)
         self._entries.pop(_key(call), None)
         self._entries[_key(call)] = _Entry(routing, version, read_at)
         while len(self._entries) > self._capacity:
-            with suppress(KeyError, StopIteration, RuntimeError):  # two threads may make room for each other
+            with suppress(KeyError, StopIteration, RuntimeError):  # two threads may remove the same entry
                 del self._entries[next(iter(self._entries))]
         return routing
 
     def stale(self, call: Call) -> Stale | None:
-        """What was known of a call like this, however old, for when the database is away."""
+        """The kept routing for such a call, however old, for when the database cannot be reached."""
         entry = self._entries.get(_key(call))
         return Stale(entry.routing, time.monotonic() - entry.read_at) if entry else None
 
 
 def _key(call: Call) -> tuple[Any, ...]:
-    """All that Store.routing looks at."""
+    """Everything that Store.routing uses of a call."""
     who = call.account, call.user, call.presented, call.transferred
     return call.direction, call.destination, call.to_user, call.trunk, *who
 
@@ -118,15 +117,15 @@ def _key(call: Call) -> tuple[Any, ...]:
 
 
 def watch(url: str, log: FilteringBoundLogger, batch: Callable[[], float] = time.monotonic) -> Changes:
-    """Who tells of changes in this database. `batch` is the same for calls that came in together (SqliteChanges)."""
+    """The changes of this database. `batch` returns the same value for calls that arrived together (SqliteChanges)."""
     return SqliteChanges(url, batch) if url.startswith(SQLITE_PREFIX) else PostgresqlChanges(url, log)
 
 
 class SqliteChanges:
-    """SQLite counts the commits of others (PRAGMA data_version): a read of shared memory, some microseconds.
+    """SQLite counts the commits of other connections (PRAGMA data_version): a read of shared memory, some microseconds.
 
-    Of one `batch` it is asked once: what came in before it was asked may know no more than that. A clock that runs on makes
-    each time a batch of its own.
+    SQLite is queried once per `batch`: calls that arrived in the same iteration of the event loop share the answer. With a
+    running clock as `batch` each call queries.
     """
 
     is_exact = True
@@ -145,13 +144,13 @@ class SqliteChanges:
             return self._version
         version = self._ask()
         self._version, self._asked_in = version, batch
-        return version  # not what another thread has put there meanwhile, which may be older
+        return version  # not self._version: another thread may have stored an older one there
 
     def _ask(self) -> object:
         with self._lock:
             try:
                 if self._connection is None:
-                    # No waiting: a database that is busy now is a version that can not be said now.
+                    # No waiting: while the database is busy its version counts as unknown.
                     self._connection = sqlite3.connect(
                         sqlite_uri(self._url), uri=True, timeout=0, isolation_level=None, check_same_thread=False
                     )
@@ -167,7 +166,7 @@ class SqliteChanges:
 
 
 class PostgresqlChanges:
-    """PostgreSQL notifies of each commit to the tables (schema.sql has the triggers). A thread waits for that.
+    """PostgreSQL notifies of each commit to the tables (schema.sql has the triggers). A thread waits for notifications.
 
     A notification comes after the commit, and none while the connection is down: so versions are not exact.
     """
@@ -191,7 +190,7 @@ class PostgresqlChanges:
     def close(self) -> None:
         self._closed.set()
         if self._connection is not None:
-            with suppress(Exception):  # it may be closing by itself
+            with suppress(Exception):  # the thread may be closing it
                 socket.socket(fileno=os.dup(self._connection.fileno())).shutdown(socket.SHUT_RDWR)
 
     def _listen(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads from the database what one call needs, as values."""
+"""Reads from the database the routing of one call, as values."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ from fsroute.numbers import phone_number
 from fsroute.target_kinds import LeadsTo, TargetKind
 
 MAX_NUMBERS = 128
-"""Hosted numbers that one call can reach by its rules. More is no forwarding that anybody meant."""
+"""Most hosted numbers that one call can reach by rules. A longer chain of forwards is a mistake in the tables."""
 
 _BLOCK_DIGITS = 4
-"""In which the numbers of a block differ (schema.sql)."""
+"""Last digits in which the numbers of a block may differ (schema.sql)."""
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -64,10 +64,10 @@ _Named = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The routing tables. Each thread that reads has a connection of its own, which stays open.
+    """The routing tables. Each thread that reads has its own connection, which stays open.
 
-    `statement_ms` is how long PostgreSQL may work on one query; 0 is as long as it likes. Whoever waits for the answer has
-    given up by then, and the thread is free again.
+    `statement_ms` limits one query on PostgreSQL; 0 is no limit. The call has no more time for the answer then, and the
+    thread is free again.
     """
 
     database: Database
@@ -76,19 +76,19 @@ class Store:
     statement_ms: int = 0
 
     def routing(self, call: Call) -> Routing:
-        """What the tables say about this call, as of one moment. Raises DataError if they can not be read."""
+        """The routing of this call, as of one moment. Raises DataError if the tables cannot be read."""
         with database_errors(self.url):
             try:
                 return self._again_if_closed(call)
             except DATABASE_ERRORS:
-                self.database.close()  # whatever it was, the next call begins anew
+                self.database.close()  # the next call opens a new connection
                 raise
 
     def _again_if_closed(self, call: Call) -> Routing:
         try:
             return self._routing(call)
         except (DatabaseError, InterfaceError):
-            # PostgreSQL was started again since the last call: that is no reason for this one to fail.
+            # PostgreSQL was restarted since the last call: this call reads again by a new connection.
             if is_sqlite(self.database) or self.database.is_closed() or not self.database.connection().closed:
                 raise
             self.database.close()
@@ -157,8 +157,8 @@ class _Read:
     def _to_numbers(
         self, routing: Routing, spellings: Sequence[str], asked: set[str | None], also: Sequence[str] = ()
     ) -> Routing:
-        """Adds the dialled number and `also`, every hosted number that their rules lead to, and the facts on what is to be
-        shown."""
+        """Adds the dialled number, `also`, every hosted number that their rules lead to, and the facts about the numbers to
+        present."""
         found: dict[str, tuple[str, bool]] = {}
         targets: list[tuple[RuleKey, str, Target]] = []
         wanted = {*spellings, *also}
@@ -252,7 +252,7 @@ class _Read:
     # --- what targets ring -------------------------------------------------------------------------------
 
     def _with_phones(self, targets: list[tuple[RuleKey, str, Target]]) -> dict[RuleKey, list[Target]]:
-        """The targets of each rule, with the endpoints that ring for them."""
+        """The targets of each rule, with their endpoints."""
         named: dict[TargetKind, set[_Named]] = defaultdict(set)
         for _, account, target in targets:
             named[target.kind].add((account, target.value))

@@ -1,7 +1,7 @@
-"""peewee's picture of schema.sql. schema.sql is the truth; tests/test_tables.py fails when the two differ.
+"""peewee's models of the tables in schema.sql. tests/integration/data/test_tables.py fails when the two differ.
 
-Constraints are not repeated here, and foreign keys are plain fields: they have two columns each, which peewee can not
-express, and the database enforces them. No model has behaviour, and none is bound to a database: queries are.
+Constraints are only in schema.sql. Foreign keys are plain fields: they have two columns each, which peewee cannot express,
+and the database enforces them. Models have no behaviour and are not bound to a database: queries are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A decision for people, and as JSON: what rings when, why, and what happens after. Pure, but for the printing."""
+"""A decision as JSON and for people: what rings when, why, and what follows."""
 
 from __future__ import annotations
 
@@ -108,19 +108,19 @@ def _attempt(leg: Leg, of_call: CallerId) -> dict[str, Any]:
 
 
 def _headers(leg: Leg) -> dict[str, str]:
-    """What the INVITE to a carrier says of the caller; nothing for phones."""
+    """The headers of the INVITE to a carrier that name the caller; empty for phones."""
     if not isinstance(leg.dial, TrunkDial):
         return {}
     if leg.caller_id.network is None:
         return {"From": f"<{identity.ANONYMOUS_URI}>"}  # identity.UNKNOWN_LINE
-    told = identity.headers(leg.caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
-    name = f'"{told.from_name}" ' if told.from_name else ""
+    sent = identity.headers(leg.caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
+    name = f'"{sent.from_name}" ' if sent.from_name else ""
     shown = {
-        "From": f"{name}<{told.from_uri}>",
-        told.identity_header or "": f"<{told.identity_uri}>" if told.identity_uri else None,
-        "Privacy": told.privacy,
-        "Diversion": told.diversion,
-        "History-Info": told.history_info,
+        "From": f"{name}<{sent.from_uri}>",
+        sent.identity_header or "": f"<{sent.identity_uri}>" if sent.identity_uri else None,
+        "Privacy": sent.privacy,
+        "Diversion": sent.diversion,
+        "History-Info": sent.history_info,
     }
     return {header: value for header, value in shown.items() if value is not None}
 
@@ -130,7 +130,7 @@ def _caller_id(caller_id: CallerId) -> dict[str, Any]:
 
 
 def _timeline(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Who rings from when to when, in seconds of the call, if nobody answers and every phone is there."""
+    """The legs with their beginning and end, in seconds of the call, if nobody answers and every phone is registered."""
     begins = 0
     for number, stage in enumerate(plan.stages, 1):
         for leg in stage:
@@ -193,7 +193,7 @@ def show(data: dict[str, Any], console: Console) -> None:
 
 
 def _shown_outside(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
-    """What each attempt to leave shows, the first one of each leg and those by further trunks."""
+    """The headers of each attempt through a trunk: the first one of each leg, and those by further trunks."""
     for stage in data["stages"]:
         for leg in stage:
             yield leg["target"], leg["headers"]
@@ -239,7 +239,7 @@ def _after(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _chain(step: dict[str, Any], outcome: str) -> str:
-    """What follows an outcome, to the end, if it is the outcome of everything that follows too."""
+    """Everything that follows an outcome, if each further step has the same outcome."""
     parts = [_said(step)]
     while step["follow_up"]:
         step = step["follow_up"][outcome]

@@ -1,9 +1,9 @@
-"""An attempt to verify a number, from its start to its end: its states, and what can be done in each. Pure.
+"""An attempt to verify a number: its states, and the operations that each state allows. Pure.
 
     pending ──▶ verified | failed | expired | cancelled | conflict
 
-Every attempt ends once and for all; a new one is the only way on. What it leads to is a row of verified_numbers, whose
-state follows that of the attempt, unless the number is verified already: then it stays so until a code is confirmed.
+An attempt that has ended stays ended; only a new attempt can follow. Its result is a row of verified_numbers, whose state
+follows the attempt's. A number that is verified already stays verified until a code is confirmed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AttemptState(StrEnum):
     CONFLICT = "conflict"
 
 
-STANDINGS = {
+NUMBER_STATES = {
     AttemptState.PENDING: VerificationState.PENDING,
     AttemptState.VERIFIED: VerificationState.VERIFIED,
     AttemptState.FAILED: VerificationState.FAILED,
@@ -36,7 +36,7 @@ STANDINGS = {
     AttemptState.CANCELLED: VerificationState.CANCELLED,
     AttemptState.CONFLICT: VerificationState.FAILED,
 }
-"""How a number stands that was pending, when its attempt comes to this state."""
+"""State of a pending row of verified_numbers once its attempt has reached this state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Attempt:
 
     @property
     def notice(self) -> str | None:
-        """What became of the call or message, in a sentence; None while that is not known."""
+        """The outcome of the call or message, in a sentence; None while it is unknown."""
         outcome = DeliveryOutcome.named(self.outcome or "")
         return outcome.meaning if outcome else None
 
@@ -74,8 +74,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberStatus:
-    """A row of verified_numbers: how a number or block stands for an account. `pending` is the id of the attempt that is
-    pending for it, which a number that is verified can have too."""
+    """A row of verified_numbers: the state of a number or block for an account. `pending` is the id of its pending attempt,
+    which a verified number can have too."""
 
     account: str
     first: str
@@ -98,7 +98,7 @@ class NumberStatus:
         return Verification(self.account, self.first, self.last, self.state, self.expires_at).is_valid(now)
 
     def state_at(self, now: datetime) -> VerificationState:
-        """Its state, also where nobody has written down yet that it expired."""
+        """Its state at this moment, also where its expiry is not recorded yet."""
         if self.state is VerificationState.VERIFIED and not self.is_valid(now):
             return VerificationState.EXPIRED
         return self.state
@@ -109,26 +109,26 @@ def range_name(first: str, last: str) -> str:
 
 
 def is_too_late(attempt: Attempt, now: datetime) -> bool:
-    """Whether its code can not be confirmed any more. Before its start counts too: a clock that was set back must not give
-    anybody more time to guess. A block has no code and waits for its approval as long as that takes."""
+    """Whether its code can no longer be confirmed. A time before its start counts as too late: a clock that was set back
+    must not give more time to guess. A block has no code and waits for its approval without a limit."""
     return attempt.code_expires_at is not None and not attempt.started_at <= now < attempt.code_expires_at
 
 
 def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Denial | None:
-    """What stands against comparing a code with this attempt's."""
+    """Why a code may not be compared with this attempt's; None if it may."""
     if attempt.method is Method.MANUAL:
-        return Denial(VerificationCode.HAS_NO_CODE, "is verified by hand: it is approved, not confirmed")
+        return Denial(VerificationCode.HAS_NO_CODE, "is entered by hand: approve it (fsroute verify approve)")
     if attempt.state is not AttemptState.PENDING:
         return _settled(attempt, tries)
     if is_too_late(attempt, now):
-        return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start anew")
+        return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start again")
     return _used_up() if attempt.tries >= tries else None
 
 
 def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial | None:
-    """What stands against the approval of this attempt by `actor`."""
+    """Why `actor` may not approve this attempt; None if they may."""
     if attempt.method is not Method.MANUAL:
-        return Denial(VerificationCode.NEEDS_ITS_CODE, "is verified by its code: it is confirmed, not approved")
+        return Denial(VerificationCode.NEEDS_ITS_CODE, "is verified by its code: confirm it (fsroute verify confirm)")
     if attempt.state is not AttemptState.PENDING:
         return _settled(attempt, tries)
     if _same_person(attempt.started_by, actor):
@@ -137,7 +137,7 @@ def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial | None:
 
 
 def not_cancellable(attempt: Attempt, tries: int) -> Denial | None:
-    """What stands against cancelling this attempt."""
+    """Why this attempt cannot be cancelled; None if it can."""
     return None if attempt.state is AttemptState.PENDING else _settled(attempt, tries)
 
 
@@ -155,21 +155,23 @@ def _settled(attempt: Attempt, tries: int) -> Denial:
         case AttemptState.VERIFIED:
             return Denial(VerificationCode.ALREADY_VERIFIED, "was verified by this attempt already")
         case AttemptState.EXPIRED:
-            return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start anew")
+            return Denial(VerificationCode.CODE_EXPIRED, "the code is too old; start again")
         case AttemptState.CANCELLED:
             return Denial(VerificationCode.ATTEMPT_CANCELLED, "the attempt was cancelled, or a newer one took its place")
         case AttemptState.CONFLICT:
-            return Denial(VerificationCode.ATTEMPT_IN_CONFLICT, "is held by another account; an operator has to settle that")
+            return Denial(
+                VerificationCode.ATTEMPT_IN_CONFLICT, "is held by another account; an operator has to resolve that"
+            )
     if attempt.tries >= tries:
         return _used_up()
     return Denial(
         VerificationCode.ATTEMPT_FAILED,
-        f"the attempt has failed{f': {attempt.notice}' if attempt.notice else ''}; start anew",
+        f"the attempt has failed{f': {attempt.notice}' if attempt.notice else ''}; start again",
     )
 
 
 def _used_up() -> Denial:
-    return Denial(VerificationCode.TRIES_USED_UP, "the code was wrong too often; start anew")
+    return Denial(VerificationCode.TRIES_USED_UP, "the code was wrong too often; start again")
 
 
 def _same_person(one: str, other: str) -> bool:

@@ -1,7 +1,7 @@
 """Verification codes: new ones, and the slow, salted hash that is kept of them.
 
-A code has a million possible values, so a fast hash would be as good as the code itself to whoever reads the database.
-This one takes a core some 30 ms: nothing to a customer, and hours to try them all, when the code lives for minutes.
+A code has a million possible values, so a reader of the database could reverse a fast hash at once. This hash takes one
+core some 30 ms: a customer does not notice it, and trying all codes takes hours, while a code is valid for minutes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _CODE = re.compile(rf"[0-9]{{{DIGITS}}}\Z")
 
 
 def new_code() -> str:
-    """Six digits that can not be foreseen."""
+    """Six digits that cannot be predicted."""
     return f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
 
 
 def new_id() -> str:
-    """The id of a verification: 24 letters and digits that can not be guessed."""
+    """The id of a verification: 24 letters and digits that cannot be guessed."""
     return secrets.token_hex(_ID_BYTES)
 
 
@@ -36,7 +36,7 @@ def is_code(text: str) -> bool:
 
 
 def hashed(code: str) -> str:
-    """What is kept of a code until it is confirmed."""
+    """The salted hash of a code, which is stored until the code is confirmed."""
     salt = secrets.token_bytes(_SALT_BYTES)
     return f"{salt.hex()}:{_hash(code, salt).hex()}"
 

@@ -9,7 +9,7 @@ from fsroute.codes import DeliveryOutcome
 from fsroute.text import printable
 
 DELIVERED = frozenset({DeliveryOutcome.CODE_READ, DeliveryOutcome.MESSAGE_ACCEPTED})
-"""Outcomes after which the code can be known on the other side: read out to its end, or taken over by the gateway."""
+"""Outcomes after which the callee may know the code: it was read to its end, or the gateway accepted the message."""
 
 ANSWER_LENGTH = 1000
 """Characters of the other side's answer that are kept: what fits on a screen."""

@@ -1,8 +1,8 @@
-"""Whether a number may be verified for an account, and what stands against it. Pure.
+"""Whether a number may be verified for an account, and why not. Pure.
 
-A code is sent to whoever answers, and somebody pays for it: so what can be known before is asked before. The order is that
-of the sentence a customer needs to hear first: the spelling, the account, the number, the way of delivery, the limits, and
-at last who else holds the number, which costs a start like any other, so that nobody can ask for all numbers in turn.
+Each code costs a call or a message and disturbs the callee, so everything is checked before it is sent. The order of the
+checks: the spelling, the account, the number, the way of delivery, the limits, and last whether another account holds the
+number. A start that fails at the last check counts for the limits, so that nobody can test all numbers in turn.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from fsroute.numbers.country import NumberClass
 from fsroute.routing.permissions import may_call
 
 BLOCK_DIGITS = 4
-"""In which the numbers of a block differ (schema.sql). Carriers give out blocks of up to four digits of extension; a longer
-one is a slip of the pen."""
+"""Last digits in which the numbers of a block may differ (schema.sql). Carriers assign blocks of up to four digits of
+extension; a longer one is a typing error."""
 
 MAX_LINES = 2_000
-"""Lines of one import. It is one transaction, of some two seconds then; everybody else waits up to five for their turn."""
+"""Most lines of one import. It is one transaction, which then takes some two seconds; other writers wait up to five."""
 
 _GERMAN = frozenset({"DE", "AT", "CH", "LI"})
 
@@ -96,7 +96,7 @@ class Start:
 
 
 def misspelled(text: str, country_code: str) -> Denial | None:
-    """What is wrong with a number that must be E.164, and which one was probably meant."""
+    """The error in a number that must be E.164, and the number that was probably meant."""
     meant = next(iter(phone_number.candidates(text, country_code)), None)
     if phone_number.is_e164(text) and meant in {text, None}:
         return (
@@ -104,26 +104,26 @@ def misspelled(text: str, country_code: str) -> Denial | None:
         )
     if meant is None:
         return Denial(VerificationCode.NOT_A_NUMBER, "is no number; a number is written +4922129191999")
-    if country.classify(meant, country_code) is NumberClass.OTHER:  # too short, or of a network that nobody has: no guess
+    if country.classify(meant, country_code) is NumberClass.OTHER:  # too short, or of an unassigned range: no guess
         return Denial(VerificationCode.NOT_E164, "is not written in E.164; a number is written +4922129191999")
     return Denial(VerificationCode.NOT_E164, f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
 
 
 def malformed_block(first: str, last: str) -> Denial | None:
-    """What is wrong with a block of two numbers that are well spelled."""
+    """The error in a block of two numbers that are valid E.164."""
     if len(first) != len(last):
-        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first and last number have the same length")
+        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first and last number must have the same length")
     if first > last:
-        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first number is not behind its last")
+        return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first number must not be after its last")
     if first[:-BLOCK_DIGITS] != last[:-BLOCK_DIGITS]:
         return Denial(
-            VerificationCode.BLOCK_MALFORMED, f"the numbers of a block agree but for their last {BLOCK_DIGITS} digits"
+            VerificationCode.BLOCK_MALFORMED, f"the numbers of a block may differ in their last {BLOCK_DIGITS} digits only"
         )
     return None
 
 
 def language_of(country_code: str) -> str:
-    """The language in which a code is told if nobody says otherwise."""
+    """The language of a call or message where none is given."""
     return "de" if country_code in _GERMAN else "en"
 
 
@@ -142,8 +142,8 @@ def may_start(
 ) -> Denial | None:
     """What stands against sending a code to a number (E.164), None if nothing does.
 
-    `to_number` are the starts of the last day, `by_account` those of the last hour, also those in the future: a clock that
-    was set back does not make them undone.
+    `to_number` are the starts of the last day, `by_account` those of the last hour. Starts in the future count too: setting
+    a clock back does not remove them.
     """
     name = applicant.account.name
     if name in claims.hosts:
@@ -158,12 +158,12 @@ def may_start(
 
 
 def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
-    """What stands against these numbers being verified for the account at this moment, however that came about."""
+    """Why these numbers may not be verified for the account at this moment, by any method; None if they may."""
     return _barred(account, first, last) or conflict(account.name, claims, now)
 
 
 def closed(account: Account) -> Denial | None:
-    """Whether the account may verify nothing at all."""
+    """Why the account may not verify any number; None if it may."""
     if account.status is AccountStatus.TRIAL:
         return Denial(VerificationCode.TRIAL_ACCOUNT, "trial accounts verify no numbers")
     if account.status is AccountStatus.SUSPENDED:
@@ -172,20 +172,20 @@ def closed(account: Account) -> Denial | None:
 
 
 def conflict(account: str, claims: Claims, now: datetime) -> Denial | None:
-    """Whether somebody else holds one of the numbers. An operator has to settle that."""
+    """Whether another account holds one of the numbers. An operator has to resolve that."""
     if claims.hosts - {account}:
         return Denial(
-            VerificationCode.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to settle that"
+            VerificationCode.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to resolve that"
         )
     if any(held.account != account and held.is_valid(now) for held in claims.verifications):
         return Denial(
-            VerificationCode.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to settle that"
+            VerificationCode.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to resolve that"
         )
     return None
 
 
 def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
-    """Whether these numbers are verified anyway, in a larger block of the account."""
+    """Whether a larger block of the account already verifies these numbers."""
     for held in claims.verifications:
         larger = held.first <= first and last <= held.last and (held.first, held.last) != (first, last)
         if held.account == account and larger and held.is_valid(now):
@@ -221,7 +221,7 @@ def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Denia
 def _may_be_mobile(number: str, country_code: str) -> bool:
     if country.classify(number, country_code) is NumberClass.MOBILE:
         return True
-    # North American numbers do not tell. The gateway will.
+    # North American numbers do not show whether they are mobile. The gateway knows.
     either = phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE
     return bool(phonenumbers.number_type(phonenumbers.parse(number)) == either)
 
@@ -254,7 +254,7 @@ def _too_many(
 
 
 def _free_at(starts: Sequence[Start], most: int, window: timedelta, now: datetime) -> datetime | None:
-    """When there will be room for one more start in the window; None if there is."""
+    """When the window has room for one more start; None if it has room now."""
     recent = sorted((start.at for start in starts if start.at > now - window), reverse=True)
     return recent[most - 1] + window if len(recent) >= most else None
 
@@ -272,8 +272,8 @@ class Line:
 
 
 def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[int, str]]]:
-    """The numbers and blocks of an import, one a line (`+49...` or `+49...,+49...`, # begins a comment), and what is wrong
-    with which line."""
+    """The numbers and blocks of an import, one per line (`+49...` or `+49...,+49...`, # begins a comment), and the errors by
+    line."""
     found: list[Line] = []
     wrong: list[tuple[int, str]] = []
     lines: dict[str, int] = {}
@@ -282,11 +282,11 @@ def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[in
         if parts == [""]:
             continue
         first, last = parts[0], parts[-1]
-        told = _wrong_line(parts, country_code)
-        if told is None and first in lines:
-            told = f"{first} stands in line {lines[first]} already"
-        if told is not None:
-            wrong.append((count, told))
+        why = _wrong_line(parts, country_code)
+        if why is None and first in lines:
+            why = f"{first} is in line {lines[first]} already"
+        if why is not None:
+            wrong.append((count, why))
             continue
         lines[first] = count
         found.append(Line(count, first, last))

@@ -1,9 +1,8 @@
-"""Whether a number was allowed to be shown at some moment, and why: what the audit log says. Pure.
+"""Whether a number was allowed to be presented at a moment, and why, by the audit log. Pure.
 
-The log is replayed in the order of its ids. That is the order in which things happened; times are not, when a clock was
-set back. A moment that the clock has shown twice is then taken for the later of the two: everything counts up to the last
-row that has this time or an earlier one. So one row that a wrong clock dated into the future hides none of the rows after
-it. The answer says where times go back.
+The log is replayed in the order of its ids, which is the order of events. Times are not, where a clock was set back. A
+moment that the clock showed twice then means the later one: all rows count up to the last row with this time or an earlier
+one. So a row with a time in the future hides none of the rows after it. The notes name the rows where times go back.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from fsroute.callerid.policy import Verdict
 from fsroute.model import AuditEntry, NumberFacts, Verification, VerificationState
 
 REMOVED = "removed"
-"""The state in the log of what has no row in verified_numbers any more."""
+"""The state in the log of a row that was removed from verified_numbers."""
 
 NOT_KNOWN = (
-    "The log tells of verifications only. It does not know whether the account was active, on trial or suspended at that"
+    "The log records verifications only. It does not show whether the account was active, on trial or suspended at that"
     " moment, which numbers it hosted, and what its country, the trunk and the destination allowed."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether an account was allowed to show the number, as far as its verification goes. `entry` decided it, None where
-    nothing was ever verified; `verified` is the entry by which the number was verified last."""
+    """Whether the verification allowed an account to present the number. `entry` decided it, None where nothing was ever
+    verified; `verified` is the entry by which the number was verified last."""
 
     account: str
     verdict: Verdict
@@ -40,8 +39,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The answers for a moment, one for each account that the log names; the entries up to then that concern the number;
-    and notes on what makes them less than certain."""
+    """The answers for a moment, one for each account in the log; the entries about the number up to that moment; and notes
+    on what makes the answers uncertain."""
 
     number: str
     at: datetime
@@ -51,18 +50,18 @@ class History:
 
 
 class _Replay:
-    """How a number stands after a part of the log."""
+    """The state of a number after a part of the log."""
 
     def __init__(self, number: str) -> None:
         self._number = number
         self.entries: list[AuditEntry] = []
-        self.standing: dict[tuple[str, str], Verification] = {}
+        self.current: dict[tuple[str, str], Verification] = {}
         self._decided: dict[tuple[str, str], AuditEntry] = {}
         self._verified: dict[tuple[str, str], AuditEntry] = {}
 
     def add(self, entry: AuditEntry) -> None:
-        covers, before = _covers(entry, self._number), self.standing.get(entry.key)
-        # A row that takes the place of another one ends what that covered.
+        covers, before = _covers(entry, self._number), self.current.get(entry.key)
+        # A row that replaces another one ends the verification of the numbers of that one.
         replaces = entry.state is not None and before is not None and _covers(before, self._number)
         if covers or replaces:
             self.entries.append(entry)
@@ -71,15 +70,15 @@ class _Replay:
         if covers or replaces:
             self._decided[entry.key] = entry
         if entry.state == REMOVED:
-            self.standing.pop(entry.key, None)
+            self.current.pop(entry.key, None)
             return
         state = VerificationState(entry.state)
-        self.standing[entry.key] = Verification(entry.account, entry.first, entry.last, state, entry.expires_at)
+        self.current[entry.key] = Verification(entry.account, entry.first, entry.last, state, entry.expires_at)
         if state is VerificationState.VERIFIED and covers:
             self._verified[entry.key] = entry
 
     def answer(self, account: str, at: datetime) -> Answer:
-        verdict = self._verdict(tuple(self.standing.values()), account, at)
+        verdict = self._verdict(tuple(self.current.values()), account, at)
         entry = self._decider(verdict, account, at)
         return Answer(account, verdict, entry, self._verified.get(entry.key) if entry else None)
 
@@ -87,13 +86,13 @@ class _Replay:
         return policy.verification_verdict(self._number, NumberFacts(verifications=verifications), account, at)
 
     def _decider(self, verdict: Verdict, account: str, at: datetime) -> AuditEntry | None:
-        """The latest entry that leads to this verdict by itself; where nothing stands, the one that ended it."""
+        """The latest entry that alone leads to this verdict; where no verification is left, the entry that ended it."""
         newest = sorted(self._decided.values(), key=lambda entry: -entry.id)
         if verdict.code != "verified_by_another_account":
             newest = [entry for entry in newest if entry.account == account]
         for entry in newest:
-            standing = self.standing.get(entry.key)
-            if standing is not None and self._verdict((standing,), account, at) == verdict:
+            current = self.current.get(entry.key)
+            if current is not None and self._verdict((current,), account, at) == verdict:
                 return entry
         return next(iter(newest), None)
 
@@ -103,10 +102,11 @@ def _covers(row: AuditEntry | Verification, number: str) -> bool:
 
 
 def of(number: str, at: datetime, entries: Sequence[AuditEntry], table: Sequence[Verification]) -> History:
-    """What the log says of a number (E.164) at a moment.
+    """The history of a number (E.164) up to a moment.
 
-    `table` is what verified_numbers says of it now: the rows that cover the number or have the key of an entry that does.
-    `entries` are those that cover it, and all others with the key of one of these or of a row of `table`, by id.
+    `table` are the present rows of verified_numbers that cover the number, or that have the key of an entry that does.
+    `entries` are the rows of the log that cover it, and all others with the key of one of these or of a row of `table`, by
+    id.
     """
     happened = max((position for position, entry in enumerate(entries, 1) if entry.at <= at), default=0)
     replay, later = _Replay(number), _Replay(number)
@@ -115,7 +115,7 @@ def of(number: str, at: datetime, entries: Sequence[AuditEntry], table: Sequence
         if position < happened:
             replay.add(entry)
     accounts = sorted({entry.account for entry in replay.entries})
-    notes = (*_turned_back(replay.entries), *_changed_outside(number, later.standing, table))
+    notes = (*_turned_back(replay.entries), *_changed_outside(number, later.current, table))
     return History(number, at, tuple(replay.answer(account, at) for account in accounts), tuple(replay.entries), notes)
 
 
@@ -131,7 +131,7 @@ def _turned_back(entries: list[AuditEntry]) -> Iterator[str]:
 def _changed_outside(
     number: str, logged: dict[tuple[str, str], Verification], table: Sequence[Verification]
 ) -> Iterator[str]:
-    """Where verified_numbers is not what the log leads to."""
+    """Where verified_numbers differs from the result of the log."""
     stored = {(row.account, row.first): row for row in table}
     for key in sorted(logged.keys() | stored.keys()):
         row, expected = stored.get(key), logged.get(key)

@@ -1,4 +1,4 @@
-"""What a verification says: the prompts of a call in their order, and the text of an SMS. Pure.
+"""The words of a verification: the prompts of a call in their order, and the text of an SMS. Pure.
 
 The prompts are the files `sounds/LANGUAGE/NAME.wav`, which scripts/make-prompts.sh makes.
 """
@@ -6,7 +6,7 @@ The prompts are the files `sounds/LANGUAGE/NAME.wav`, which scripts/make-prompts
 from __future__ import annotations
 
 LANGUAGES = ("de", "en")
-"""Languages that there are prompts and texts in."""
+"""Languages of the prompts and texts."""
 
 DIGITS = "0123456789"
 
@@ -14,10 +14,10 @@ NAMES = (*DIGITS, "intro", "again", "goodbye")
 """The prompts of each language."""
 
 MAX_DIGITS = 16
-"""Of a code. FreeSWITCH plays up to 128 files and silences as one (file_string in mod_dptools.c)."""
+"""Longest code. FreeSWITCH plays up to 128 files and silences as one (file_string in mod_dptools.c)."""
 
 HELLO_MS = 1000
-"""Silence before the first word: who answers says hello, and takes the phone to the ear."""
+"""Silence before the first word: the callee says hello and lifts the phone to the ear."""
 
 DIGIT_MS = 500
 """Silence between two digits: time to write one down."""
@@ -31,7 +31,7 @@ _MINUTES = {"de": ("Minute", "Minuten"), "en": ("minute", "minutes")}
 def reading(code: str, language: str) -> tuple[tuple[str | int, ...], tuple[str | int, ...]]:
     """How a call reads a code, in two parts: what it is for and its digits one by one; the digits again, and goodbye.
 
-    After the first part the code is known to whoever listens. A text is a prompt (`de/7`), a number is milliseconds of
+    After the first part the callee knows the code. A text is a prompt (`de/7`), a number is milliseconds of
     silence. Raises ValueError for a code that is not 1 to 16 digits, or an unknown language.
     """
     _known(language)
@@ -47,9 +47,9 @@ def reading(code: str, language: str) -> tuple[tuple[str | int, ...], tuple[str 
 
 
 def sms_text(number: str, code: str, minutes: int, language: str) -> str:
-    """The message that tells a code. It fits into one SMS: 160 characters of the GSM alphabet.
+    """The message with a code. It fits into one SMS: 160 characters of the GSM alphabet.
 
-    The code comes first: a phone shows the beginning of a message before it is opened. Raises ValueError for an unknown
+    The code comes first: a phone previews the beginning of a message. Raises ValueError for an unknown
     language.
     """
     _known(language)

@@ -1,5 +1,5 @@
-"""The rows of a verification: reads and writes verifications and verified_numbers, and leaves a row in the audit log with
-each change. What may be changed is decided elsewhere (eligibility.py, attempt.py)."""
+"""The rows of a verification: reads and writes verifications and verified_numbers, and adds a row to the audit log with each
+change. eligibility.py and attempt.py decide which changes are allowed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fsroute.data.audit import Author
 from fsroute.data.database import Row, named_rows
 from fsroute.model import Account, AccountStatus, Permission, VerificationState
 from fsroute.verification import codes
-from fsroute.verification.attempt import STANDINGS, Attempt, AttemptState, NumberStatus
+from fsroute.verification.attempt import NUMBER_STATES, Attempt, AttemptState, NumberStatus
 from fsroute.verification.eligibility import Applicant, Claims, Method, Start
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationReader:
-    """What the tables say, inside a transaction."""
+    """Reads the tables, inside a transaction."""
 
     database: Database
 
@@ -48,7 +48,7 @@ class VerificationReader:
         )
 
     def claims(self, first: str, last: str) -> Claims:
-        """Who holds numbers from `first` to `last`."""
+        """The accounts that hold numbers from `first` to `last`."""
         hosted, row = t.Number, t.VerifiedNumber
         hosting = self._rows(hosted.select().where(hosted.number.between(first, last)))
         overlapping = self._rows(
@@ -72,7 +72,7 @@ class VerificationReader:
         return found[0] if found else None
 
     def overdue(self, now: datetime) -> list[Attempt]:
-        """The pending attempts whose code can not be confirmed any more (attempt.is_too_late)."""
+        """The pending attempts whose code can no longer be confirmed (attempt.is_too_late)."""
         row = t.VerificationAttempt
         too_late = (row.code_expires_at <= times.to_text(now)) | (row.started_at > times.to_text(now))
         return self._attempts((row.state == AttemptState.PENDING) & (row.method != Method.MANUAL) & too_late)
@@ -84,24 +84,24 @@ class VerificationReader:
         return [attempt for attempt in self._attempts(covering) if len(attempt.first) == len(number)]
 
     def listed(self, account: str | None, source: str | None, *, all_sources: bool) -> list[NumberStatus]:
-        """How the numbers of an account, or of all, stand that are from a source: None is here."""
+        """The numbers of an account, or of all accounts, from a source. None: those verified here."""
         row = t.VerifiedNumber
         which = [row.account == account] if account is not None else []
         if not all_sources:
             which.append(row.source.is_null() if source is None else row.source == source)
-        return self._standings(*which)
+        return self._statuses(*which)
 
-    def standings_of(self, account: str, number: str) -> list[NumberStatus]:
-        """How a number stands, alone and in blocks."""
+    def statuses_of(self, account: str, number: str) -> list[NumberStatus]:
+        """The status of a number, alone and in blocks."""
         row = t.VerifiedNumber
-        covering = self._standings(row.account == account, row.first_number <= number, row.last_number >= number)
-        return [standing for standing in covering if len(standing.first) == len(number)]
+        covering = self._statuses(row.account == account, row.first_number <= number, row.last_number >= number)
+        return [status for status in covering if len(status.first) == len(number)]
 
-    def standing(self, account: str, first: str) -> NumberStatus | None:
+    def status(self, account: str, first: str) -> NumberStatus | None:
         row = t.VerifiedNumber
-        return next(iter(self._standings(row.account == account, row.first_number == first)), None)
+        return next(iter(self._statuses(row.account == account, row.first_number == first)), None)
 
-    def _standings(self, *which: Any) -> list[NumberStatus]:
+    def _statuses(self, *which: Any) -> list[NumberStatus]:
         row, attempt = t.VerifiedNumber, t.VerificationAttempt
         pending = (
             (attempt.account == row.account)
@@ -116,15 +116,15 @@ class VerificationReader:
         return [_status(found) for found in self._rows(query.where(*which) if which else query)]
 
     def lapsed(self, now: datetime) -> list[NumberStatus]:
-        """What is verified and has expired, and nobody has written that down."""
+        """The rows that are still verified, but whose time has expired."""
         row = t.VerifiedNumber
-        return self._standings(row.state == VerificationState.VERIFIED, row.expires_at <= times.to_text(now))
+        return self._statuses(row.state == VerificationState.VERIFIED, row.expires_at <= times.to_text(now))
 
     def expiring(self, now: datetime, within: timedelta) -> list[NumberStatus]:
-        """What is verified and expires in this time."""
+        """The verified rows that expire within this time."""
         row = t.VerifiedNumber
         soon = row.expires_at.between(times.to_text(now), times.to_text(now + within))
-        return [s for s in self._standings(row.state == VerificationState.VERIFIED, soon) if s.is_valid(now)]
+        return [s for s in self._statuses(row.state == VerificationState.VERIFIED, soon) if s.is_valid(now)]
 
     def starts_to(self, number: str, since: datetime) -> list[Start]:
         """The starts of verifications by code of a number, by any account."""
@@ -169,7 +169,7 @@ class VerificationRepository(VerificationReader):
         code_s: int | None = None,
         evidence: str | None = None,
     ) -> Attempt:
-        """Adds an attempt that is pending, or has come to its end at once."""
+        """Adds an attempt, pending or ended at once."""
         expires_at = self.now + timedelta(seconds=code_s) if code_s is not None else None
         attempt = Attempt(
             id=codes.new_id(), account=account, first=first, last=last, method=method, state=state, language=language,
@@ -209,9 +209,9 @@ class VerificationRepository(VerificationReader):
         return replace(attempt, outcome=outcome, answer=answer, delivered_at=self.now)
 
     def begin(self, attempt: Attempt, action: str) -> None:
-        """Lets the number stand as pending, unless it is valid now."""
-        standing = self.standing(attempt.account, attempt.first)
-        pending = standing is None or not standing.is_valid(self.now)
+        """Makes the number pending, unless it is verified now."""
+        status = self.status(attempt.account, attempt.first)
+        pending = status is None or not status.is_valid(self.now)
         if pending:
             self._put(attempt.account, attempt.first, attempt.last, attempt.method, VerificationState.PENDING)
         self.note(action, attempt, state=VerificationState.PENDING if pending else None, reason=attempt.evidence)
@@ -219,15 +219,15 @@ class VerificationRepository(VerificationReader):
     def settle(self, attempt: Attempt, state: AttemptState, action: str, reason: str | None = None) -> Attempt:
         """Ends a pending attempt without success, and the number's pending state with it."""
         self._change(attempt, state=state, settled_at=times.to_text(self.now), code_hash=None)
-        standing = self.standing(attempt.account, attempt.first)
-        ends = standing and (standing.state, standing.last) == (VerificationState.PENDING, attempt.last)
+        status = self.status(attempt.account, attempt.first)
+        ends = status and (status.state, status.last) == (VerificationState.PENDING, attempt.last)
         if ends:
-            self._put(attempt.account, attempt.first, attempt.last, attempt.method, STANDINGS[state])
-        self.note(action, attempt, state=STANDINGS[state] if ends else None, reason=reason)
+            self._put(attempt.account, attempt.first, attempt.last, attempt.method, NUMBER_STATES[state])
+        self.note(action, attempt, state=NUMBER_STATES[state] if ends else None, reason=reason)
         return replace(attempt, state=state, settled_at=self.now)
 
     def verify(self, attempt: Attempt, days: int, action: str, approved_by: str | None = None) -> Attempt:
-        """Ends a pending attempt with success: the numbers can be shown from now on, for so many days."""
+        """Ends a pending attempt with success: the numbers can be presented from now on, for so many days."""
         expires_at = self.now + timedelta(days=days)
         self._end_lapsed(attempt.account, attempt.first, attempt.last)
         self._change(
@@ -241,7 +241,7 @@ class VerificationRepository(VerificationReader):
         return replace(attempt, state=AttemptState.VERIFIED, settled_at=self.now, approved_by=approved_by)
 
     def take_over(self, account: str, first: str, last: str, source: str, days: int) -> None:
-        """Writes down a number that another system has verified."""
+        """Records a number that another system has verified."""
         expires_at = self.now + timedelta(days=days)
         self._end_lapsed(account, first, last)
         self._put(
@@ -254,19 +254,19 @@ class VerificationRepository(VerificationReader):
         )  # fmt: skip
 
     def withdraw(
-        self, standing: NumberStatus, state: VerificationState, action: str, reason: str | None = None
+        self, status: NumberStatus, state: VerificationState, action: str, reason: str | None = None
     ) -> NumberStatus:
-        """Ends the right to show verified numbers: by revoking it, or because it has expired."""
+        """Ends the right to present verified numbers: it is revoked, or it has expired."""
         revoked_at = self.now if state is VerificationState.REVOKED else None
         row = t.VerifiedNumber
         row.update(state=state, revoked_at=times.to_text(revoked_at)).where(
-            (row.account == standing.account) & (row.first_number == standing.first)
+            (row.account == status.account) & (row.first_number == status.first)
         ).bind(self.database).execute()
         audit.record(
-            self.database, self.now, self.author, action, standing.account, standing.first, standing.last,
-            method=standing.method, state=state, reason=reason,
+            self.database, self.now, self.author, action, status.account, status.first, status.last,
+            method=status.method, state=state, reason=reason,
         )  # fmt: skip
-        return replace(standing, state=state, revoked_at=revoked_at)
+        return replace(status, state=state, revoked_at=revoked_at)
 
     def note(
         self,
@@ -284,23 +284,23 @@ class VerificationRepository(VerificationReader):
         )  # fmt: skip
 
     def note_refusal(self, account: str, first: str, last: str, code: str, method: Method | None = None) -> None:
-        """Adds a row about what was asked for and refused."""
+        """Adds a row about a refused request to the audit log."""
         audit.record(self.database, self.now, self.author, "refused", account, first, last, method=method, reason=code)
 
     def _end_lapsed(self, account: str, first: str, last: str) -> None:
-        """Writes down that others' right to these numbers has expired: a clock that is set back must not bring it back."""
+        """Records that other accounts' right to these numbers has expired: setting a clock back must not restore it."""
         row = t.VerifiedNumber
         overlapping = (row.first_number <= last) & (row.last_number >= first) & (row.account != account)
-        for standing in self._standings(overlapping, row.state == VerificationState.VERIFIED):
-            if len(standing.first) == len(first):
-                self.withdraw(standing, VerificationState.EXPIRED, "expired")
+        for status in self._statuses(overlapping, row.state == VerificationState.VERIFIED):
+            if len(status.first) == len(first):
+                self.withdraw(status, VerificationState.EXPIRED, "expired")
 
     def _change(self, attempt: Attempt, **columns: Any) -> None:
         row = t.VerificationAttempt
         row.update(columns).where(row.id == attempt.id).bind(self.database).execute()
 
     def _put(self, account: str, first: str, last: str, method: str, state: VerificationState, **more: str) -> None:
-        """Writes a row of verified_numbers, in the place of one that began with the same number."""
+        """Writes a row of verified_numbers, or replaces the one with the same first number."""
         row = t.VerifiedNumber
         times = dict.fromkeys(("verified_at", "expires_at", "revoked_at", "verified_by", "source"))
         values = {"last_number": last, "method": method, "state": state, **times, **more}

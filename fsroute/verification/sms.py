@@ -1,8 +1,8 @@
-"""A code by SMS: one HTTP POST to the operator's gateway, repeated while it may help, and what came of it.
+"""A code by SMS: one HTTP POST to the operator's gateway, repeated after temporary failures, and its outcome.
 
-h11 reads and writes HTTP; the socket is ours, so that one deadline holds for the whole attempt. (The usual clients
-count their timeout from the last byte: a gateway that sends a byte a second keeps them for ever.) No redirect is followed
-and no proxy is used: the code goes where the setting says, or nowhere.
+h11 reads and writes HTTP; fsroute has the socket, so that one deadline holds for the whole attempt. (The usual clients
+measure their timeout from the last byte, so a gateway that sends one byte a second holds them for ever.) fsroute follows no
+redirect and uses no proxy: the code goes only to the address of the setting.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from fsroute.verification import prompts
 from fsroute.verification.delivery import Delivered, Message
 
 PAUSE_S = 0.5
-"""Before the second attempt; it doubles with each further one."""
+"""Pause before the second attempt; it doubles with each further one."""
 
 LONGEST_PAUSE_S = 10.0
-"""Also when the gateway's Retry-After asks for more: somebody waits for the code."""
+"""Longest pause, also when the gateway's Retry-After is longer: the customer waits for the code."""
 
 READ_BYTES = 4096
 """Of an answer's body, at least; from then on nothing more is read. These are more than the ANSWER_LENGTH characters that
@@ -42,7 +42,7 @@ _Addresses = Sequence[tuple[int, int, int, str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The start of what the gateway said."""
+    """The beginning of the gateway's answer."""
 
     status: int
     retry_after: str
@@ -51,7 +51,7 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """How one POST ended, and whether another one may end better, after so many seconds at the earliest."""
+    """How one POST ended, whether another one may succeed, and after how many seconds at the earliest."""
 
     outcome: DeliveryOutcome
     answer: str
@@ -79,7 +79,7 @@ class SmsGateway:
         self._sleep = sleep
 
     def deliver(self, message: Message) -> Delivered:
-        """Hands the message over, in `attempts` times `timeout_s` and the pauses between at most."""
+        """Sends the message. Takes at most `attempts` times `timeout_s` and the pauses between."""
         if self._gateway is None:
             return Delivered(DeliveryOutcome.NOT_CONFIGURED, "sms_url is empty")
         text = prompts.sms_text(message.number, message.code, self._minutes, message.language)
@@ -100,7 +100,7 @@ def _attempt(gateway: Gateway, request: _Request, timeout_s: float) -> _Attempt:
     except TimeoutError:
         return _Attempt(DeliveryOutcome.GATEWAY_TIMEOUT, f"no connection in {timeout_s:g} s", again=True)
     except OSError as error:
-        again = not isinstance(error, ssl.SSLCertVerificationError)  # a certificate does not get better
+        again = not isinstance(error, ssl.SSLCertVerificationError)  # the certificate stays invalid
         return _Attempt(DeliveryOutcome.GATEWAY_UNREACHABLE, error.strerror or str(error), again=again)
     try:
         with sock:
@@ -114,13 +114,13 @@ def _attempt(gateway: Gateway, request: _Request, timeout_s: float) -> _Attempt:
 
 
 def _judge(answer: _Answer) -> _Attempt:
-    told = f"HTTP {answer.status} {answer.body.decode('utf-8', 'replace')}"
+    text = f"HTTP {answer.status} {answer.body.decode('utf-8', 'replace')}"
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return _Attempt(DeliveryOutcome.MESSAGE_ACCEPTED, told, again=False)
+        return _Attempt(DeliveryOutcome.MESSAGE_ACCEPTED, text, again=False)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         seconds = float(answer.retry_after) if re.fullmatch("[0-9]{1,6}", answer.retry_after) else 0.0
-        return _Attempt(DeliveryOutcome.GATEWAY_FAILED, told, again=True, wait_s=seconds)
-    return _Attempt(DeliveryOutcome.GATEWAY_REFUSED, told, again=False)
+        return _Attempt(DeliveryOutcome.GATEWAY_FAILED, text, again=True, wait_s=seconds)
+    return _Attempt(DeliveryOutcome.GATEWAY_REFUSED, text, again=False)
 
 
 def _request(gateway: Gateway, key: str, body: bytes) -> _Request:
@@ -135,7 +135,7 @@ def _request(gateway: Gateway, key: str, body: bytes) -> _Request:
 
 
 def _connect(gateway: Gateway, deadline: float) -> socket.socket:
-    """A connection, with TLS if it is asked for: to the first address that takes it, each with its share of the time."""
+    """A connection, with TLS for https, to the first address that accepts it. Each address gets its share of the time."""
     addresses = _addresses(gateway, deadline)
     failure: OSError = OSError("its name has no address")
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -154,7 +154,7 @@ def _connect(gateway: Gateway, deadline: float) -> socket.socket:
 
 
 def _addresses(gateway: Gateway, deadline: float) -> _Addresses:
-    """Where the gateway is. Asking for that knows no deadline: it has a thread, which ends with the resolver's patience."""
+    """The gateway's addresses. getaddrinfo has no deadline, so it runs in a thread that ends with the resolver's."""
     found: queue.SimpleQueue[_Addresses | OSError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -174,8 +174,8 @@ def _addresses(gateway: Gateway, deadline: float) -> _Addresses:
 
 
 def _exchange(sock: socket.socket, request: _Request, deadline: float) -> _Answer:
-    """Sends the request and reads the answer. What comes after its status can not change what it means: from there on
-    an answer that breaks off, or is late, is taken as far as it came."""
+    """Sends the request and reads the answer. The status alone decides: from there on an answer that breaks off, or is late,
+    is used as far as it came."""
     connection = h11.Connection(h11.CLIENT)
     sock.settimeout(_left(deadline))
     sock.sendall(b"".join(connection.send(event) or b"" for event in request))

@@ -1,16 +1,16 @@
-"""A verification call: FreeSWITCH calls the number, reads the code and hangs up; how that went is heard here.
+"""A verification call: FreeSWITCH calls the number, reads the code and hangs up; fsroute follows it by events.
 
-The call goes the way that a call of the account's users would go, through the account's trunks, and shows the network
-number. FreeSWITCH is given the whole of it in one command, with an end to each part. So a call that nobody watches any more,
-because fsroute was killed or the connection broke, rings no longer than it should, plays what it was told, and hangs up.
+The call takes the same trunks as a call of the account's users, and presents the network number. FreeSWITCH gets the whole
+call in one command, with a limit for each part. So when fsroute is killed or the connection breaks, the call still rings no
+longer than its limit, plays the prompts, and hangs up.
 
-What is known of it comes from events (mod_commands.c, switch_ivr_play_say.c, mod_dptools.c of FreeSWITCH 1.11):
+The progress of the call comes from events (mod_commands.c, switch_ivr_play_say.c, mod_dptools.c of FreeSWITCH 1.11):
 
   BACKGROUND_JOB            the answer to `originate`: that it was answered, or the cause why not.
   CHANNEL_ANSWER            also of a call that was hung up before `originate` saw the answer.
-  CHANNEL_EXECUTE_COMPLETE  of a playback: whether it came to its end. PLAYBACK_STOP does not tell; it says "done" also when
-                            the callee has hung up.
-  filestring::fail          a prompt can not be opened. It is left out, and the playback goes on. Names no call.
+  CHANNEL_EXECUTE_COMPLETE  of a playback: whether it came to its end. PLAYBACK_STOP does not show it: it says "done" also
+                            when the callee has hung up.
+  filestring::fail          a prompt cannot be opened. FreeSWITCH skips it and plays on. The event names no call.
   CHANNEL_HANGUP_COMPLETE   the end, and its cause.
 """
 
@@ -46,7 +46,7 @@ LONGEST_CALL_S = 120
 on hold makes them wait."""
 
 _LATE_S = 3
-"""How much later than it should FreeSWITCH may end a call: the grace in dialstring.py, and its clock of whole seconds."""
+"""How much later than its limit FreeSWITCH may end a call: the grace in dialstring.py, and a clock of whole seconds."""
 
 _EVENTS = "BACKGROUND_JOB CHANNEL_ANSWER CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE CUSTOM filestring::fail"
 
@@ -64,14 +64,14 @@ _OUTCOMES = {
     "NO_USER_RESPONSE": DeliveryOutcome.NO_ANSWER,
     "CALL_REJECTED": DeliveryOutcome.CALL_REJECTED,
 }
-"""What the causes of a call mean that was not answered. With any other the number could not be reached."""
+"""Outcomes by the cause of a call that was not answered. Any other cause: the number could not be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceCall:
     """Delivers by call. `routing` reads the tables, `now` is the clock. `prompts` is a directory as FreeSWITCH sees it.
 
-    Raises ConfigError for a value that can not be used.
+    Raises ConfigError for a value that cannot be used.
     """
 
     routing: Callable[[Call], Routing]
@@ -84,14 +84,14 @@ class VoiceCall:
 
     def __post_init__(self) -> None:
         if not _DIRECTORY.match(self.prompts):
-            raise ConfigError(f"prompts = {self.prompts!r}: must be an absolute path of letters, digits and _ . / - only")
+            raise ConfigError(f"prompts = {self.prompts!r}: must be an absolute path of letters, digits and _ . / -")
         if not (self.password.isprintable() and self.password.isascii()):
             raise ConfigError("event_socket_password: must be printable ASCII")
 
     def deliver(self, message: Message) -> Delivered:
-        """Calls, reads the code, and returns when the call has ended or could not be made. Raises nothing.
+        """Calls, reads the code, and returns when the call has ended or could not be placed. Raises nothing.
 
-        Takes, at most: for each trunk that fails the ring time, once the longest call, and the switch's time to answer.
+        Takes at most the ring time for each trunk that fails, once the longest call, and FreeSWITCH's time to answer.
         """
         if not self.password:
             return Delivered(DeliveryOutcome.NOT_CONFIGURED, "setting event_socket_password is empty")
@@ -107,7 +107,7 @@ class VoiceCall:
             return Delivered(DeliveryOutcome.INTERRUPTED, str(error))
 
     def _deliver(self, message: Message) -> Delivered:
-        """Tries the account's trunks as for a user's call: the next one when a trunk failed, not when the callee did."""
+        """Tries the account's trunks as for a user's call: the next one after a trunk failure, not after a refusal."""
         call = Call(message.number, direction=Direction.OUTBOUND, account=message.account)
         routing = self.routing(call)
         if routing.account is not None:
@@ -118,37 +118,41 @@ class VoiceCall:
             leg = _leg(decision)
             if leg is None:
                 return delivered or Delivered(DeliveryOutcome.NO_TRUNK, decision.code)
-            heard = self._call(replace(leg, ring_s=self.ring_s), message)
-            delivered = heard.delivered()
-            if heard.answered:
+            progress = self._call(replace(leg, ring_s=self.ring_s), message)
+            delivered = progress.delivered()
+            if progress.answered:
                 return delivered
-            failed = FailedPlan(None, Outcome.UNREACHABLE, heard.cause, decision.trunks)
+            failed = FailedPlan(None, Outcome.UNREACHABLE, progress.cause, decision.trunks)
 
-    def _call(self, leg: Leg, message: Message) -> _Heard:
+    def _call(self, leg: Leg, message: Message) -> _Progress:
         """One call through one trunk."""
-        call = str(uuid4())
+        channel_uuid = str(uuid4())
         parts = [files(part, self.prompts) for part in prompts.reading(message.code, message.language)]
-        command = originate(call, leg, parts)
+        command = originate(channel_uuid, leg, parts)
         with connected(self.address, self.password, self.timeout_s) as switch:
             switch.command(frames.command(f"event plain {_EVENTS}"))
-            for name, value in (("Unique-ID", call), ("Job-UUID", call), ("Event-Subclass", "filestring::fail")):
+            for name, value in (
+                ("Unique-ID", channel_uuid),
+                ("Job-UUID", channel_uuid),
+                ("Event-Subclass", "filestring::fail"),
+            ):
                 switch.command(frames.command(f"filter {name} {value}"))
-            switch.command(frames.background(command, call))
-            return self._listen(switch, _Heard(call, frozenset(parts[0])))
+            switch.command(frames.background(command, channel_uuid))
+            return self._listen(switch, _Progress(channel_uuid, frozenset(parts[0])))
 
-    def _listen(self, switch: EventSocketClient, heard: _Heard) -> _Heard:
-        """Takes events until the call has ended."""
+    def _listen(self, switch: EventSocketClient, progress: _Progress) -> _Progress:
+        """Reads events until the call has ended."""
         deadline = time.monotonic() + self.ring_s + _LATE_S + self.timeout_s
-        while not heard.cause:
-            was_answered = heard.answered
-            heard.take(switch.event(deadline))
-            if heard.answered and not was_answered:
+        while not progress.cause:
+            was_answered = progress.answered
+            progress.take(switch.event(deadline))
+            if progress.answered and not was_answered:
                 deadline = time.monotonic() + LONGEST_CALL_S + _LATE_S + self.timeout_s
-        return heard
+        return progress
 
 
 def from_settings(settings: Settings, routing: Callable[[Call], Routing], now: Callable[[], datetime]) -> VoiceCall:
-    """Raises ConfigError for settings that can not be used."""
+    """The delivery by call, from the settings. Raises ConfigError for settings that cannot be used."""
     return VoiceCall(
         routing,
         now,
@@ -165,20 +169,20 @@ def files(part: tuple[str | int, ...], directory: str) -> list[str]:
     return [f"silence_stream://{item}" if isinstance(item, int) else f"{directory}/{item}.wav" for item in part]
 
 
-def originate(call: str, leg: Leg, parts: list[list[str]]) -> str:
-    """The API command that rings a leg and plays these parts to whoever answers. `call` will be the channel's id.
+def originate(channel_uuid: str, leg: Leg, parts: list[list[str]]) -> str:
+    """The API command that rings a leg and plays these parts to the callee. `channel_uuid` will be the id of the channel.
 
     Raises DialStringError for a value that does not fit into it.
     """
-    # No key ends a playback: a mailbox that sends tones, or a cheek, must not.
-    variables = f"{{origination_uuid={call},playback_terminators=none}}"
+    # No key ends a playback: tones of a mailbox, or a cheek on the keypad, must not.
+    variables = f"{{origination_uuid={channel_uuid},playback_terminators=none}}"
     dial = variables + dialstring.bridge(Plan(((leg,),)), Confirmation())
     played = ",".join(f"playback:file_string://{'!'.join(part)}" for part in parts)
-    told = f"sched_hangup:+{LONGEST_CALL_S},{played}"
-    for argument in (dial, told):
+    applications = f"sched_hangup:+{LONGEST_CALL_S},{played}"
+    for argument in (dial, applications):
         if not _ARGUMENT.match(argument):
-            raise DialStringError(f"{leg.target}: {argument[:80]!r} can not be an argument of originate")
-    return f"originate {dial} {told} inline"
+            raise DialStringError(f"{leg.target}: {argument[:80]!r} cannot be an argument of originate")
+    return f"originate {dial} {applications} inline"
 
 
 def _leg(decision: Decision) -> Leg | None:
@@ -191,11 +195,11 @@ def _leg(decision: Decision) -> Leg | None:
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What the events of one call have told so far. `needed` is what its first part plays. `cause` is the call's end; it has
-    none before."""
+class _Progress:
+    """The progress of one call by its events. `needed` are the files of its first part. `cause` is the hang-up cause, empty
+    before the end."""
 
-    call: str
+    channel_uuid: str
     needed: frozenset[str]
     answered: bool = False
     cause: str = ""
@@ -203,20 +207,20 @@ class _Heard:
     _missing: bool = False
 
     def take(self, event: Frame) -> None:
-        """Learns from an event. Raises Refused if FreeSWITCH did not understand `originate`."""
+        """Updates the progress by an event. Raises Refused if FreeSWITCH refused `originate`."""
         match event.get("Event-Name"):
             case "CUSTOM" if event.get("File") in self.needed:
                 self._missing = True
-            case "BACKGROUND_JOB" if event.get("Job-UUID") == self.call:
+            case "BACKGROUND_JOB" if event.get("Job-UUID") == self.channel_uuid:
                 self._take_answer(event.body.decode("utf-8", "replace").strip())
-            case name if event.get("Unique-ID") == self.call:
+            case name if event.get("Unique-ID") == self.channel_uuid:
                 self._take_of_call(name, event)
 
     def _take_answer(self, text: str) -> None:
         failed = _CAUSE.match(text)
         if failed is not None:
             self.cause = failed[1]
-        elif text == f"+OK {self.call}":
+        elif text == f"+OK {self.channel_uuid}":
             self.answered = True
         else:
             raise Refused(f"FreeSWITCH refused originate: {quoted(text)}")
@@ -227,11 +231,11 @@ class _Heard:
         elif name == "CHANNEL_EXECUTE_COMPLETE" and event.get("Application") == "playback":
             self._read = self._read or _read(event)
         elif name == "CHANNEL_HANGUP_COMPLETE" and self.answered:
-            # That of a call that was not answered is not its end: `originate` says in its answer what it makes of it.
+            # The end of a call that was not answered comes by the answer to `originate`.
             self.cause = event.get("Hangup-Cause") or "NORMAL_UNSPECIFIED"
 
     def delivered(self) -> Delivered:
-        """What became of the message, of a call that has ended."""
+        """The result of the delivery, once the call has ended."""
         if not self.answered:
             return Delivered(_OUTCOMES.get(self.cause, DeliveryOutcome.NUMBER_UNREACHABLE), self.cause)
         return Delivered(
@@ -240,7 +244,7 @@ class _Heard:
 
 
 def _read(played: Frame) -> DeliveryOutcome:
-    """The outcome that the end of the first playback means: with it the code has been read once."""
+    """The outcome by the end of the first playback: after it the code has been read once."""
     if played.get("Answer-State") != "answered":
         return DeliveryOutcome.CUT_SHORT
     return (

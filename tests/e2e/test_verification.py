@@ -408,7 +408,7 @@ def there(outcome: str, notice: str, answer: str) -> dict[str, Any]:
 
 
 READ = there("code_read", "the call was answered and the code was read to its end", "NORMAL_CLEARING")
-TAKEN = there("message_accepted", "the gateway took the message", "HTTP 200")
+TAKEN = there("message_accepted", "the SMS gateway accepted the message", "HTTP 200")
 
 
 def refusal(code: str, subject: str, text: str, verification: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -533,7 +533,7 @@ def test_calls_that_fail_are_over_and_the_next_one_counts(portal: Portal, carrie
         assert (status, plain(told)) == (1, [pending, pending | over(*ending)])
         assert portal.standing(LANDLINE) == [("failed", "call")]
     status, refused = portal.confirm(told[0]["id"], "123456")
-    text = f"the attempt has failed: {ending[1]}; start anew"
+    text = f"the attempt has failed: {ending[1]}; start again"
     assert (status, plain(refused)) == (1, [refusal("attempt_failed", LANDLINE, text, pending | over(*ending))])
 
     carrier.numbers = {LANDLINE: Answer(then_hangup_after_s=FIRST_PART_S + 0.5)}
@@ -684,11 +684,11 @@ def test_wrong_codes_at_once_use_up_the_tries_and_the_right_one_comes_too_late(
         "the code is wrong; 2 tries are left",
         "the code is wrong; 3 tries are left",
         "the code is wrong; 4 tries are left",
-        "the code was wrong too often; start anew",
+        "the code was wrong too often; start again",
     ]
     failed = attempt(MOBILE, "sms", **TAKEN) | {"state": "failed", "tries": 5, "settled_at": "time"}
     status, refused = portal.confirm(id_, gateway.code)
-    text = "the code was wrong too often; start anew"
+    text = "the code was wrong too often; start again"
     assert (status, plain(refused)) == (1, [refusal("tries_used_up", MOBILE, text, failed)])
     assert portal.standing(MOBILE) == [("failed", "sms")]
     assert portal.attempts(MOBILE) == [("failed", "message_accepted", 5, 0, 1)]
@@ -740,7 +740,7 @@ FAULTS = {
         settings={"event_socket": "127.0.0.1:{port}"},
         ending=(
             "switch_unreachable",
-            "FreeSWITCH can not be reached",
+            "FreeSWITCH cannot be reached",
             "FreeSWITCH's Event Socket at 127.0.0.1:{port} cannot be reached: Connection refused",
         ),
     ),
@@ -756,7 +756,7 @@ FAULTS = {
     "the gateway is away": Fault(
         method="sms",
         settings={"sms_url": "http://127.0.0.1:{port}/", "sms_attempts": "2"},
-        ending=("gateway_unreachable", "the SMS gateway can not be reached", "Connection refused"),
+        ending=("gateway_unreachable", "the SMS gateway cannot be reached", "Connection refused"),
     ),
     "the gateway fails": Fault(
         method="sms",
@@ -837,7 +837,7 @@ def test_a_code_that_is_not_of_this_time_verifies_nothing(portal: Portal, gatewa
     portal.change("UPDATE verifications SET started_at = ?, code_expires_at = ?", *times)
     status, told = portal.confirm(id_, gateway.code)
     expired = attempt(MOBILE, "sms", **TAKEN) | {"state": "expired", "settled_at": "time"}
-    assert (status, plain(told)) == (1, [refusal("code_expired", MOBILE, "the code is too old; start anew", expired)])
+    assert (status, plain(told)) == (1, [refusal("code_expired", MOBILE, "the code is too old; start again", expired)])
     assert portal.standing(MOBILE) == [("expired", "sms")]
     assert portal.attempts(MOBILE) == [("expired", "message_accepted", 0, 0, 1)]
 

@@ -22,6 +22,9 @@ import pytest
 from fsroute.data import tables as t
 from fsroute.data.database import open_database, rows
 
+NEW_TABLES = (
+    "use the fsroute that made these tables, or make new ones (fsroute init with another --db) and load your SQL files there"
+)
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
 FIRST, LAST = "+4922129191000", "+4922129191099"
 BLOCK = f"{FIRST} to {LAST}"
@@ -144,7 +147,7 @@ def test_by_sms_from_start_to_end(verify: Verify, gateway: SmsGateway) -> None:
     said = portal.said("start", "--account", "acme", "--number", MOBILE, "--method", "sms").splitlines()
     id_ = said[0].removeprefix("verification ").partition(":")[0]
     assert said[0] == f"verification {id_}: sending a code to {MOBILE} by sms"
-    assert said[1] == "the gateway took the message (HTTP 200)"
+    assert said[1] == "the SMS gateway accepted the message (HTTP 200)"
     assert re.fullmatch(rf"confirm it until \S+Z: fsroute verify confirm --id {id_} --code \.\.\.", said[2])
     assert len(said) == 3
     assert (gateway.taken[0]["to"], gateway.taken[0]["reference"]) == (MOBILE, id_)
@@ -174,7 +177,7 @@ def test_start_as_json_is_two_lines(verify: Verify, gateway: SmsGateway) -> None
                                                 "--language", "en", "--json").splitlines())  # fmt: skip
     assert (first["id"], first["state"], first["outcome"]) == (second["id"], "pending", None)
     assert (second["state"], second["outcome"], second["notice"]) == (
-        "pending", "message_accepted", "the gateway took the message",
+        "pending", "message_accepted", "the SMS gateway accepted the message",
     )  # fmt: skip
     assert "is the code to verify" in gateway.taken[0]["text"]
     assert verify.told("show", "--id", first["id"]) == second
@@ -233,7 +236,7 @@ def test_an_import_that_is_wrong_changes_nothing(verify: Verify) -> None:
     assert (status, out) == (2, "")
     assert err.splitlines() == [
         "fsroute: hub.txt:2: 'hub' is no number; a number is written +4922129191999",
-        "fsroute: hub.txt:3: +493023125020 is verified for another account; an operator has to settle that",
+        "fsroute: hub.txt:3: +493023125020 is verified for another account; an operator has to resolve that",
     ]
     assert verify.told("list", "--source", "hub") == []
     (verify.directory / "hub.txt").write_bytes(b"\xff")
@@ -286,13 +289,13 @@ def test_who_did_it_and_from_where(verify: Verify) -> None:
         (["start", "--account", "acme", "--number", "0221 29191999", "--method", "call"], 2,
          f"0221 29191999: is not written in E.164; {NUMBER} is, and was probably meant [not_e164]"),
         (["start", "--account", "nobody", "--number", NUMBER, "--method", "call"], 2,
-         "nobody: is no account here [account_unknown]"),
+         "nobody: is no account in this database [account_unknown]"),
         (["start", "--account", "acme", "--number", NUMBER, "--method", "call"], 1,
-         f"{NUMBER}: there is no verification by call here [not_configured]"),
+         f"{NUMBER}: verification by call is not configured: set event_socket_password [not_configured]"),
         (["start", "--account", "acme", "--number", NUMBER, "--method", "fax"], 2,
          "Invalid value for '--method': 'fax' is not one of 'call', 'sms' (see python -m fsroute verify start --help)"),
         (["start", "--account", "acme"], 2, "Missing option '--number' (see python -m fsroute verify start --help)"),
-        (["confirm", "--id", "x", "--code", "123456"], 2, "x: is no verification here [verification_unknown]"),
+        (["confirm", "--id", "x", "--code", "123456"], 2, "x: is no verification in this database [verification_unknown]"),
         (["approve", "--id", "x", "--by", " "], 2, "actor ' ': must be 1 to 200 printable characters"),
         (["add-block", "--account", "acme", "--first", FIRST, "--last", LAST, "--evidence", " "], 2,
          f"{BLOCK}: evidence must be 1 to 1000 printable characters [text_malformed]"),
@@ -334,7 +337,7 @@ def test_a_database_of_another_version(verify: Verify) -> None:
         database.execute_sql("UPDATE schema_version SET version = 1")
     status, out, err = verify.run("list")
     assert (status, out) == (2, "")
-    assert err == f"fsroute: database {verify.url}: has schema version [1], this fsroute needs 3\n"
+    assert err == f"fsroute: database {verify.url}: its schema version is 1, this fsroute needs 3: {NEW_TABLES}\n"
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
@@ -421,7 +424,7 @@ def test_a_switch_that_hangs_ends_as_a_failure_in_time(verify: Verify, silent_sw
     calling = with_switch(verify, silent_switch, "0.3")
     status, out, err = calling.run("start", "--account", "acme", "--number", NUMBER, "--method", "call")
     assert (status, err) == (1, "")
-    assert out.splitlines()[1].startswith("FreeSWITCH can not be reached (")
+    assert out.splitlines()[1].startswith("FreeSWITCH cannot be reached (")
     assert out.splitlines()[2] == f"{NUMBER}: the verification is over (failed)"
 
 

@@ -186,7 +186,7 @@ def test_what_is_still_pointed_to_is_named_with_what_points(refusing: Loaded) ->
         ((GOOD, GOOD), "2.sql:1: "),
         ((GOOD, b"-- caf\xe9\n"), "2.sql: is not UTF-8 (byte 6)"),
         ((GOOD, b"-- \xff\xfeS\0E\0L\0"), "2.sql: is not UTF-8 (byte 3)"),
-        ((GOOD, "SELECT 1;\nSELECT '\0';"), "2.sql:2: has a NUL in it"),
+        ((GOOD, "SELECT 1;\nSELECT '\0';"), "2.sql:2: contains a NUL character"),
     ],
 )
 def test_a_failure_says_file_line_and_reason(refusing: Loaded, texts: tuple[str | bytes, ...], told: str) -> None:
@@ -240,7 +240,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize("statement", FORBIDDEN)
 def test_what_would_end_the_transaction_is_refused(refusing: Loaded, statement: str) -> None:
     word = statement.split(maxsplit=1)[0]
-    told = f"{word} can not be loaded: fsroute load is one transaction"
+    told = f"{word} cannot be loaded: fsroute load is one transaction"
     assert refusing.refused(f"{GOOD}{statement};") == f"1.sql:2: {told}"
     assert refusing.refused(f"{GOOD}\n-- x\n  /* ; */ -- y;\n ; {statement.lower()};") == f"1.sql:5: {told}"
 
@@ -248,7 +248,7 @@ def test_what_would_end_the_transaction_is_refused(refusing: Loaded, statement: 
 @pytest.mark.parametrize("before", ["\ufeff", "\ufeff \ufeff", "/**/\ufeff", ";\ufeff/* x */"])
 def test_a_byte_order_mark_hides_no_statement(refusing: Loaded, before: str) -> None:
     """SQLite takes one for a blank, wherever it stands."""
-    told = "1.sql:2: COMMIT can not be loaded: fsroute load is one transaction"
+    told = "1.sql:2: COMMIT cannot be loaded: fsroute load is one transaction"
     assert refusing.refused(f"{GOOD}{before}COMMIT;") == told
 
 
@@ -482,7 +482,7 @@ def test_the_command_says_when_and_who(demo: Loaded, monkeypatch: pytest.MonkeyP
 
 def test_a_load_that_fails_leaves_no_row(refusing: Loaded) -> None:
     wrong = "UPDATE verified_numbers SET expires_at = '2026-02-30T00:00:00Z' WHERE first_number = '+498999998123';"
-    told = "verified_numbers: acme, +498999998123: expires_at = 2026-02-30T00:00:00Z is no time"
+    told = "verified_numbers: acme, +498999998123: expires_at = 2026-02-30T00:00:00Z is no time such as 2026-11-23T08:30:00Z"
     assert refusing.refused(wrong) == told
     assert refusing.refused("DELETE FROM verified_numbers;", "SELECT 1 FROM nothing;").startswith("2.sql:1: ")
 
@@ -512,7 +512,7 @@ def test_a_file_may_have_any_name(demo: Loaded) -> None:
     ],
 )
 def test_scripts_do_not_touch_the_audit_log(refusing: Loaded, statement: str) -> None:
-    told = "1.sql:2: audit_log is not for scripts: fsroute writes it, nobody changes it"
+    told = "1.sql:2: a script cannot use audit_log: only fsroute writes it"
     assert refusing.refused(GOOD + statement) == told
 
 
@@ -606,7 +606,7 @@ TOO_MANY = {
 
 @pytest.mark.parametrize(("text", "legs"), TOO_MANY.values(), ids=TOO_MANY.keys())
 def test_more_than_128_legs_together_are_refused(refusing: Loaded, text: str, legs: int) -> None:
-    assert refusing.refused(text) == f"rules: +492214710600, 1: rings {legs} legs together, FreeSWITCH can 128"
+    assert refusing.refused(text) == f"rules: +492214710600, 1: rings {legs} legs together, FreeSWITCH rings at most 128"
 
 
 JUST_ENOUGH = {
@@ -723,7 +723,7 @@ CHECKED = [
     ),
     (
         "UPDATE accounts SET presented_number = '+499001000000' WHERE name = 'acme';",
-        f"accounts: acme: presented_number +499001000000 can be no caller ID ({DE_5})",
+        f"accounts: acme: presented_number +499001000000 cannot be a caller ID ({DE_5})",
         # Not verified, which each call is told.
         "UPDATE accounts SET presented_number = '+494066969001' WHERE name = 'acme';",
     ),
@@ -734,7 +734,7 @@ CHECKED = [
     ),
     (
         FORWARDED.format("+49110"),
-        f"rule_targets: +492214710200, 1, 3: caller_id verified:+49110 can be no caller ID ({DE_5})",
+        f"rule_targets: +492214710200, 1, 3: caller_id verified:+49110 cannot be a caller ID ({DE_5})",
         FORWARDED.format("+494066969001"),
     ),
     (
@@ -744,7 +744,7 @@ CHECKED = [
     ),
     (
         LINE.format("+4913712345", "acme"),
-        f"numbers: +4913712345: a network number can be no caller ID ({DE_5})",
+        f"numbers: +4913712345: a network number cannot be a caller ID ({DE_5})",
         # It may be called.
         "INSERT INTO numbers (number, account) VALUES ('+4913712345', 'acme');",
     ),
@@ -770,7 +770,7 @@ CHECKED = [
     (
         NO_LINE,
         (
-            "accounts: acme: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            "accounts: acme: has trunk_routes, but no network number: fsroute has no number to name to the carrier; "
             "for example: UPDATE numbers SET is_network_number = TRUE WHERE number = '+492214710100'"
         ),
         NO_LINE + "DELETE FROM trunk_routes WHERE account = 'acme';",
@@ -778,34 +778,34 @@ CHECKED = [
     (
         "DELETE FROM numbers WHERE account = 'probe';",
         (
-            "accounts: probe: has trunk_routes, but no network number: a carrier could not be told whose calls these are; "
+            "accounts: probe: has trunk_routes, but no network number: fsroute has no number to name to the carrier; "
             "for example: INSERT INTO numbers (number, account, is_network_number) VALUES ('+...', 'probe', TRUE)"
         ),
         "DELETE FROM numbers WHERE account = 'probe'; DELETE FROM trunk_routes WHERE account = 'probe';",
     ),
     (
         REVOKED.format(T, T, "'xxxx-xx-xxTxx:xx:xxZ'"),
-        "verified_numbers: acme, +493023125000: revoked_at = xxxx-xx-xxTxx:xx:xxZ is no time",
+        "verified_numbers: acme, +493023125000: revoked_at = xxxx-xx-xxTxx:xx:xxZ is no time such as 2026-11-23T08:30:00Z",
         REVOKED.format(T, T, T),
     ),
     (
         REVOKED.format(T, "'2026-02-29T00:00:00Z'", T),
-        "verified_numbers: acme, +493023125000: expires_at = 2026-02-29T00:00:00Z is no time",
+        "verified_numbers: acme, +493023125000: expires_at = 2026-02-29T00:00:00Z is no time such as 2026-11-23T08:30:00Z",
         REVOKED.format(T, "'2028-02-29T00:00:00Z'", T),
     ),
     (
         REVOKED.format("'2026-W01-1T00:00:00Z'", T, T),
-        "verified_numbers: acme, +493023125000: verified_at = 2026-W01-1T00:00:00Z is no time",
+        "verified_numbers: acme, +493023125000: verified_at = 2026-W01-1T00:00:00Z is no time such as 2026-11-23T08:30:00Z",
         REVOKED.format("'2026-01-01T00:00:00Z'", T, T),
     ),
     (
         REVOKED.format("'2026-01-01T24:00:00Z'", T, T),
-        "verified_numbers: acme, +493023125000: verified_at = 2026-01-01T24:00:00Z is no time",
+        "verified_numbers: acme, +493023125000: verified_at = 2026-01-01T24:00:00Z is no time such as 2026-11-23T08:30:00Z",
         REVOKED.format("'2026-01-01T23:59:59Z'", T, T),
     ),
     (
         REVOKED.format("NULL", "'2026-01-01T00.00.00Z'", T),
-        "verified_numbers: acme, +493023125000: expires_at = 2026-01-01T00.00.00Z is no time",
+        "verified_numbers: acme, +493023125000: expires_at = 2026-01-01T00.00.00Z is no time such as 2026-11-23T08:30:00Z",
         REVOKED.format("NULL", "NULL", T),
     ),
     (
@@ -840,32 +840,32 @@ CHECKED = [
     ),
     (
         "UPDATE accounts SET timezone = 'Europe/Cologne' WHERE name = 'acme';",
-        "accounts: acme: Europe/Cologne is no time zone",
+        "accounts: acme: Europe/Cologne is no time zone such as Europe/Berlin",
         "UPDATE accounts SET timezone = 'Europe/Busingen';",
     ),
     (
         PROFILE.format("'CET/Berlin'", "NULL"),
-        "time_profiles: acme, t: CET/Berlin is no time zone",
+        "time_profiles: acme, t: CET/Berlin is no time zone such as Europe/Berlin",
         PROFILE.format("'CET'", "NULL"),
     ),
     (
         attempt(started_at="2026-02-29T00:00:00Z"),
-        "verifications: acme, +493023125000: started_at = 2026-02-29T00:00:00Z is no time",
+        "verifications: acme, +493023125000: started_at = 2026-02-29T00:00:00Z is no time such as 2026-11-23T08:30:00Z",
         attempt(started_at="2028-02-29T00:00:00Z"),
     ),
     (
         attempt(code_expires_at="2026-13-01T00:00:00Z"),
-        "verifications: acme, +493023125000: code_expires_at = 2026-13-01T00:00:00Z is no time",
+        "verifications: acme, +493023125000: code_expires_at = 2026-13-01T00:00:00Z is no time such as 2026-11-23T08:30:00Z",
         attempt(code_expires_at="2028-02-29T00:00:00Z"),
     ),
     (
         attempt(delivered_at="xxxx-xx-xxTxx:xx:xxZ"),
-        "verifications: acme, +493023125000: delivered_at = xxxx-xx-xxTxx:xx:xxZ is no time",
+        "verifications: acme, +493023125000: delivered_at = xxxx-xx-xxTxx:xx:xxZ is no time such as 2026-11-23T08:30:00Z",
         attempt(delivered_at="2028-02-29T00:00:00Z"),
     ),
     (
         attempt(settled_at="2026-01-01T25:00:00Z"),
-        "verifications: acme, +493023125000: settled_at = 2026-01-01T25:00:00Z is no time",
+        "verifications: acme, +493023125000: settled_at = 2026-01-01T25:00:00Z is no time such as 2026-11-23T08:30:00Z",
         attempt(settled_at="2028-02-29T00:00:00Z"),
     ),
     (
@@ -931,7 +931,7 @@ def test_all_that_can_not_work_is_told_at_once(refusing: Loaded) -> None:
     )
     assert told.splitlines() == [
         "accounts: acme: country XX has no numbering plan",
-        "accounts: acme: Mars is no time zone",
+        "accounts: acme: Mars is no time zone such as Europe/Berlin",
         "trunks: carrier: country XX has no numbering plan",
     ]
 

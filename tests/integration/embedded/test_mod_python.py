@@ -353,7 +353,7 @@ def test_settings_come_from_the_file_that_the_switch_names(inside: Inside, url: 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("rings = 3", "unknown setting rings"), (None, "No such file or directory"), ("=", "is no TOML: Invalid statement")],
+    [("rings = 3", "unknown setting rings"), (None, "No such file or directory"), ("=", "is not TOML: Invalid statement")],
 )
 def test_a_file_that_is_none_says_so(inside: Inside, url: str, tmp_path: Path, text: str | None, reason: str) -> None:
     switch = inside(url)

@@ -224,7 +224,7 @@ def test_what_does_not_arrive_has_failed_and_can_be_started_anew(desk: Desk, out
     assert desk.states() == {("acme", NUMBER, NUMBER): "failed"}
     assert desk.log()[-1] == ("not_delivered", "anna", "acme", NUMBER, NUMBER, "failed", outcome)
     told = refused("attempt_failed", lambda: desk.confirm(attempt, desk.right(attempt)))
-    assert str(told) == f"{NUMBER}: the attempt has failed: {outcome.meaning}; start anew"
+    assert str(told) == f"{NUMBER}: the attempt has failed: {outcome.meaning}; start again"
     desk.way.outcome = DeliveryOutcome.CODE_READ
     desk.verify(at=NOW + 2 * MINUTE)
     assert desk.states() == {("acme", NUMBER, NUMBER): "verified"}
@@ -677,8 +677,8 @@ def test_an_import_is_done_as_a_whole_or_not_at_all(desk: Desk) -> None:
         imported(desk, text)
     assert str(caught.value).splitlines() == [
         f"hub.txt:2: '0221 29191999' is not written in E.164; {NUMBER} is, and was probably meant",
-        f"hub.txt:3: {MOBILE} is verified for another account; an operator has to settle that",
-        "hub.txt:4: +492214710200 is hosted here for another account; an operator has to settle that",
+        f"hub.txt:3: {MOBILE} is verified for another account; an operator has to resolve that",
+        "hub.txt:4: +492214710200 is hosted here for another account; an operator has to resolve that",
         f"hub.txt:5: +499001000000 {NEVER} (DE-5)",
         f"hub.txt:6: {FIRST} to {LAST} begins like {FIRST}, which is verified here",
     ]

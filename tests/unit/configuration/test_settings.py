@@ -230,7 +230,7 @@ def test_a_time_has_an_end(name: str, written: str) -> None:
         ("confirm_prompt", "a.wav:_:b.wav", None),
         ("confirm_prompt", "", None),
         ("sms_url", "sms.example", "sms_url: must begin with https:// or http://"),
-        ("sms_headers", "", "sms_headers: Content-Type is missing, which says how values are escaped"),
+        ("sms_headers", "", "sms_headers: Content-Type is missing; it decides how values are escaped"),
         ("sms_body", "", "sms_body: must have {number}, and {text} or {code}"),
     ],
 )
@@ -244,9 +244,9 @@ def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
     assert refused(config=f"{tmp_path}/no.toml") == f"{tmp_path}/no.toml: No such file or directory"
     assert refused(config=str(tmp_path)) == f"{tmp_path}: Is a directory"
     broken = toml(tmp_path, "db = \n")
-    assert refused(config=broken) == f"{broken}: is no TOML: Invalid value (at line 1, column 6)"
+    assert refused(config=broken) == f"{broken}: is not TOML: Invalid value (at line 1, column 6)"
     (tmp_path / "latin1.toml").write_bytes(b"db = 'caf\xe9'")
-    assert refused(config=f"{tmp_path}/latin1.toml").startswith(f"{tmp_path}/latin1.toml: is no TOML: ")
+    assert refused(config=f"{tmp_path}/latin1.toml").startswith(f"{tmp_path}/latin1.toml: is not TOML: ")
 
 
 # --- what settings mean -----------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_bodies_byte_by_byte() -> None:
     ],
 )
 def test_a_body_that_would_not_be_json_is_refused(body: str) -> None:
-    assert refused(body=body) == ("sms_body: is no JSON when its values are filled in; each must stand inside quotes")
+    assert refused(body=body) == ("sms_body: is not JSON when its values are filled in; each must be inside quotes")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_body_that_would_not_be_json_is_refused(body: str) -> None:
     ],
 )
 def test_a_body_that_would_not_be_a_form_is_refused(body: str) -> None:
-    assert refused(headers=FORM, body=body) == ("sms_body: is no form (name=value&name=value, in printable ASCII)")
+    assert refused(headers=FORM, body=body) == ("sms_body: is not a form (name=value&name=value, in printable ASCII)")
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,15 @@ def test_a_line_that_is_no_header_is_refused_and_not_printed(line: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "told"),
     [
-        (f"{HEADERS}\nhost: other.example", "line 2: host is not yours to set"),
-        (f"Idempotency-Key: 1\n{HEADERS}", "line 1: Idempotency-Key is not yours to set"),
-        (f"{HEADERS}\nContent-Length: 3", "line 2: Content-Length is not yours to set"),
-        (f"{HEADERS}\nTransfer-Encoding: chunked", "line 2: Transfer-Encoding is not yours to set"),
-        (f"{HEADERS}\nConnection: keep-alive", "line 2: Connection is not yours to set"),
-        (f"{HEADERS}\nUpgrade: h2c", "line 2: Upgrade is not yours to set"),
-        (f"{HEADERS}\nExpect: 100-continue", "line 2: Expect is not yours to set"),
-        (f"{HEADERS}\n\nCONTENT-TYPE: text/plain", "line 3: CONTENT-TYPE is there twice"),
-        ("X: y", "Content-Type is missing, which says how values are escaped"),
+        (f"{HEADERS}\nhost: other.example", "line 2: host is set by fsroute"),
+        (f"Idempotency-Key: 1\n{HEADERS}", "line 1: Idempotency-Key is set by fsroute"),
+        (f"{HEADERS}\nContent-Length: 3", "line 2: Content-Length is set by fsroute"),
+        (f"{HEADERS}\nTransfer-Encoding: chunked", "line 2: Transfer-Encoding is set by fsroute"),
+        (f"{HEADERS}\nConnection: keep-alive", "line 2: Connection is set by fsroute"),
+        (f"{HEADERS}\nUpgrade: h2c", "line 2: Upgrade is set by fsroute"),
+        (f"{HEADERS}\nExpect: 100-continue", "line 2: Expect is set by fsroute"),
+        (f"{HEADERS}\n\nCONTENT-TYPE: text/plain", "line 3: CONTENT-TYPE occurs twice"),
+        ("X: y", "Content-Type is missing; it decides how values are escaped"),
         (
             "Content-Type: text/plain",
             "Content-Type must be application/json or application/x-www-form-urlencoded",
@@ -177,7 +177,7 @@ def test_a_line_that_is_no_header_is_refused_and_not_printed(line: str) -> None:
             "Content-Type: application/jsonl",
             "Content-Type must be application/json or application/x-www-form-urlencoded",
         ),
-        ("Content-Type: application/json; charset=latin1", "Content-Type may say charset=utf-8 and nothing else"),
+        ("Content-Type: application/json; charset=latin1", "Content-Type may have charset=utf-8 and no other parameter"),
     ],
 )
 def test_headers_that_can_not_work_are_refused(headers: str, told: str) -> None:

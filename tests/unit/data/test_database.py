@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
-from peewee import DatabaseError, InterfaceError, OperationalError
+from pathlib import Path
+from typing import Any
 
-from fsroute.data.database import database_errors
-from fsroute.errors import DataError
+import pytest
+from peewee import Database, DatabaseError, InterfaceError, OperationalError, Value
+
+from fsroute.data import database as databases
+from fsroute.data import loader
+from fsroute.data import tables as t
+from fsroute.data.database import (
+    Prepared,
+    check_version,
+    database_errors,
+    is_empty,
+    named_rows,
+    open_database,
+    rows,
+    schema,
+)
+from fsroute.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +56,162 @@ def test_the_password_is_not_in_the_line() -> None:
     with pytest.raises(DataError) as raised, database_errors("postgresql://fsroute:geh/eim@host/x"):
         raise OperationalError('invalid port "geh"')
     assert str(raised.value) == 'database postgresql://fsroute:***@host/x: invalid port "***"'
+
+
+# --- opening ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/routes.db"
+
+
+@pytest.fixture
+def tables(url: str) -> Database:
+    """An SQLite file with fsroute's tables and two accounts."""
+    made = open_database(url, create=True)
+    loader.make_tables(made, url)
+    with made.connection_context():
+        for name in ("acme", "beta"):
+            t.Account.insert(name=name, country="DE", timezone="Europe/Berlin", domain=f"{name}.example").bind(
+                made
+            ).execute()
+    return made
+
+
+@pytest.mark.parametrize("wrong", ["", "sqlite:///", "sqlite://x.db", "mysql://u:geheim@h/x", "routes.db"])
+def test_another_kind_of_url_is_refused(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be sqlite:///PATH or postgresql://USER@HOST/NAME$") as raised:
+        open_database(wrong)
+    assert "geheim" not in str(raised.value)
+
+
+def test_without_psycopg_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as raised:
+        open_database("postgresql://fsroute:geheim@db/pbx")
+    assert str(raised.value) == (
+        "database postgresql://fsroute:***@db/pbx: needs psycopg, which is not installed: pip install 'psycopg[binary]', or "
+        "pip install '.[postgresql]' in fsroute's checkout"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("missing.db", "no such file (fsroute init makes it)"),
+        ("no/where.db", "no such directory as {}/no"),
+        ("directory", "cannot be opened"),
+    ],
+)
+def test_a_file_that_cannot_be_opened(tmp_path: Path, path: str, text: str) -> None:
+    (tmp_path / "directory").mkdir()
+    url = f"sqlite:///{tmp_path / path}"
+    with pytest.raises(DataError) as raised:
+        check_version(open_database(url), url)
+    assert str(raised.value) == f"database {url}: {text.format(tmp_path)}"
+
+
+def test_a_database_without_tables_says_which_command_makes_them(url: str) -> None:
+    empty = open_database(url, create=True)
+    assert is_empty(empty, url)
+    with pytest.raises(
+        DataError, match=r"has no fsroute tables \(fsroute init makes them\): no such table: schema_version$"
+    ):
+        check_version(empty, url)
+
+
+def test_a_database_of_this_version_is_taken(tables: Database, url: str) -> None:
+    check_version(tables, url)
+    assert not is_empty(tables, url)
+
+
+@pytest.mark.parametrize(("versions", "text"), [([2], "2"), ([], "missing"), ([2, 3], "2, 3")])
+def test_another_schema_version_says_what_to_do(tables: Database, url: str, versions: list[int], text: str) -> None:
+    with tables.connection_context():
+        t.SchemaVersion.delete().bind(tables).execute()
+        for version in versions:
+            t.SchemaVersion.insert(version=version).bind(tables).execute()
+    with pytest.raises(DataError) as raised:
+        check_version(tables, url)
+    assert str(raised.value) == (
+        f"database {url}: its schema version is {text}, this fsroute needs 3: use the fsroute that made these tables, or "
+        "make new ones (fsroute init with another --db) and load your SQL files there"
+    )
+
+
+def test_a_broken_link_to_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "files", lambda package: tmp_path)
+    expected = (
+        f"{tmp_path}/schema.sql: holds no tables ({{}}): fsroute was installed from a checkout without symbolic links; "
+    )
+    with pytest.raises(DataError) as raised:
+        schema()
+    assert str(raised.value).startswith(expected.format("'No such file or directory'"))
+    (tmp_path / "schema.sql").write_text("../schema.sql")
+    with pytest.raises(DataError) as raised:
+        schema()
+    assert str(raised.value).startswith(expected.format("'../schema.sql'"))
+
+
+# --- queries that are compiled once -------------------------------------------------------------------------
+
+
+def _accounts(names: list[str]) -> Any:
+    return t.Account.select(t.Account.name, t.Account.domain).where(t.Account.name.in_(names)).order_by(t.Account.name)
+
+
+@pytest.mark.parametrize("names", [[], ["acme"], ["acme", "beta"], ["beta", "acme"], ["nobody"], ["acme", "acme"]])
+def test_a_prepared_query_finds_what_the_plain_one_does(tables: Database, names: list[str]) -> None:
+    prepared = Prepared(_accounts)
+    with tables.connection_context():
+        for _ in range(2):
+            assert prepared.rows(tables, names) == rows(tables, _accounts(names))
+
+
+def test_each_number_of_values_is_compiled_once(tables: Database) -> None:
+    built: list[int] = []
+
+    def build(names: list[str]) -> Any:
+        built.append(len(names))
+        return _accounts(names)
+
+    prepared = Prepared(build)
+    with tables.connection_context():
+        for names in (["acme"], ["beta"], [], ["acme", "beta"], ["beta", "acme"], [], ["acme"]):
+            prepared.rows(tables, names)
+    assert built == [1, 0, 2]
+
+
+def test_values_go_where_the_query_has_them(tables: Database) -> None:
+    def build(domain: str, names: list[str], other: str) -> Any:
+        row = t.Account
+        matches = (row.domain == domain) | row.name.in_(names) | (row.name == other)
+        return row.select(row.name).where(matches & (row.country == "DE")).order_by(row.name)
+
+    prepared = Prepared(build)
+    with tables.connection_context():
+        assert prepared.rows(tables, "acme.example", [], "") == [("acme",)]
+        assert prepared.rows(tables, "", ["acme"], "beta") == [("acme",), ("beta",)]
+        assert prepared.rows(tables, "", ["x", "y"], "beta") == [("beta",)]
+        assert prepared.rows(tables, "beta", ["acme.example"], "") == []
+
+
+def test_a_value_may_look_like_a_mark(tables: Database) -> None:
+    """What a caller dialled is never taken for a place in the query."""
+    with tables.connection_context():
+        assert Prepared(_accounts).rows(tables, ["\0000", "acme"]) == [("acme", "acme.example")]
+
+
+def test_a_value_of_the_query_itself_stays(tables: Database) -> None:
+    def build(name: str) -> Any:
+        return t.Account.select(t.Account.name, Value(7)).where((t.Account.name == name) & (t.Account.status == "active"))
+
+    with tables.connection_context():
+        assert Prepared(build).rows(tables, "acme") == [("acme", 7)]
+
+
+def test_named_rows(tables: Database) -> None:
+    query = t.Account.select(t.Account.domain, t.Account.name, t.Account.presents_mobile).where(t.Account.name == "acme")
+    with tables.connection_context():
+        assert named_rows(tables, query) == [{"name": "acme", "domain": "acme.example", "presents_mobile": False}]

@@ -25,8 +25,8 @@ ACME = Applicant(
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
 
 NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, even if diverted."
-OTHERS = Denial(Code.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to settle that")
-HOSTED = Denial(Code.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to settle that")
+OTHERS = Denial(Code.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to resolve that")
+HOSTED = Denial(Code.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to resolve that")
 
 
 def account(**changed: object) -> Applicant:
@@ -109,9 +109,9 @@ def test_what_is_well_spelled_is_e164_and_means_itself(text: str, country: str) 
     [
         (NUMBER, NUMBER, None),
         ("+4922129190000", "+4922129199999", None),
-        ("+4922129190000", "+4922129200000", "the numbers of a block agree but for their last 4 digits"),
-        ("+4922129190001", "+4922129190000", "a block's first number is not behind its last"),
-        ("+492212919", "+4922129199", "a block's first and last number have the same length"),
+        ("+4922129190000", "+4922129200000", "the numbers of a block may differ in their last 4 digits only"),
+        ("+4922129190001", "+4922129190000", "a block's first number must not be after its last"),
+        ("+492212919", "+4922129199", "a block's first and last number must have the same length"),
     ],
 )
 def test_blocks(first: str, last: str, told: str | None) -> None:
@@ -316,9 +316,9 @@ def test_every_wrong_line_of_an_import_is_told() -> None:
     assert wrong == [
         (2, f"'0221 29191999' is not written in E.164; {NUMBER} is, and was probably meant"),
         (3, "has more than a first and a last number"),
-        (4, f"{MOBILE} to {NUMBER}: a block's first and last number have the same length"),
+        (4, f"{MOBILE} to {NUMBER}: a block's first and last number must have the same length"),
         (5, "'' is no number; a number is written +4922129191999"),
-        (6, f"{NUMBER} stands in line 1 already"),
+        (6, f"{NUMBER} is in line 1 already"),
     ]
 
 
