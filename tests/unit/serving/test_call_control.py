@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import CapturingLogger
 
-from fsroute.codes import CallerIdCode, ReasonCode
+from fsroute.codes import CallerIdCode, Code, ReasonCode
 from fsroute.errors import CallEnded, DataError, Disconnected, FsrouteError, ProtocolError, ReplyTimeout
 from fsroute.eventsocket.frames import Command, End, Execute, Frame
 from fsroute.eventsocket.wait import Wait
@@ -41,10 +41,9 @@ FIXED = Plan((((Leg("endpoint anna", ContactDial("internal", "sip:anna@192.0.2.1
 """A plan whose phones need no query."""
 
 
-def decision(plan: Plan, code: str = "routed", *reasons: str) -> Decision:
-    decided = ReasonCode[code.upper()]
-    named = tuple(Reason(ReasonCode[reason.upper()], "subject", "text") for reason in reasons or (code,))
-    return Decision(NUMBER, "acme", None, plan, RECEIVED, decided, named)
+def decision(plan: Plan, code: Code = ReasonCode.ROUTED, *reasons: Code) -> Decision:
+    named = tuple(Reason(reason, "subject", "text") for reason in reasons or (code,))
+    return Decision(NUMBER, "acme", None, plan, RECEIVED, code, named)
 
 
 def snapshot(state: str = "4", headers: dict[str, str] | None = None, **variables: str) -> Frame:
@@ -197,7 +196,7 @@ def names(sent: Sequence[Command]) -> list[str]:
 
 def test_a_call_that_is_rejected_ends_with_the_cause_of_its_plan() -> None:
     script = Script([FIRST])
-    log, _, waits = run(script, decision(Plan(final=Hangup("CALL_REJECTED")), "rejected"))
+    log, _, waits = run(script, decision(Plan(final=Hangup("CALL_REJECTED")), ReasonCode.CALL_FAILED))
     assert names(script.sent) == ["multiset", "end CALL_REJECTED"]
     assert script.steps == ["execute and snapshot", "wait REPLY", "execute", "end REPLY"]
     assert waits == [Wait.REPLY, Wait.REPLY]
@@ -207,7 +206,7 @@ def test_a_call_that_is_rejected_ends_with_the_cause_of_its_plan() -> None:
 
 def test_phones_are_queried_and_a_busy_plan_is_decided_again() -> None:
     script = Script([FIRST, with_phones, BUSY])
-    log, decide, waits = run(script, decision(PHONE), decision(Plan(final=Hangup("USER_BUSY")), "rules_exhausted"))
+    log, decide, waits = run(script, decision(PHONE), decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.RULES_EXHAUSTED))
     assert names(script.sent)[:2] == ["set", "set"]
     assert names(script.sent)[2:] == ["multiset", "ring_ready", "bridge", "multiset", "end USER_BUSY"]
     bridge = script.sent[4]
@@ -327,7 +326,10 @@ def test_an_inbound_call_to_an_emergency_number_is_ended() -> None:
 
 def test_an_emergency_call_without_a_trunk_is_handed_back() -> None:
     script = Script([snapshot(headers={"Caller-Destination-Number": "112"}, fsroute_direction="outbound")])
-    log, _, _ = run(script, decision(Plan(final=Hangup("NO_ROUTE_DESTINATION")), "no_trunk", "emergency", "no_trunk"))
+    log, _, _ = run(
+        script,
+        decision(Plan(final=Hangup("NO_ROUTE_DESTINATION")), ReasonCode.NO_TRUNK, ReasonCode.EMERGENCY, ReasonCode.NO_TRUNK),
+    )
     assert (script.sent, script.rejected) == ([], [])
     assert log.events == ["call routed", "call not routed"]
 
@@ -335,7 +337,7 @@ def test_an_emergency_call_without_a_trunk_is_handed_back() -> None:
 def test_an_emergency_call_whose_trunks_have_failed_ends() -> None:
     variables = {"fsroute_direction": "outbound", "fsroute_step": "direct/1", "originate_disposition": "USER_BUSY"}
     script = Script([snapshot(headers={"Caller-Destination-Number": "112"}, **variables)])
-    run(script, decision(Plan(final=Hangup("USER_BUSY")), "x", "emergency"))
+    run(script, decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED, ReasonCode.EMERGENCY))
     assert names(script.sent)[-1] == "end USER_BUSY"
 
 
@@ -427,7 +429,10 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
     )
     script = Script([FIRST, busy])
     log, _, _ = run(
-        script, decision(FIXED), decision(Plan(final=Hangup("USER_BUSY")), "x"), shown=lambda number: f"<{number[:3]}>"
+        script,
+        decision(FIXED),
+        decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED),
+        shown=lambda number: f"<{number[:3]}>",
     )
     first, second = (call.kwargs for call in log.calls if call.args[0] == "call routed")
     assert (first["caller"], first["to"], first["legs"], first["stages"]) == ("<+49>", NUMBER, [["endpoint anna"]], [1])
@@ -437,10 +442,15 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
 
 @pytest.mark.parametrize(
     ("code", "level"),
-    [("routed", "info"), ("trunk_unknown", "warning"), ("user_unknown", "warning"), ("account_unknown", "warning")],
+    [
+        (ReasonCode.ROUTED, "info"),
+        (ReasonCode.TRUNK_UNKNOWN, "warning"),
+        (ReasonCode.USER_UNKNOWN, "warning"),
+        (ReasonCode.ACCOUNT_UNKNOWN, "warning"),
+    ],
 )
-def test_an_unknown_name_makes_the_line_a_warning(code: str, level: str) -> None:
-    log, _, _ = run(Script([FIRST]), decision(Plan(final=Hangup("X_Y")), "x", code))
+def test_an_unknown_name_makes_the_line_a_warning(code: Code, level: str) -> None:
+    log, _, _ = run(Script([FIRST]), decision(Plan(final=Hangup("X_Y")), ReasonCode.CALL_FAILED, code))
     assert log.level("call routed") == level
 
 
