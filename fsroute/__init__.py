@@ -1,3 +1,3 @@
-"""fsroute decides where a call goes and what FreeSWITCH is told about it."""
+"""fsroute decides where a call goes and sends FreeSWITCH the commands for it."""
 
 __version__ = "0.1.0"

@@ -101,30 +101,30 @@ _CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "deflection
 """Diversion's reasons as RFC 4458 numbers them."""
 
 
-def variables(told: Headers) -> list[str]:
+def variables(headers: Headers) -> list[str]:
     """The leg variables that make FreeSWITCH write these headers. Values are not yet checked for a dial string."""
-    hidden = told.privacy == "id" or told.from_uri == ANONYMOUS_URI
-    result = [f"sip_invite_from_uri={told.from_uri}"]
+    hidden = headers.privacy == "id" or headers.from_uri == ANONYMOUS_URI
+    result = [f"sip_invite_from_uri={headers.from_uri}"]
     if hidden:
         result.append("sip_from_display=Anonymous")
-    if told.identity_uri is None:
-        result += ["sip_cid_type=none", f"origination_caller_id_number={_user(told.from_uri)}"]
+    if headers.identity_uri is None:
+        result += ["sip_cid_type=none", f"origination_caller_id_number={_user(headers.from_uri)}"]
         if hidden:
             result.append("sip_h_Privacy=id")
     else:
-        kind = "rpid" if told.identity_header == _HEADER_NAMES[IdentityHeader.RPID] else "pid"
+        kind = "rpid" if headers.identity_header == _HEADER_NAMES[IdentityHeader.RPID] else "pid"
         result += [
             f"sip_cid_type={kind}",
-            f"origination_caller_id_number={_user(told.identity_uri)}",
-            f"sip_invite_domain={told.identity_uri.partition('@')[2]}",
+            f"origination_caller_id_number={_user(headers.identity_uri)}",
+            f"sip_invite_domain={headers.identity_uri.partition('@')[2]}",
         ]
-    asserted = told.identity_header != _HEADER_NAMES[IdentityHeader.PPI]
+    asserted = headers.identity_header != _HEADER_NAMES[IdentityHeader.PPI]
     flags = [flag for flag, is_set in (("screen", asserted), ("hide_number", hidden), ("hide_name", hidden)) if is_set]
     result += ["origination_caller_id_name=_undef_", f"origination_privacy={':'.join(flags) or 'no'}"]
-    if told.diversion is not None:
-        result.append(f"sip_h_Diversion={told.diversion}")
-    if told.history_info is not None:
-        result.append(f"sip_h_History-Info={told.history_info}")
+    if headers.diversion is not None:
+        result.append(f"sip_h_Diversion={headers.diversion}")
+    if headers.history_info is not None:
+        result.append(f"sip_h_History-Info={headers.history_info}")
     return result
 
 

@@ -179,7 +179,7 @@ def emergency_numbers(country: str) -> None:
     """
     from fsroute.numbers import short_numbers
 
-    for line in short_numbers.told(country.upper()):
+    for line in short_numbers.in_words(country.upper()):
         click.echo(line)
 
 

@@ -133,7 +133,7 @@ def countries() -> Mapping[str, Listed]:
     return _data()
 
 
-def told(country: str) -> list[str]:
+def in_words(country: str) -> list[str]:
     """What is known of a country, for people: a line for each number, and an expression that matches its emergency numbers.
 
     Raises DataError for a country without data.

@@ -96,7 +96,7 @@ class Planner:
     expanded: dict[str, Rule | None] = field(default_factory=dict)
     is_general: bool = True
 
-    def tell(self, code: Code, subject: object, text: str) -> None:
+    def add_reason(self, code: Code, subject: object, text: str) -> None:
         self.reasons.append(Reason(code, str(subject), text))
 
     @property
@@ -125,7 +125,7 @@ class Planner:
         drafts = self._of_rule(rule, hosted)
         stages = [stage for stage in map(self._stage, drafts.stages) if stage]
         for stage in stages[MAX_LEGS:]:
-            self.tell(ReasonCode.STAGE_LIMIT, stage[0].target, f"left out: more than {MAX_LEGS} stages")
+            self.add_reason(ReasonCode.STAGE_LIMIT, stage[0].target, f"left out: more than {MAX_LEGS} stages")
         return Plan(tuple(stages[:MAX_LEGS]), drafts.final)
 
     # --- rules -------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Planner:
         final: Ending | None = None
         for target in self._enabled(rule):
             if final is not None and target.kind.is_end:
-                self.tell(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
+                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
                 continue
             found = self._of_target(target, rule, hosted, target.ring_s or whole)
             final = final or found.final
@@ -152,7 +152,7 @@ class Planner:
         left = rule.ring_s
         for target in self._enabled(rule):
             if result.final is not None:
-                self.tell(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
+                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
                 continue
             found = self._of_target(target, rule, hosted, target.ring_s or SEQUENTIAL_RING_S)
             for stage in found.stages:
@@ -168,7 +168,7 @@ class Planner:
             if target.enabled:
                 yield target
             else:
-                self.tell(ReasonCode.TARGET_DISABLED, _name(target), "left out: is switched off")
+                self.add_reason(ReasonCode.TARGET_DISABLED, _name(target), "left out: is switched off")
 
     def _until(self, end_s: int, stage: list[_Draft]) -> list[_Draft]:
         """The part of a stage that rings before `end_s`."""
@@ -176,7 +176,9 @@ class Planner:
         for draft in stage:
             leg = draft.leg
             if leg.start_s >= end_s:
-                self.tell(ReasonCode.NO_TIME_LEFT, leg.target, "left out: the time to ring is over before it would start")
+                self.add_reason(
+                    ReasonCode.NO_TIME_LEFT, leg.target, "left out: the time to ring is over before it would start"
+                )
             elif leg.end_s <= end_s:
                 kept.append(draft)
             else:
@@ -198,7 +200,7 @@ class Planner:
 
     def _endpoints(self, target: Target, ring_s: int) -> _Drafts:
         if not target.endpoints:
-            self.tell(ReasonCode.NO_ENDPOINTS, _name(target), "left out: has no endpoint")
+            self.add_reason(ReasonCode.NO_ENDPOINTS, _name(target), "left out: has no endpoint")
         drafts = [_Draft(leg, None) for leg in self.ring(target.endpoints, ring_s)]
         return _Drafts([drafts] if drafts else [])
 
@@ -211,7 +213,7 @@ class Planner:
                 dial = EndpointDial(endpoint.name, endpoint.domain)
                 legs.append(Leg(name, dial, self._seen, ring_s=ring_s, owner=_owner(endpoint)))
             else:
-                self.tell(ReasonCode.ENDPOINT_DISABLED, name, "left out: is switched off")
+                self.add_reason(ReasonCode.ENDPOINT_DISABLED, name, "left out: is switched off")
         return legs
 
     def together(self, endpoints: Iterable[Endpoint], ring_s: int) -> Stage:
@@ -220,7 +222,7 @@ class Planner:
 
     def _external(self, target: Target, rule: Rule, hosted: HostedNumber, ring_s: int) -> _Drafts:
         if target.value in self.routing.numbers:
-            self.tell(ReasonCode.HOSTED_HERE, _name(target), "is hosted here and stays inside")
+            self.add_reason(ReasonCode.HOSTED_HERE, _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
         if target.caller_id != SHOW_OWN:
             self.is_general = False  # it may show the caller's number, or a number whose verification expires
@@ -243,12 +245,12 @@ class Planner:
         if isinstance(caller_id, policy.CallerIdRefused):
             verdict = caller_id.denial
             if caller_id.instead is None:
-                self.tell(verdict.code, name, f"left out: {target.caller_id} may not be shown: {verdict.why}")
+                self.add_reason(verdict.code, name, f"left out: {target.caller_id} may not be shown: {verdict.why}")
                 return None
-            self.tell(verdict.code, name, f"is not shown {target.caller_id}: {verdict.why}")
+            self.add_reason(verdict.code, name, f"is not shown {target.caller_id}: {verdict.why}")
             caller_id = caller_id.instead
         if caller_id.presented != hosted.number:
-            self.tell(ReasonCode.CALLER_ID, name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
+            self.add_reason(ReasonCode.CALLER_ID, name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
         return caller_id
 
     def trunks_to(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
@@ -258,16 +260,18 @@ class Planner:
         """
         name = f"external {number}"
         if self.call.hops >= self.hop_limit:
-            self.tell(ReasonCode.HOP_LIMIT, name, f"left out: the call came through trunks {self.call.hops} times, a loop")
+            self.add_reason(
+                ReasonCode.HOP_LIMIT, name, f"left out: the call came through trunks {self.call.hops} times, a loop"
+            )
             return []
         if not must_pass and not may_call(number, account):
-            self.tell(ReasonCode.DESTINATION_BARRED, name, f"left out: account {account.name} may not call it")
+            self.add_reason(ReasonCode.DESTINATION_BARRED, name, f"left out: account {account.name} may not call it")
             return []
         trunks = self._trunks(number, account)
         if must_pass:
             trunks = list(dict.fromkeys([*trunks, *every_trunk(account)]))
         if not trunks:
-            self.tell(ReasonCode.NO_TRUNK, name, f"left out: account {account.name} has no trunk to it")
+            self.add_reason(ReasonCode.NO_TRUNK, name, f"left out: account {account.name} has no trunk to it")
         return trunks
 
     def leg(self, trunk: Trunk, number: str, caller_id: CallerId, ring_s: int) -> Leg:
@@ -282,7 +286,9 @@ class Planner:
         )
         for route in matching:
             if not route.trunk.enabled:
-                self.tell(ReasonCode.TRUNK_DISABLED, f"trunk {route.trunk.name}", f"not used for {number}: is switched off")
+                self.add_reason(
+                    ReasonCode.TRUNK_DISABLED, f"trunk {route.trunk.name}", f"not used for {number}: is switched off"
+                )
         return list(dict.fromkeys(route.trunk for route in matching if route.trunk.enabled))
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
@@ -291,26 +297,28 @@ class Planner:
         name = f"number {target.value}"
         hosted = self.routing.numbers.get(target.value)
         if hosted is None:
-            self.tell(ReasonCode.NUMBER_LIMIT, name, "left out: the call leads to more numbers than are read for one")
+            self.add_reason(ReasonCode.NUMBER_LIMIT, name, "left out: the call leads to more numbers than are read for one")
             return _Drafts()
         if hosted.number in self.expanded:
-            self.tell(ReasonCode.LOOP, name, "left out: the call has already been there")
+            self.add_reason(ReasonCode.LOOP, name, "left out: the call has already been there")
             return _Drafts()
         if not hosted.enabled:
-            self.tell(ReasonCode.NUMBER_DISABLED, name, "left out: is switched off")
+            self.add_reason(ReasonCode.NUMBER_DISABLED, name, "left out: is switched off")
             return _Drafts()
         if hosted.account.status is AccountStatus.SUSPENDED:
-            self.tell(ReasonCode.ACCOUNT_SUSPENDED, name, f"left out: account {hosted.account.name} is suspended")
+            self.add_reason(ReasonCode.ACCOUNT_SUSPENDED, name, f"left out: account {hosted.account.name} is suspended")
             return _Drafts()
         self.expanded[hosted.number] = None
-        rule = rules.first_rule(hosted, self.call, self.routing.country, self.now, self.tell)
+        rule = rules.first_rule(hosted, self.call, self.routing.country, self.now, self.add_reason)
         while rule is not None:
             drafts = self._of_rule(rule, hosted)
             if drafts:
                 self.expanded[hosted.number] = rule
                 return self._within(target, drafts, ring_s)
-            self.tell(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
-            rule = rules.next_rule(hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.tell)
+            self.add_reason(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
+            rule = rules.next_rule(
+                hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.add_reason
+            )
         return _Drafts()
 
     def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:
@@ -334,12 +342,12 @@ class Planner:
             if seen is None:
                 first[draft.leg.dial] = draft
                 continue
-            self.tell(ReasonCode.DUPLICATE, draft.leg.target, "rings once")
+            self.add_reason(ReasonCode.DUPLICATE, draft.leg.target, "rings once")
             if draft.leg.start_s < seen.leg.start_s:
                 first[draft.leg.dial] = draft
         kept = list(first.values())
         for draft in kept[MAX_LEGS:]:
-            self.tell(ReasonCode.LEG_LIMIT, draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
+            self.add_reason(ReasonCode.LEG_LIMIT, draft.leg.target, f"left out: more than {MAX_LEGS} legs together")
         kept = kept[:MAX_LEGS]
         is_group = len(kept) > 1
         return from_zero([replace(d.leg, confirm=True) if _is_confirmed(d, is_group=is_group) else d.leg for d in kept])

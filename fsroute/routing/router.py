@@ -72,10 +72,10 @@ def route(
     read = received.as_read(call, routing)
     planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
     if read.caller != call.caller:
-        planner.tell(
+        planner.add_reason(
             ReasonCode.CALLER_READ, "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}"
         )
-    _tell_unknown(planner)
+    _report_unknown(planner)
     if call.transferred:
         return _transferred(planner, failed)
     if call.direction is Direction.OUTBOUND:
@@ -87,14 +87,14 @@ UNKNOWN = frozenset({ReasonCode.ACCOUNT_UNKNOWN, ReasonCode.TRUNK_UNKNOWN, Reaso
 """Names that the dialplan or the directory gave and the tables do not have: an operator's mistake, told as a warning."""
 
 
-def _tell_unknown(planner: Planner) -> None:
+def _report_unknown(planner: Planner) -> None:
     call, routing = planner.call, planner.routing
     if call.direction is Direction.INBOUND and call.trunk is not None and routing.trunk is None:
         text = f"is no trunk here: numbers without + are read as in {routing.country}, and no rule of a trunk applies"
-        planner.tell(ReasonCode.TRUNK_UNKNOWN, call.trunk, text)
+        planner.add_reason(ReasonCode.TRUNK_UNKNOWN, call.trunk, text)
     if call.direction is Direction.OUTBOUND and call.user is not None and routing.account and routing.caller is None:
         text = f"is no user of account {routing.account.name}: the call shows what the account's calls show"
-        planner.tell(ReasonCode.USER_UNKNOWN, call.user, text)
+        planner.add_reason(ReasonCode.USER_UNKNOWN, call.user, text)
 
 
 def _caller_id(call: Call, routing: Routing) -> CallerId:
@@ -135,7 +135,7 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
         plan = planner.plan(rule, routing.numbers[rule.number])
         if plan.stages or plan.final:
             return _decision(planner, hosted, rule, plan, planner.caller_id, ReasonCode.ROUTED)
-        planner.tell(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
+        planner.add_reason(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
         # What follows is the base rule; the caller hears how the phones that did ring ended it.
         failed = FailedPlan(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
     if failed is None:
@@ -152,13 +152,15 @@ def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decisio
     plan = _aside(planner).plan(rule, planner.routing.numbers[rule.number])
     left = rounds(plan)[failed.rounds :] if failed.rounds else ()
     if left:
-        planner.tell(ReasonCode.NEXT_ROUND, rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow")
+        planner.add_reason(
+            ReasonCode.NEXT_ROUND, rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow"
+        )
         rest = Plan(tuple(stage for stages in left for stage in stages), plan.final)
         decision = _decision(planner, hosted, rule, rest, planner.caller_id, ReasonCode.ROUTED)
         return replace(decision, rounds=failed.rounds, before=failed.outcome)
     if plan.final is None:
         return None
-    planner.tell(ReasonCode.FINAL_TARGET, rule, "nobody answered: its last target follows")
+    planner.add_reason(ReasonCode.FINAL_TARGET, rule, "nobody answered: its last target follows")
     return _decision(planner, hosted, rule, Plan(final=plan.final), planner.caller_id, ReasonCode.ROUTED)
 
 
@@ -175,22 +177,22 @@ def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
     if isinstance(verdict, Denial):
         planner.caller_id = CallerId(None, None, verdict.code)
         return _end(planner, hosted, verdict.code, call.caller, verdict.why, "CALL_REJECTED")
-    planner.tell(verdict.code, call.caller, f"is hidden: {verdict.why}")
+    planner.add_reason(verdict.code, call.caller, f"is hidden: {verdict.why}")
     planner.call = replace(call, anonymous=True)
     planner.caller_id = policy.of_caller(planner.call, routing.country)
     return None
 
 
 def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | None) -> Rule | None:
-    call, routing, now, tell = planner.call, planner.routing, planner.now, planner.tell
+    call, routing, now, add_reason = planner.call, planner.routing, planner.now, planner.add_reason
     if failed is None:
-        return rules.first_rule(hosted, call, routing.country, now, tell)
+        return rules.first_rule(hosted, call, routing.country, now, add_reason)
     rule = _rule(routing, failed)
     if rule is None:
-        planner.tell(ReasonCode.RULE_GONE, failed.rule or hosted.number, "was deleted while it rang")
-        return rules.base_rule(hosted, tell)
+        planner.add_reason(ReasonCode.RULE_GONE, failed.rule or hosted.number, "was deleted while it rang")
+        return rules.base_rule(hosted, add_reason)
     owner = routing.numbers[rule.number]
-    following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, tell)
+    following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, add_reason)
     if following is not None or owner.number != hosted.number:
         return following
     # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
@@ -200,7 +202,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | 
     for number_, used in inner.expanded.items():
         if used is not None and number_ != hosted.number:
             other = routing.numbers[number_]
-            following = rules.next_rule(other, used, failed.outcome, call, routing.country, now, tell)
+            following = rules.next_rule(other, used, failed.outcome, call, routing.country, now, add_reason)
             if following is not None:
                 return following
     return None
@@ -246,7 +248,7 @@ def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None)
         return ended or _direct(planner, [], planner.caller_id, ReasonCode.TRANSFER_RECALL, failed)
     planner.caller_id = _caller_id(call, routing)  # phones ring again: not what an external number would have seen
     if account.failed_transfer != TRANSFEROR:
-        planner.tell(
+        planner.add_reason(
             ReasonCode.TRANSFER_RECALL, f"number {account.failed_transfer}", "gets transferred calls that nobody took"
         )
         planner.routing = replace(routing, dialled=account.failed_transfer)
@@ -258,12 +260,12 @@ def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None)
     phones = caller.endpoints if caller is not None else _one_endpoint(call, account)
     stage = planner.together(phones, PARALLEL_RING_S)
     if not stage:
-        planner.tell(
+        planner.add_reason(
             ReasonCode.NO_ENDPOINTS, f"user {call.user or '(none)'}", "has no phone for the transferred call to return to"
         )
         return replace(ended, reasons=tuple(planner.reasons))
     who = f"user {caller.name}" if caller is not None else f"endpoint {call.endpoint}"
-    planner.tell(ReasonCode.TRANSFER_RECALL, who, "gets the call back, which nobody took")
+    planner.add_reason(ReasonCode.TRANSFER_RECALL, who, "gets the call back, which nobody took")
     return replace(_direct(planner, [stage], planner.caller_id, ReasonCode.TRANSFER_RECALL, None), is_recall=True)
 
 
@@ -286,7 +288,7 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
         short = short_numbers.find(call.destination, routing.country)
         if short is not None and short.is_emergency:
             text = f"is an emergency number, and without an account there is no trunk for it: {short}"
-            planner.tell(ReasonCode.EMERGENCY, short.digits, text)
+            planner.add_reason(ReasonCode.EMERGENCY, short.digits, text)
             return _end(planner, None, ReasonCode.ACCOUNT_UNKNOWN, who, "is no account here", "NO_ROUTE_DESTINATION")
         return _end(planner, None, ReasonCode.ACCOUNT_UNKNOWN, who, "is no account here", "CALL_REJECTED")
     short = short_numbers.find(call.destination, account.country)
@@ -297,7 +299,7 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
     if routing.callee is not None:
         return _extension(planner, routing.callee, failed)
     if routing.dialled is not None:
-        planner.tell(ReasonCode.HOSTED_HERE, f"number {routing.dialled}", "is hosted here and stays inside")
+        planner.add_reason(ReasonCode.HOSTED_HERE, f"number {routing.dialled}", "is hosted here and stays inside")
         if routing.numbers[routing.dialled].account != account:
             # Extensions mean nothing to another account's phones: they see what the telephone network would.
             refused = _show(planner, account, None, routing.dialled)
@@ -310,11 +312,11 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
 def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
     """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
     (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
-    planner.tell(ReasonCode.EMERGENCY, short.digits, f"is an emergency number: {short}")
+    planner.add_reason(ReasonCode.EMERGENCY, short.digits, f"is an emergency number: {short}")
     caller_id = policy.of_emergency(account)
     if caller_id.network is None:
         text = "has no network number: the carrier knows the line by its trunk only, the called side sees an anonymous call"
-        planner.tell(ReasonCode.EMERGENCY_LINE_UNKNOWN, account.name, text)
+        planner.add_reason(ReasonCode.EMERGENCY_LINE_UNKNOWN, account.name, text)
     trunks = every_trunk(account)
     tried = failed.trunks if failed else 0
     if tried >= len(trunks):
@@ -328,14 +330,14 @@ def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: F
 def _protected(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
     """As any call to the telephone network, but whatever the account's state and permissions (Directive (EU) 2018/1972,
     Annex VI, part A (e): calls without a charge may go on)."""
-    planner.tell(ReasonCode.PROTECTED, short.digits, f"is a number that must get through: {short}")
+    planner.add_reason(ReasonCode.PROTECTED, short.digits, f"is a number that must get through: {short}")
     return _trunk(planner, account, failed, short)
 
 
 def _extension(planner: Planner, callee: User, failed: FailedPlan | None) -> Decision:
     dialled = planner.call.destination
     kind = "extension" if callee.extension == dialled else "short code"
-    planner.tell(ReasonCode.EXTENSION, f"user {callee.name}", f"has {kind} {dialled}")
+    planner.add_reason(ReasonCode.EXTENSION, f"user {callee.name}", f"has {kind} {dialled}")
     hosted = planner.routing.numbers.get(planner.routing.dialled or "")
     if hosted is not None and _has_rules_inside(planner, hosted) and (failed is None or failed.rule is not None):
         if not planner.call.transferred:
@@ -355,9 +357,9 @@ def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
         return False
     name = f"number {hosted.number}"
     if not hosted.enabled:
-        planner.tell(ReasonCode.NUMBER_DISABLED, name, "is switched off: its rules do not count")
+        planner.add_reason(ReasonCode.NUMBER_DISABLED, name, "is switched off: its rules do not count")
         return False
-    planner.tell(ReasonCode.EXTENSION_RULES, name, "is called inside: its rules count")
+    planner.add_reason(ReasonCode.EXTENSION_RULES, name, "is called inside: its rules count")
     return True
 
 
@@ -369,14 +371,14 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
     if short is None and not spellings:
         return _unreadable(planner, account)
     if short is None and phone_number.is_local(planner.call.destination, account.country):
-        planner.tell(ReasonCode.AREA_CODE, planner.call.destination, f"is {spellings[0]}, by the account's area code")
+        planner.add_reason(ReasonCode.AREA_CODE, planner.call.destination, f"is {spellings[0]}, by the account's area code")
     if account.network_number is None:
         text = "has no network number, which a carrier must be given"
         return _end(planner, None, ReasonCode.NO_NETWORK_NUMBER, account.name, text, "OUTGOING_CALL_BARRED")
     # Routes and permissions know a service number with its calling code; it is dialled without.
     to = f"+{phone_number.calling_code(account.country)}{short}" if short else spellings[0]
     tried = failed.trunks if failed else 0
-    planner.tell(ReasonCode.TRUNK, short or to, "is not hosted here: to the telephone network")
+    planner.add_reason(ReasonCode.TRUNK, short or to, "is not hosted here: to the telephone network")
     trunks = planner.trunks_to(to, account, must_pass=protected is not None)
     if failed is not None and (failed.cause not in TRUNK_FAILURES or tried >= len(trunks)):
         return _direct(planner, [], planner.caller_id, ReasonCode.TRUNK, failed)
@@ -439,9 +441,9 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
         if caller_id.instead is None:
             planner.caller_id = CallerId(None, None, verdict.code)
             return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")
-        planner.tell(verdict.code, asked, text)
+        planner.add_reason(verdict.code, asked, text)
         caller_id = caller_id.instead
-    planner.tell(ReasonCode.CALLER_ID, caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
+    planner.add_reason(ReasonCode.CALLER_ID, caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
     planner.caller_id = caller_id
     return None
 
@@ -462,7 +464,7 @@ def _direct(
 
 
 def _end(planner: Planner, hosted: HostedNumber | None, code: Code, subject: str, text: str, cause: str) -> Decision:
-    planner.tell(code, subject, text)
+    planner.add_reason(code, subject, text)
     return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
 
 

@@ -10,17 +10,17 @@ from fsroute.model import Call, Direction, HostedNumber, Outcome, Reason, Rule, 
 from fsroute.numbers import phone_number
 from fsroute.routing import timeprofile
 
-Tell = Callable[[Code, object, str], None]
+AddReason = Callable[[Code, object, str], None]
 """Takes a reason: code, subject, text."""
 
 
-def first_rule(hosted: HostedNumber, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
+def first_rule(hosted: HostedNumber, call: Call, country: str, now: datetime, add_reason: AddReason) -> Rule | None:
     """The rule that a call to this number begins with: the first general one that matches, else the base rule."""
-    return _first(hosted.rules, RuleType.GENERAL, call, country, now, tell) or base_rule(hosted, tell)
+    return _first(hosted.rules, RuleType.GENERAL, call, country, now, add_reason) or base_rule(hosted, add_reason)
 
 
 def next_rule(
-    hosted: HostedNumber, failed: Rule, outcome: Outcome, call: Call, country: str, now: datetime, tell: Tell
+    hosted: HostedNumber, failed: Rule, outcome: Outcome, call: Call, country: str, now: datetime, add_reason: AddReason
 ) -> Rule | None:
     """The rule that follows when `failed`, a rule of this number, ended with `outcome`.
 
@@ -30,31 +30,33 @@ def next_rule(
     if failed.type is RuleType.BASE:
         return None
     if failed.type is RuleType.GENERAL:
-        rule = _first(hosted.rules, RuleType(outcome.value), call, country, now, tell)
+        rule = _first(hosted.rules, RuleType(outcome.value), call, country, now, add_reason)
         if rule is not None:
             return rule
-    return base_rule(hosted, tell)
+    return base_rule(hosted, add_reason)
 
 
-def _first(rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, tell: Tell) -> Rule | None:
+def _first(
+    rules: Iterable[Rule], type_: RuleType, call: Call, country: str, now: datetime, add_reason: AddReason
+) -> Rule | None:
     for rule in rules:
         if rule.type is type_ and (refusal := _refusal(rule, call, country, now)) is None:
-            tell(ReasonCode.RULE_MATCHED, rule, "applies")
+            add_reason(ReasonCode.RULE_MATCHED, rule, "applies")
             return rule
         if rule.type is type_ and refusal is not None:
-            tell(refusal.code, refusal.subject, refusal.text)
+            add_reason(refusal.code, refusal.subject, refusal.text)
     return None
 
 
-def base_rule(hosted: HostedNumber, tell: Tell) -> Rule | None:
+def base_rule(hosted: HostedNumber, add_reason: AddReason) -> Rule | None:
     """The rule that is left when no other one is."""
     for rule in hosted.rules:
         if rule.type is not RuleType.BASE:
             continue
         if rule.enabled:
-            tell(ReasonCode.BASE_RULE, rule, "the last resort applies")
+            add_reason(ReasonCode.BASE_RULE, rule, "the last resort applies")
             return rule
-        tell(ReasonCode.RULE_DISABLED, rule, "is switched off")
+        add_reason(ReasonCode.RULE_DISABLED, rule, "is switched off")
     return None
 
 

@@ -309,7 +309,7 @@ def test_the_data_can_not_be_changed() -> None:
 
 
 def test_people_are_told_what_is_known_of_a_country() -> None:
-    lines = short_numbers.told("MT")
+    lines = short_numbers.in_words("MT")
     assert lines == [
         f"112    emergency {known('112', 'MT')}",
         *(line for line in lines if line.startswith("116")),
@@ -325,13 +325,13 @@ def test_people_are_told_what_is_known_of_a_country() -> None:
         "116117",
         "116123",
     ]
-    assert short_numbers.told("AT")[-1] == "^(112|122|128|133|140|141|142|144|147)$"
+    assert short_numbers.in_words("AT")[-1] == "^(112|122|128|133|140|141|142|144|147)$"
     with pytest.raises(
         DataError, match=r"MA is not in short_numbers\.toml, so libphonenumber's list counts; there are AT, BE, "
     ):
-        short_numbers.told("MA")
+        short_numbers.in_words("MA")
 
 
 def test_the_fallback_of_the_shipped_dialplan_has_the_german_numbers() -> None:
     dialplan = Path(__file__).resolve().parents[3] / "freeswitch" / "dialplan" / "users.xml"
-    assert f'expression="{short_numbers.told("DE")[-1]}"' in dialplan.read_text("utf-8")
+    assert f'expression="{short_numbers.in_words("DE")[-1]}"' in dialplan.read_text("utf-8")
