@@ -34,8 +34,8 @@ from fsroute.model import (
     Verification,
     VerificationState,
 )
-from fsroute.numbers import country, phone_number, short_numbers
-from fsroute.numbers.country import NumberClass
+from fsroute.numbers import phone_number, regulation, short_numbers
+from fsroute.numbers.regulation import NumberClass
 
 _NO_DIGITS = re.compile("[^0-9+]")
 
@@ -109,17 +109,17 @@ RECEIVED = CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_REC
 call are those of the next one."""
 
 
-def of_caller(call: Call, country_code: str) -> CallerId:
+def of_caller(call: Call, country: str) -> CallerId:
     """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
     if call.anonymous:
         return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
-    shown = _received(call, country_code)
+    shown = _received(call, country)
     return CallerId(presented=shown, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True)
 
 
-def _received(call: Call, country_code: str) -> str | None:
+def _received(call: Call, country: str) -> str | None:
     """The number of an incoming call's caller, None if it can not be read. What phones of ours send is none."""
-    spellings = phone_number.candidates(call.caller, country_code) if call.direction is Direction.INBOUND else ()
+    spellings = phone_number.candidates(call.caller, country) if call.direction is Direction.INBOUND else ()
     return spellings[0] if received.is_certain(call.caller, spellings) else None
 
 
@@ -130,14 +130,14 @@ def of_extension(caller: User | None, received: CallerId) -> CallerId:
     return CallerId(presented=caller.extension, network=None, reason=CallerIdCode.INTERNAL_EXTENSION)
 
 
-def of_transferred(call: Call, country_code: str) -> CallerId:
+def of_transferred(call: Call, country: str) -> CallerId:
     """What a phone sees of a call that a user transferred: the party that was connected to that user, as fsroute showed it
     before (an extension inside the account), else as it was received."""
     if call.shown == ANONYMOUS or (call.shown is None and call.anonymous):
         return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
     if call.shown is not None:
         return CallerId(presented=call.shown, network=None, reason=CallerIdCode.TRANSFERRED_PARTY)
-    spellings = phone_number.candidates(call.caller, country_code)
+    spellings = phone_number.candidates(call.caller, country)
     return CallerId(
         presented=spellings[0] if spellings else None, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True
     )
@@ -162,7 +162,7 @@ def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) 
     spellings = phone_number.candidates(text, routing.country)
     # A number that phonenumbers calls impossible can be forged as well: then its text is looked at.
     e164 = spellings[0] if spellings else phone_number.as_sent(text, routing.country) or ""
-    rules = country.rules_for(account.country)
+    rules = regulation.rules_for(account.country)
     banned = rules.never_presented.get(_class_of_caller(text, e164, account.country))
     if banned is not None and rules.refused_inbound is not None:
         return Denial(CallerIdCode.CALLER_CLASS_BANNED, banned.text, rules.refused_inbound.id)
@@ -170,19 +170,19 @@ def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) 
     hiding = rules.hidden_from_foreign_trunk
     if not e164 or call.is_roaming or hiding is None:
         return None
-    if foreign and not country.is_abroad(e164, account.country):
+    if foreign and not regulation.is_abroad(e164, account.country):
         return Grant(CallerIdCode.CALLER_FROM_FOREIGN_TRUNK, hiding.text, hiding.id)
     return None
 
 
-def _class_of_caller(text: str, e164: str, country_code: str) -> NumberClass:
+def _class_of_caller(text: str, e164: str, country: str) -> NumberClass:
     """Short codes are no E.164 numbers, and many of them mean none: what was received is looked at as well."""
     spelled = _NO_DIGITS.sub("", phone_number.spelled(text) or "")
     if not spelled.startswith("0"):
-        as_received = country.classify(spelled, country_code)
-        if as_received in country.rules_for(country_code).never_presented:
+        as_received = regulation.classify(spelled, country)
+        if as_received in regulation.rules_for(country).never_presented:
             return as_received
-    return country.classify(e164, country_code)
+    return regulation.classify(e164, country)
 
 
 # --- what the telephone network sees ----------------------------------------------------------------------
@@ -235,7 +235,7 @@ def of_transferred_outside(
     ours = of_outgoing(user_call, routing, account, trunk, to, now)
     if account.transferred_caller_id is not TransferredCallerId.ORIGINAL or isinstance(ours, CallerIdRefused):
         return ours
-    if country.rules_for(account.country).diversion is None:
+    if regulation.rules_for(account.country).diversion is None:
         return ours
     party = of_transferred(call, routing.country)
     if party.presented is None and not party.as_received:
@@ -245,7 +245,7 @@ def of_transferred_outside(
 
 def _original(e164: str, account: Account, ours: CallerId) -> CallerId:
     """A live caller's own number, if it is one that may be shown, else ours."""
-    if phone_number.is_e164(e164) and country.classify(e164, account.country) not in _banned(account):
+    if phone_number.is_e164(e164) and regulation.classify(e164, account.country) not in _banned(account):
         return CallerId(presented=e164, network=ours.network, reason=CallerIdCode.ORIGINAL_CALLER)
     return replace(ours, reason=CallerIdCode.ORIGINAL_CALLER_UNKNOWN)
 
@@ -255,7 +255,7 @@ def _is_never_withheld(to: str, account: Account) -> bool:
     if short is not None and short.shows_caller:
         return True
     code = phone_number.calling_code(account.country)
-    return any(to in (listed, f"+{code}{listed}") for listed in country.rules_for(account.country).never_withheld_to)
+    return any(to in (listed, f"+{code}{listed}") for listed in regulation.rules_for(account.country).never_withheld_to)
 
 
 def of_forwarded(
@@ -276,13 +276,13 @@ def of_forwarded(
         account.network_number or dialled,
         CallerId(dialled, account.network_number or dialled, CallerIdCode.OWN_NUMBER),
     )
-    never = country.rules_for(account.country).never_presented.get(country.classify(dialled, account.country))
+    never = regulation.rules_for(account.country).never_presented.get(regulation.classify(dialled, account.country))
     if never is not None:
         # Calls to a number like 0900 are sent on as well, but not in its name.
         if account.network_number is None:
             return CallerIdRefused(Denial(CallerIdCode.CLASS_NEVER_PRESENTED, never.text, never.id))
         ours = CallerId(line, line, CallerIdCode.CLASS_NEVER_PRESENTED)
-    if isinstance(wanted, ShowOriginal) and country.rules_for(account.country).diversion is not None:
+    if isinstance(wanted, ShowOriginal) and regulation.rules_for(account.country).diversion is not None:
         if call.anonymous:
             return CallerId(presented=None, network=line, reason=CallerIdCode.ORIGINAL_CALLER_ANONYMOUS)
         return _original(_received(call, routing.country) or "", account, replace(ours, network=line))
@@ -292,7 +292,7 @@ def of_forwarded(
 
 
 def _banned(account: Account) -> frozenset[NumberClass]:
-    return frozenset(country.rules_for(account.country).never_presented)
+    return frozenset(regulation.rules_for(account.country).never_presented)
 
 
 def _granted_or_not(
@@ -312,7 +312,7 @@ def attestation(caller_id: CallerId, account: Account) -> str | None:
     """A hint for whoever signs the call (ATIS-1000074): A, the account is known and has the right to the number; B, the
     account is known, the number is somebody else's. None where the account's country does not sign. fsroute signs nothing.
     """
-    if not country.rules_for(account.country).attestation or caller_id.network is None:
+    if not regulation.rules_for(account.country).attestation or caller_id.network is None:
         return None
     return "B" if caller_id.reason == CallerIdCode.ORIGINAL_CALLER else "A"
 
@@ -337,13 +337,13 @@ def may_present(
 
 def _barred(asked: str, account: Account) -> Verdict | None:
     """What stands against showing a number, whoever it belongs to."""
-    rules = country.rules_for(account.country)
-    never = rules.never_presented.get(country.classify(asked, account.country))
+    rules = regulation.rules_for(account.country)
+    never = rules.never_presented.get(regulation.classify(asked, account.country))
     if never is not None:
         return Denial(CallerIdCode.CLASS_NEVER_PRESENTED, never.text, never.id)
     if account.status is AccountStatus.SUSPENDED:
         return Denial(CallerIdCode.ACCOUNT_SUSPENDED, "the account is suspended")
-    if rules.own_country_only is not None and country.is_abroad(asked, account.country):
+    if rules.own_country_only is not None and regulation.is_abroad(asked, account.country):
         return Denial(CallerIdCode.FOREIGN_NUMBER, rules.own_country_only.text, rules.own_country_only.id)
     return None
 
@@ -382,12 +382,12 @@ def _not_verified(ours: list[Verification], covering: list[Verification]) -> Ver
 
 def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> Verdict | None:
     """What stands against a verified number, if anything does."""
-    rules = country.rules_for(account.country)
-    refusal = rules.refuses(country.classify(asked, account.country), switched_on=account.presents_mobile)
+    rules = regulation.rules_for(account.country)
+    refusal = rules.refuses(regulation.classify(asked, account.country), switched_on=account.presents_mobile)
     if refusal is not None:
         return Denial(CallerIdCode.CLASS_NOT_PRESENTABLE, refusal.text, refusal.id)
     if trunk is not None and trunk.profile.header is IdentityHeader.NONE and asked != account.network_number:
         return Denial(CallerIdCode.TRUNK_CAN_NOT_CARRY, f"trunk {trunk.name} has no header for the network number beside it")
-    if rules.abroad is not None and not account.presents_abroad and country.is_abroad(to, account.country):
+    if rules.abroad is not None and not account.presents_abroad and regulation.is_abroad(to, account.country):
         return Denial(CallerIdCode.DESTINATION_ABROAD, rules.abroad.text, rules.abroad.id)
     return None

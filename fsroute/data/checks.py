@@ -14,7 +14,7 @@ from fsroute.callerid import policy
 from fsroute.data import tables as t
 from fsroute.data.database import rows
 from fsroute.model import ShowVerified, forwarded_caller_id
-from fsroute.numbers import country, phone_number, short_numbers
+from fsroute.numbers import phone_number, regulation, short_numbers
 from fsroute.routing import timeprofile
 from fsroute.routing.limits import MAX_LEGS
 from fsroute.target_kinds import TargetKind
@@ -161,11 +161,11 @@ def _transfers(database: Database) -> Iterator[str]:
 
 
 def _never_shown(what: str, e164: str, code: str) -> Iterator[str]:
-    rules = country.rules_for(code)
-    never = rules.never_presented.get(country.classify(e164, code))
+    rules = regulation.rules_for(code)
+    never = rules.never_presented.get(regulation.classify(e164, code))
     if never is not None:
         yield f"{what} cannot be a caller ID ({never.id}: {never.text})"
-    elif rules.own_country_only is not None and phone_number.is_country(code) and country.is_abroad(e164, code):
+    elif rules.own_country_only is not None and phone_number.is_country(code) and regulation.is_abroad(e164, code):
         yield f"{what} is no number of {code} ({rules.own_country_only.id}: {rules.own_country_only.text})"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fsroute.model import Account
-from fsroute.numbers import country
-from fsroute.numbers.country import NumberClass
+from fsroute.numbers import regulation
+from fsroute.numbers.regulation import NumberClass
 
 
 def may_call(number: str, account: Account) -> bool:
@@ -13,7 +13,7 @@ def may_call(number: str, account: Account) -> bool:
     listed = [permission for permission in account.permissions if number.startswith(permission.prefix)]
     if listed:
         return max(listed, key=lambda permission: len(permission.prefix)).allowed
-    return country.classify(number, account.country) not in BARRED
+    return regulation.classify(number, account.country) not in BARRED
 
 
 BARRED = frozenset({NumberClass.PREMIUM, NumberClass.SATELLITE})

@@ -35,8 +35,8 @@ from fsroute.model import (
     TrunkDial,
     User,
 )
-from fsroute.numbers import country, phone_number, short_numbers
-from fsroute.numbers.country import NumberClass
+from fsroute.numbers import phone_number, regulation, short_numbers
+from fsroute.numbers.regulation import NumberClass
 from fsroute.numbers.short_numbers import ShortNumber
 from fsroute.routing import rules
 from fsroute.routing.causes import TRUNK_FAILURES
@@ -416,11 +416,11 @@ def _malformed(planner: Planner) -> Decision:
     return _end(planner, None, ReasonCode.PHONE_CONTEXT_MALFORMED, planner.call.destination, text, "INVALID_NUMBER_FORMAT")
 
 
-def _service_number(dialled: str, country_code: str) -> str | None:
+def _service_number(dialled: str, country: str) -> str | None:
     """The short number that was dialled (115, 116117), None if it is none."""
     spelled = phone_number.spelled(dialled) or ""
     digits = "".join(filter(str.isdigit, spelled))
-    known = country.classify(digits, country_code) is not NumberClass.OTHER
+    known = regulation.classify(digits, country) is not NumberClass.OTHER
     return digits if known and not spelled.startswith("+") else None
 
 
@@ -486,7 +486,7 @@ def _decision(
 
 def _attestation(plan: Plan, account: Account) -> str | None:
     """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
-    if not country.rules_for(account.country).attestation:
+    if not regulation.rules_for(account.country).attestation:
         return None
     legs = (each for stage in plan.stages for leg in stage for each in (leg, *leg.fallbacks))
     outside = (leg.caller_id for leg in legs if isinstance(leg.dial, TrunkDial))

@@ -17,8 +17,8 @@ import phonenumbers
 from fsroute import times
 from fsroute.codes import VerificationCode
 from fsroute.model import Account, AccountStatus, Denial, Verification
-from fsroute.numbers import country, phone_number
-from fsroute.numbers.country import NumberClass
+from fsroute.numbers import phone_number, regulation
+from fsroute.numbers.regulation import NumberClass
 from fsroute.routing.permissions import may_call
 
 BLOCK_DIGITS = 4
@@ -95,16 +95,16 @@ class Start:
 # --- what was written -------------------------------------------------------------------------------------
 
 
-def misspelled(text: str, country_code: str) -> Denial | None:
+def misspelled(text: str, country: str) -> Denial | None:
     """The error in a number that must be E.164, and the number that was probably meant."""
-    meant = next(iter(phone_number.candidates(text, country_code)), None)
+    meant = next(iter(phone_number.candidates(text, country)), None)
     if phone_number.is_e164(text) and meant in {text, None}:
         return (
             None if meant else Denial(VerificationCode.NOT_A_NUMBER, "is too long or too short for a number of its country")
         )
     if meant is None:
         return Denial(VerificationCode.NOT_A_NUMBER, "is no number; a number is written +4922129191999")
-    if country.classify(meant, country_code) is NumberClass.OTHER:  # too short, or of an unassigned range: no guess
+    if regulation.classify(meant, country) is NumberClass.OTHER:  # too short, or of an unassigned range: no guess
         return Denial(VerificationCode.NOT_E164, "is not written in E.164; a number is written +4922129191999")
     return Denial(VerificationCode.NOT_E164, f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
 
@@ -122,9 +122,9 @@ def malformed_block(first: str, last: str) -> Denial | None:
     return None
 
 
-def language_of(country_code: str) -> str:
+def language_of(country: str) -> str:
     """The language of a call or message where none is given."""
-    return "de" if country_code in _GERMAN else "en"
+    return "de" if country in _GERMAN else "en"
 
 
 # --- who may verify what ----------------------------------------------------------------------------------
@@ -197,9 +197,9 @@ def _barred(account: Account, first: str, last: str) -> Denial | None:
     barred = closed(account)
     if barred is not None:
         return barred
-    banned = country.rules_for(account.country).never_presented
+    banned = regulation.rules_for(account.country).never_presented
     for number in (first, last):
-        never = banned.get(country.classify(number, account.country))
+        never = banned.get(regulation.classify(number, account.country))
         if never is not None:
             return Denial(VerificationCode.CLASS_NEVER_PRESENTED, never.text, never.id)
     return None
@@ -211,15 +211,15 @@ def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Denia
         return Denial(VerificationCode.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")
     if not may_call(number, account):
         return Denial(VerificationCode.DESTINATION_BARRED, "is a number that the account may not call")
-    if country.is_abroad(number, account.country) and not applicant.verifies_abroad:
+    if regulation.is_abroad(number, account.country) and not applicant.verifies_abroad:
         return Denial(
             VerificationCode.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes"
         )
     return None
 
 
-def _may_be_mobile(number: str, country_code: str) -> bool:
-    if country.classify(number, country_code) is NumberClass.MOBILE:
+def _may_be_mobile(number: str, country: str) -> bool:
+    if regulation.classify(number, country) is NumberClass.MOBILE:
         return True
     # North American numbers do not show whether they are mobile. The gateway knows.
     either = phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE
@@ -271,7 +271,7 @@ class Line:
     last: str
 
 
-def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[int, str]]]:
+def read_import(text: str, country: str) -> tuple[list[Line], list[tuple[int, str]]]:
     """The numbers and blocks of an import, one per line (`+49...` or `+49...,+49...`, # begins a comment), and the errors by
     line."""
     found: list[Line] = []
@@ -282,7 +282,7 @@ def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[in
         if parts == [""]:
             continue
         first, last = parts[0], parts[-1]
-        why = _wrong_line(parts, country_code)
+        why = _wrong_line(parts, country)
         if why is None and first in lines:
             why = f"{first} is in line {lines[first]} already"
         if why is not None:
@@ -296,11 +296,11 @@ def read_import(text: str, country_code: str) -> tuple[list[Line], list[tuple[in
     return found, wrong
 
 
-def _wrong_line(parts: Sequence[str], country_code: str) -> str | None:
+def _wrong_line(parts: Sequence[str], country: str) -> str | None:
     if len(parts) > 2:  # noqa: PLR2004 - first and last
         return "has more than a first and a last number"
     for part in parts:
-        denial = misspelled(part, country_code)
+        denial = misspelled(part, country)
         if denial is not None:
             return f"{part[:40]!r} {denial.text}"
     denial = malformed_block(parts[0], parts[-1])

@@ -20,7 +20,7 @@ from fsroute.data import loader
 from fsroute.data.database import is_sqlite, open_database
 from fsroute.data.loader import Statement, statements
 from fsroute.errors import DataError
-from fsroute.numbers.country import rules_for
+from fsroute.numbers.regulation import rules_for
 from tests.support.postgresql import LOADED, Databases
 
 GOOD = "INSERT INTO users (account, name, extension) VALUES ('acme', 'new', '14');\n"

@@ -58,9 +58,9 @@ from fsroute.model import (
     VerificationState,
     forwarded_caller_id,
 )
-from fsroute.numbers import country
-from fsroute.numbers.country import NumberClass
+from fsroute.numbers import regulation
 from fsroute.numbers.phone_number import candidates, is_e164
+from fsroute.numbers.regulation import NumberClass
 from fsroute.routing.planner import attempts
 from fsroute.routing.router import UNKNOWN as UNKNOWN_NAMES
 from fsroute.routing.router import route
@@ -121,7 +121,7 @@ def asked_for(
 
 
 def law(rule: str, account: Account = ACME) -> str:
-    return country.rules_for(account.country).rules[rule].text
+    return regulation.rules_for(account.country).rules[rule].text
 
 
 def shows(number: str | None, reason: str, line: str = LINE) -> CallerId:
@@ -766,7 +766,7 @@ def test_no_number_that_is_not_own_or_verified_is_ever_shown(made: tuple[Call, R
     """But a live caller's own number, on a forwarded call."""
     call, routing, now = made
     account = _account(routing)
-    never = country.rules_for(account.country).never_presented
+    never = regulation.rules_for(account.country).never_presented
     for leg, _ in legs_out(decisions(call, routing, now)):
         shown, line = leg.caller_id.presented, leg.caller_id.network
         assert line in (account.network_number, OWN)
@@ -780,7 +780,7 @@ def test_no_number_that_is_not_own_or_verified_is_ever_shown(made: tuple[Call, R
         else:
             assert is_ours(shown, routing, account, now)
         if shown is not None:
-            assert country.classify(shown, account.country) not in never
+            assert regulation.classify(shown, account.country) not in never
 
 
 AS_OF_AN_UNKNOWN_LINE = {
@@ -935,13 +935,13 @@ def test_a_forwarded_leg_that_may_not_show_its_number_is_left_out_or_shows_the_l
 @given(st.text(), st.sampled_from(["DE", "US", "FR"]))
 def test_any_text_as_a_caller_s_number_is_judged(text: str, country_code: str) -> None:
     found = guarded(text, ABROAD_TRUNK, replace(ACME, country=country_code))
-    assert found is None or found.rule in country.rules_for(country_code).rules
+    assert found is None or found.rule in regulation.rules_for(country_code).rules
     if found is not None and not is_e164(text):
         assert found.code in {"caller_class_banned", "caller_from_foreign_trunk"}
 
 
 def test_the_classes_that_are_never_shown_in_germany() -> None:
-    assert set(country.rules_for("DE").never_presented) == {
+    assert set(regulation.rules_for("DE").never_presented) == {
         NumberClass.EMERGENCY,
         NumberClass.SHORT_CODE,
         NumberClass.DIRECTORY,

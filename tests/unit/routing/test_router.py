@@ -52,7 +52,7 @@ from fsroute.model import (
     VerificationState,
     forwarded_caller_id,
 )
-from fsroute.numbers import country, short_numbers
+from fsroute.numbers import regulation, short_numbers
 from fsroute.routing.causes import TRUNK_FAILURES
 from fsroute.routing.router import END_CAUSES, UNKNOWN, route
 from fsroute.target_kinds import Announcement, Hangup, LeadsTo, TargetKind, Voicemail
@@ -1070,8 +1070,8 @@ def test_another_account_s_phones_do_not_see_an_extension_for_want_of_a_line() -
 
 # --- incoming calls that the law ends or hides ------------------------------------------------------------
 
-DE_5 = country.rules_for("DE").rules["DE-5"].text
-DE_7 = country.rules_for("DE").rules["DE-7"].text
+DE_5 = regulation.rules_for("DE").rules["DE-5"].text
+DE_7 = regulation.rules_for("DE").rules["DE-7"].text
 
 
 def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.errors import DataError
-from fsroute.numbers.country import NumberClass, Rule, classify, is_abroad, read_pack, rules_for
 from fsroute.numbers.datafile import Confidence
+from fsroute.numbers.regulation import NumberClass, Rule, classify, is_abroad, read_pack, rules_for
 
 C = NumberClass
 
