@@ -1,6 +1,6 @@
 """The values of a routing decision: what it is made from, and what it consists of. None does I/O.
 
-All are immutable. Two keep results beside their values: Plan.memo and Routing.plans. No result changes what a value means.
+All are immutable. Two keep results in addition: Plan.memo and Routing.plans. No result changes what a value means.
 """
 
 from __future__ import annotations
@@ -574,8 +574,8 @@ class Registered:
 class PlanMemo:
     """What was computed from one plan, so that the next call with this plan need not compute it again.
 
-    None is: not computed yet. `bridge` is the dial string of the first round, after the values that it depends on beside the
-    plan (dialstring.bridge). `resolved` is the last result only: most calls find the same phones as the call before.
+    None is: not computed yet. `bridge` is the dial string of the first round, after the values that it depends on besides
+    the plan (dialstring.bridge). `resolved` is the last result only: most calls find the same phones as the call before.
     """
 
     endpoints: tuple[EndpointDial, ...] | None = None
@@ -640,7 +640,7 @@ class KeptPlan:
 
 
 PlanKey = tuple[str, int, CallerId, int, int]
-"""What a plan depends on beside the rows of Routing: number and position of its rule, the caller ID that phones see, the
+"""What a plan depends on besides the rows of Routing: number and position of its rule, the caller ID that phones see, the
 hops of the call and the limit for them."""
 
 
