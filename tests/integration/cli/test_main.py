@@ -553,7 +553,7 @@ def test_a_port_in_use(fsroute: Fsroute, demo_sqlite_url: str) -> None:
 def test_a_server_of_another_kind_is_no_fsroute(fsroute: Fsroute) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         told = fsroute.refused("call", "--to", "1", "--port", str(other.getsockname()[1]), "--timeout", "0.2")
-    assert told == "nothing heard for 0.2 s"
+    assert told == "nothing received for 0.2 s"
 
 
 # --- help -------------------------------------------------------------------------------------------------
