@@ -27,6 +27,7 @@ from fsroute.model import (
 from fsroute.simulator import dialstring_reader
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
+from tests.support.strategies import IDENTITY_PROFILES
 
 SCHEMA = Path(__file__).parents[3] / "schema.sql"
 PRESENTED, NETWORK = NumberRole
@@ -428,22 +429,13 @@ def test_the_commas_of_history_info_are_escaped_in_the_dial_string() -> None:
 
 
 _numbers = st.from_regex(r"\+[1-9][0-9]{5,13}", fullmatch=True, alphabet="+0123456789")
-_profiles = st.builds(
-    IdentityProfile,
-    st.just("any"),
-    st.sampled_from(NumberRole),
-    st.sampled_from(IdentityHeader),
-    st.sampled_from(NumberRole),
-    st.booleans(),
-    st.booleans(),
-)
 _trunks = st.builds(
     Trunk,
     st.just("carrier"),
     st.just("carrier"),
     st.sampled_from(["DE", "US", "IT", "FR"]),
     st.sampled_from(["c.example", "192.0.2.1", "a" * 60 + ".example", ".".join(["a" * 60] * 4)]),
-    _profiles,
+    IDENTITY_PROFILES,
     st.sampled_from(NumberFormat),
 )
 _diversions = st.none() | st.builds(

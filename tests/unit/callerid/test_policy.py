@@ -42,7 +42,6 @@ from fsroute.model import (
     Mode,
     NumberFacts,
     NumberFormat,
-    NumberRole,
     Outcome,
     Permission,
     RefusedCallerId,
@@ -68,6 +67,7 @@ from fsroute.simulator import dialstring_reader
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup, TargetKind
+from tests.support.strategies import IDENTITY_PROFILES
 
 NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -620,15 +620,6 @@ TARGETS = ("+491713920042", "+33142681234", "+12125550199", "116117", "115", "09
 POOL = (LINE, OWN, SHOWN, OTHER, FIRST, INSIDE, LAST, BEFORE, MOBILE_SHOWN, ABROAD, PREMIUM, "+49110", "+4911833")
 
 _moments = st.integers(-2, 2).map(lambda days: NOW + timedelta(days=days))
-_profiles = st.builds(
-    IdentityProfile,
-    st.just("any"),
-    st.sampled_from(NumberRole),
-    st.sampled_from(IdentityHeader),
-    st.sampled_from(NumberRole),
-    st.booleans(),
-    st.booleans(),
-)
 _routes = st.lists(
     st.tuples(
         st.sampled_from(["+", "+49", "+491", "+33"]),
@@ -638,7 +629,7 @@ _routes = st.lists(
             st.just("gateway"),
             st.sampled_from(["DE", "US"]),
             st.just("carrier.example"),
-            _profiles,
+            IDENTITY_PROFILES,
             st.sampled_from(NumberFormat),
             enabled=st.sampled_from([True, True, True, False]),
         ),

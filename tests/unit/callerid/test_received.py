@@ -21,6 +21,7 @@ from fsroute.model import (
     Routing,
     Trunk,
 )
+from tests.support.strategies import IDENTITY_PROFILES
 
 DID = "+492214710100"
 LINE, SHOWN, OTHER = "+492214710100", "+498999998123", "+493023125001"
@@ -159,9 +160,7 @@ def test_a_called_number_is_read_as_the_trunk_writes_and_then_as_others(
 
 # --- out and in again -------------------------------------------------------------------------------------
 
-_headers = st.sampled_from(IdentityHeader)
-_which = st.sampled_from(NumberRole)
-_profiles = st.builds(IdentityProfile, st.just("p"), _which, _headers, _which).filter(
+_profiles = IDENTITY_PROFILES.filter(
     lambda p: (
         p.from_number is NumberRole.PRESENTED
         or (p.header_number is NumberRole.PRESENTED and p.header is not IdentityHeader.NONE)
