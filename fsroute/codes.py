@@ -101,7 +101,7 @@ class ReasonCode(Code):
 
 
 class CallerIdCode(Code):
-    """Which number a leg shows, and why. The members with `is_refusal` end a call or replace the number."""
+    """Which number a leg shows, and why. The refusals (callerid/policy.py, REFUSALS) end a call or replace the number."""
 
     NETWORK_NUMBER = "network_number", "The account's network number: no other number was requested."
     OWN_NUMBER = "own_number", "Granted: the number is hosted here for the account."

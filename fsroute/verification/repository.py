@@ -15,7 +15,7 @@ from fsroute.data import tables as t
 from fsroute.data.audit import Author
 from fsroute.data.database import Row, named_rows
 from fsroute.model import Account, AccountStatus, Permission, VerificationState
-from fsroute.verification import codes
+from fsroute.verification import verification_code
 from fsroute.verification.attempt import NUMBER_STATES, Attempt, AttemptState, NumberStatus
 from fsroute.verification.eligibility import Applicant, Claims, Method, Start
 
@@ -172,9 +172,9 @@ class VerificationRepository(VerificationReader):
         """Adds an attempt, pending or ended at once."""
         expires_at = self.now + timedelta(seconds=code_s) if code_s is not None else None
         attempt = Attempt(
-            id=codes.new_id(), account=account, first=first, last=last, method=method, state=state, language=language,
-            tries=0, started_at=self.now, started_by=self.author.actor, code_expires_at=expires_at, outcome=None,
-            answer=None, delivered_at=None, settled_at=None if state is AttemptState.PENDING else self.now,
+            id=verification_code.new_id(), account=account, first=first, last=last, method=method, state=state,
+            language=language, tries=0, started_at=self.now, started_by=self.author.actor, code_expires_at=expires_at,
+            outcome=None, answer=None, delivered_at=None, settled_at=None if state is AttemptState.PENDING else self.now,
             evidence=evidence, approved_by=None,
         )  # fmt: skip
         t.VerificationAttempt.insert(

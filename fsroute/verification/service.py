@@ -33,7 +33,7 @@ from fsroute.data.routing_store import Store
 from fsroute.errors import DataError, FsrouteError
 from fsroute.model import Call, Denial, Routing, VerificationState
 from fsroute.verification import attempt as attempts
-from fsroute.verification import codes, eligibility, prompts, voice_call
+from fsroute.verification import eligibility, prompts, verification_code, voice_call
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus, range_name
 from fsroute.verification.delivery import Delivered, Delivery, Message, kept_answer
 from fsroute.verification.eligibility import BAD_INPUT, Applicant, Limits, Method
@@ -167,8 +167,8 @@ class Verifications:
         number stays verified meanwhile. If the delivery failed, the returned attempt has failed, and its `notice` says why.
         The default of `language` ('de', 'en') is that of the account's country.
         """
-        code = codes.new_code()
-        kept, began = codes.hashed(code), time.monotonic()
+        code = verification_code.new_code()
+        kept, began = verification_code.hashed(code), time.monotonic()
         with self._writing(now, who) as repository:
             made = self._start(repository, account, number, method, language, kept)
         attempt = _or_raise(made)
@@ -260,13 +260,15 @@ class Verifications:
 
     def _confirm(self, repository: VerificationRepository, id_: str, code: str) -> Attempt | VerificationRefused:
         attempt = _attempt(repository, id_)
-        if not codes.is_code(code):
-            raise _malformed(VerificationCode.CODE_MALFORMED, attempt.subject, f"a code has {codes.DIGITS} digits")
+        if not verification_code.is_code(code):
+            raise _malformed(
+                VerificationCode.CODE_MALFORMED, attempt.subject, f"a code has {verification_code.DIGITS} digits"
+            )
         denial = attempts.not_confirmable(attempt, repository.now, self._limits.tries)
         if denial is not None:
             return self._not_confirmed(repository, attempt, denial)
         tried = repository.count_try(attempt)
-        if not codes.matches(code, repository.code_hash(attempt)):
+        if not verification_code.matches(code, repository.code_hash(attempt)):
             denial = attempts.wrong_code(self._limits.tries - tried.tries)
             if tried.tries >= self._limits.tries:
                 tried = repository.settle(tried, AttemptState.FAILED, "failed", denial.code)

@@ -138,9 +138,11 @@ def test_every_code_is_used(family: type[Code]) -> None:
     assert used == {member.name for member in family}
 
 
-def test_codes_that_end_a_call_and_codes_that_an_operator_settles_are_members() -> None:
-    assert set(CallerIdCode) >= policy.REFUSALS
-    assert set(VerificationCode) >= eligibility.BAD_INPUT | eligibility.CONFLICTS
+def test_the_refusals_are_the_codes_whose_sentence_says_so() -> None:
+    """The codes that the documents call refused are those that end a call."""
+    refused = {code for code in CallerIdCode if code.meaning.startswith("Refused: ") or "the call ends" in code.meaning}
+    assert refused == policy.REFUSALS
+    assert {code for code in VerificationCode if code.meaning.startswith("Conflict: ")} == eligibility.CONFLICTS
 
 
 def test_every_test_that_the_design_names_is_there() -> None:

@@ -22,7 +22,7 @@ from fsroute.data.database import open_database, rows
 from fsroute.data.routing_store import Store
 from fsroute.errors import DataError
 from fsroute.model import Call, Direction, VerificationState
-from fsroute.verification import codes, history, service
+from fsroute.verification import history, service, verification_code
 from fsroute.verification.attempt import Attempt
 from fsroute.verification.delivery import DELIVERED, Delivered, Message
 from fsroute.verification.eligibility import Limits, Method
@@ -787,13 +787,13 @@ def at_once(count: int, work: Callable[[int], object]) -> list[str]:
 
 
 def test_of_twenty_wrong_codes_at_once_five_are_compared(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    attempt, compared, matches = desk.start(), [], codes.matches
+    attempt, compared, matches = desk.start(), [], verification_code.matches
 
     def counted(code: str, kept: str) -> bool:
         compared.append(code)
         return matches(code, kept)
 
-    monkeypatch.setattr(codes, "matches", counted)
+    monkeypatch.setattr(verification_code, "matches", counted)
     wrong = [code for code in (f"{i:06}" for i in range(21)) if code != desk.right(attempt)][:20]
     told = at_once(20, lambda i: desk.confirm(attempt, wrong[i]))
     assert told == [*["tries_used_up"] * 16, *["wrong_code"] * 4]

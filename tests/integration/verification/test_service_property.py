@@ -33,7 +33,7 @@ from fsroute.data import tables as t
 from fsroute.data.audit import Author
 from fsroute.data.database import open_database, rows
 from fsroute.errors import DataError
-from fsroute.verification import codes, history
+from fsroute.verification import history, verification_code
 from fsroute.verification.delivery import DELIVERED, Delivered, Message
 from fsroute.verification.eligibility import Limits, Method
 from fsroute.verification.service import VerificationRefused, Verifications
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
         alive = alive and attempt.started_at <= now and now < (attempt.code_expires_at or now)
         if tried == right and alive and self.compared.get(id_, 0) < LIMITS.tries:
             self.proven.add((attempt.account, attempt.first, attempt.last))
-        if alive and codes.is_code(tried):
+        if alive and verification_code.is_code(tried):
             self.compared[id_] = self.compared.get(id_, 0) + 1
         with suppress(VerificationRefused):
             self.numbers.confirm(id_, tried, now=now, who=PEOPLE[1])
@@ -255,7 +255,7 @@ class Life(RuleBasedStateMachine):
 
 def test_no_sequence_of_operations_verifies_a_number_without_a_proof(monkeypatch: Any) -> None:
     # The hash is slow on purpose; how slow makes no difference here.
-    monkeypatch.setattr(codes, "_COST", 2)
+    monkeypatch.setattr(verification_code, "_COST", 2)
     run_state_machine_as_test(
         Life,
         settings=settings(
