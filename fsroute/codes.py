@@ -114,7 +114,7 @@ class CallerIdCode(Code):
         "An emergency call of an account without a network number, which `fsroute load` refuses: no number is shown.",
     )
     ORIGINAL_CALLER = "original_caller", "A forwarded leg shows the number of its caller."
-    ORIGINAL_CALLER_ANONYMOUS = "original_caller_anonymous", "A forwarded leg hides its caller, who asked for it."
+    ORIGINAL_CALLER_ANONYMOUS = "original_caller_anonymous", "A forwarded leg hides its caller, who requested it."
     ORIGINAL_CALLER_UNKNOWN = (
         "original_caller_unknown",
         "The number of the original caller cannot be read, so a forwarded leg shows the account's own number.",
@@ -146,7 +146,7 @@ class CallerIdCode(Code):
     NOT_A_NUMBER = "not_a_number", "Refused: the requested caller ID is no E.164 number."
     TRUNK_CAN_NOT_CARRY = (
         "trunk_can_not_carry",
-        "Refused: the trunk's identity profile has no header for the network number beside the shown one.",
+        "Refused: the trunk's identity profile has no header for the network number next to the shown one.",
     )
     CALLER_CLASS_BANNED = "caller_class_banned", "Inbound: the caller's number may never be a caller ID; the call ends."
     CALLER_FROM_FOREIGN_TRUNK = (

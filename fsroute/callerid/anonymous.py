@@ -1,4 +1,4 @@
-"""What stands for a caller without a number: words, numbers that belong to nobody, rows of zeros. Pure.
+"""Callers without a number: the words, the numbers of nobody and the rows of zeros that carriers send instead. Pure.
 
 The list is data, anonymous.toml, each entry with its source and the day on which that was read.
 """
@@ -71,7 +71,7 @@ def hides_phone(user: str) -> bool:
 
 
 def names_nobody(name: str) -> bool:
-    """Whether a display name says that there is no number, where there is none beside it."""
+    """Whether a display name says that the caller has no number. It counts only if the call has no number."""
     return _plain(name) in known().words
 
 

@@ -1,4 +1,4 @@
-"""Who calls, as a carrier reads it: From, the identity header, Privacy, Diversion and History-Info, as one unit. Pure.
+"""The headers that tell a carrier the caller: From, the identity header, Privacy, Diversion and History-Info. Pure.
 
 Set one by one they contradict each other: a hidden number in From and a live one in the header below it. Here they come
 from the leg's two numbers and the trunk's profile, in one place. `headers` says what the INVITE will hold, for
@@ -41,7 +41,7 @@ wrote into its From proves nothing and would send help to the wrong place; the c
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What an INVITE says of its caller. None stands for a header that is not there."""
+    """The headers of an INVITE that name its caller. None is a header that the INVITE does not have."""
 
     from_uri: str
     from_name: str | None

@@ -1,9 +1,9 @@
 """Caller-ID policy: which number a leg may show. Pure.
 
 `presented` is what the called side sees; `network` belongs to the account's line and is asserted towards the carrier.
-Neither is ever taken from what a caller typed. A number that somebody asks to show is shown if the account hosts it, or
+Neither is ever taken from what a caller typed. A requested number is shown if the account hosts it, or
 has verified it, and the rules of the account's country, the trunk and the destination allow it; every other answer
-carries the code of what stood against it. The order: emergency, privacy, the number that was asked for.
+carries the code of the denial. The order: emergency, privacy, the requested number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from fsroute.numbers.regulation import NumberClass
 _NO_DIGITS = re.compile("[^0-9+]")
 
 ANONYMOUS = "anonymous"
-"""What stands in Call.shown for a caller whose number was hidden."""
+"""The value of Call.shown for a caller whose number was hidden."""
 
 
 REFUSALS = frozenset(
@@ -89,13 +89,13 @@ class CallerIdRefused:
 
 
 def is_hidden(user: str, direction: Direction = Direction.INBOUND) -> bool:
-    """Whether the user part of an address stands for a caller who hides their number, or has none (anonymous.toml)."""
+    """Whether the user part of an address is that of a caller who hides the number, or has none (anonymous.toml)."""
     return anonymous.hides_phone(user) if direction is Direction.OUTBOUND else anonymous.stands_for_nobody(user)
 
 
 def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
     """Whether a caller from the telephone network has no number by their display name alone: "Private Number" with an
-    address of the carrier's own. A number beside the name is one, whatever the name says."""
+    address of the carrier. If the call has a number, the name does not count."""
     if direction is not Direction.INBOUND or phone_number.spelled(user) or phone_number.spelled(other):
         return False
     return anonymous.names_nobody(name)
@@ -105,8 +105,8 @@ def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
 
 
 RECEIVED = CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True)
-"""What a leg to a phone is told when the phone sees name and number as they came: nothing, whoever calls. So the legs of one
-call are those of the next one."""
+"""The caller ID of a leg to a phone that passes the caller's name and number through. It holds no data of the caller, so the
+legs of one call serve the next call too."""
 
 
 def of_caller(call: Call, country: str) -> CallerId:
@@ -118,7 +118,7 @@ def of_caller(call: Call, country: str) -> CallerId:
 
 
 def _received(call: Call, country: str) -> str | None:
-    """The number of an incoming call's caller, None if it can not be read. What phones of ours send is none."""
+    """The number of an incoming call's caller, None if it cannot be read."""
     spellings = phone_number.candidates(call.caller, country) if call.direction is Direction.INBOUND else ()
     return spellings[0] if received.is_certain(call.caller, spellings) else None
 
@@ -189,7 +189,7 @@ def _class_of_caller(text: str, e164: str, country: str) -> NumberClass:
 
 
 def of_emergency(account: Account) -> CallerId:
-    """An emergency call shows the line's number, whatever was asked for, and never hides it (DE-13, DE-14)."""
+    """An emergency call always shows the line's number: no request changes or hides it (DE-13, DE-14)."""
     line = account.network_number
     if line is None:
         # Nothing that a load accepts: a database that was edited by hand.
@@ -198,7 +198,7 @@ def of_emergency(account: Account) -> CallerId:
 
 
 def requested(call: Call, routing: Routing) -> str | None:
-    """The number that an outgoing call asks to show: its own wish, else its user's primary number, else the account's."""
+    """The number that an outgoing call requests: the call's own, else the user's primary number, else the account's."""
     if call.presented:
         return call.presented
     if routing.caller is not None and routing.caller.primary_number is not None:
@@ -270,7 +270,7 @@ def of_forwarded(
 ) -> CallerId | CallerIdRefused:
     """What an external number `to` sees of an incoming call that is sent on to it. `dialled` is our number that sends it.
 
-    A live caller's own number may be shown, whoever it belongs to (DE-4); a hidden one stays hidden.
+    The number of a live caller may be shown without verification (DE-4). A hidden number stays hidden.
     """
     line, ours = (
         account.network_number or dialled,
@@ -309,8 +309,9 @@ def _granted_or_not(
 
 
 def attestation(caller_id: CallerId, account: Account) -> str | None:
-    """A hint for whoever signs the call (ATIS-1000074): A, the account is known and has the right to the number; B, the
-    account is known, the number is somebody else's. None where the account's country does not sign. fsroute signs nothing.
+    """A hint for the signer of the call (ATIS-1000074). A: the account is known and has the right to the number. B: the
+    account is known, and the number belongs to another party. None if the account's country does not sign calls. fsroute
+    signs nothing.
     """
     if not regulation.rules_for(account.country).attestation or caller_id.network is None:
         return None
@@ -336,7 +337,7 @@ def may_present(
 
 
 def _barred(asked: str, account: Account) -> Verdict | None:
-    """What stands against showing a number, whoever it belongs to."""
+    """The denial of a number that no account may show, None if there is no such rule."""
     rules = regulation.rules_for(account.country)
     never = rules.never_presented.get(regulation.classify(asked, account.country))
     if never is not None:
@@ -381,7 +382,7 @@ def _not_verified(ours: list[Verification], covering: list[Verification]) -> Ver
 
 
 def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> Verdict | None:
-    """What stands against a verified number, if anything does."""
+    """The denial of a verified number, None if it may be shown."""
     rules = regulation.rules_for(account.country)
     refusal = rules.refuses(regulation.classify(asked, account.country), switched_on=account.presents_mobile)
     if refusal is not None:

@@ -100,7 +100,7 @@ def _reached(database: Database) -> Iterator[str]:
     for dialled, position, text in rows(database, caller.select(caller.number, caller.rule_position, caller.caller)):
         if policy.is_hidden(text):
             yield (
-                f"rule_callers: {dialled}, {position}, {text}: stands for callers who hide their number; "
+                f"rule_callers: {dialled}, {position}, {text}: means callers who hide their number; "
                 "rules.anonymous = TRUE is for them"
             )
 

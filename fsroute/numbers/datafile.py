@@ -20,7 +20,7 @@ class Confidence(StrEnum):
 
 
 class Table:
-    """A table of a data file: everything in it must be asked for, and have the type that is asked for.
+    """A table of a data file. The reader must take every entry, with the type that it expects.
 
     All methods raise ValueError, which names the key, for what does not fit.
     """
@@ -68,9 +68,9 @@ class Table:
 
 
 def once(values: Iterable[str], where: str) -> None:
-    """Raises ValueError if a value stands there twice."""
+    """Raises ValueError if a value is there twice."""
     seen: set[str] = set()
     for value in values:
         if value in seen:
-            raise ValueError(f"{where}: {str(value)!r} stands there twice")
+            raise ValueError(f"{where}: {str(value)!r} is there twice")
         seen.add(value)

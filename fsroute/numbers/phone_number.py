@@ -49,9 +49,9 @@ def candidates(text: str, country: str, form: NumberFormat = NumberFormat.E164) 
     likeliest first. Empty if the text is no number.
 
     There are several when the text has neither `+` nor a prefix: carriers deliver `492214710100` without `+`, and in
-    Germany the same digits are also a number of the area 04922. Who writes `digits` means the first, who writes `national`
-    the second; of anybody else that is known only by whoever knows which numbers are hosted here. A number that
-    phonenumbers calls invalid never stands before a valid one.
+    Germany the same digits are also a number of the area 04922. A sender of
+    `digits` means the first, a sender of `national` the second. For any other sender only the caller of this function
+    can decide, which knows the hosted numbers. A number that phonenumbers calls invalid never comes before a valid one.
     """
     number = spelled(text)
     if number is None:
@@ -111,7 +111,7 @@ def is_context_malformed(text: str) -> bool:
 def _context(text: str) -> str | None:
     """The beginning of a number that `text` says its digits are relative to (`+49221`), None if it says none.
 
-    A domain name tells who gives the digits their meaning and not what that is: here the trunk does.
+    A domain name names the party that gives the digits their meaning. Here that party is the trunk.
     """
     found = _CONTEXT.findall(text) if ";" in text else []
     return next((_SEPARATOR.sub("", context) for context in found if _is_prefix(context)), None)

@@ -46,7 +46,7 @@ class NumberClass(StrEnum):
     FREEPHONE = "freephone"
     SHARED_COST = "shared_cost"
     GEOGRAPHIC = "geographic"
-    """Of a place; also of a place or a mobile, where the numbering plan does not tell (North America)."""
+    """A geographic number; also a number of North America, whose plan does not separate mobile numbers."""
     MOBILE = "mobile"
     PERSONAL = "personal"
     VOIP = "voip"
@@ -87,7 +87,7 @@ class Rule:
 class CountryRules:
     """The rules that hold for the accounts of a country; "" is everywhere else. None: the country has no such rule.
 
-    In brackets the rules that ask for it.
+    The rules that need it are in brackets.
     """
 
     country: str
@@ -131,7 +131,7 @@ class CountryRules:
 class Pack:
     """A data file: the rules for the accounts of a country, and the classes of the numbers of a country.
 
-    `prefixes` are the beginnings of E.164 numbers, `short_codes` are dialled as they stand; a `*` stands for more digits.
+    `prefixes` are the beginnings of E.164 numbers, `short_codes` are dialled without a prefix; a `*` means more digits.
     Calls to the regions in `home` are calls within the country. What is abroad in the calling codes `shared_codes`
     depends on the number.
     """

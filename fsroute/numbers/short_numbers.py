@@ -117,7 +117,7 @@ def is_emergency_somewhere(dialled: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _everywhere() -> frozenset[str]:
-    """All emergency numbers, as they stand and behind their calling code: for calls that come in a heap when nothing can be
+    """All emergency numbers, alone and behind their calling code: for many calls at once when nothing can be
     decided, it must not take a reading in forty countries."""
     found = [short for listed in _data().values() for short in listed.numbers.values() if short.is_emergency]
     codes = {short.country: phone_number.calling_code(short.country) for short in found}
@@ -129,7 +129,7 @@ def _everywhere() -> frozenset[str]:
 
 
 def countries() -> Mapping[str, Listed]:
-    """The countries of our data. It is read when it is asked for first."""
+    """The countries of the data file. The first call reads the file."""
     return _data()
 
 
@@ -150,7 +150,7 @@ def in_words(country: str) -> list[str]:
 
 
 def _behind_calling_code(spelled: str, digits: str, country: str) -> Iterator[str]:
-    """What stands behind the calling code of the country, if that was dialled."""
+    """The digits behind the calling code of the country, if it was dialled."""
     code = phone_number.calling_code(country)
     if spelled.startswith("+"):
         readings = [digits]
@@ -258,7 +258,7 @@ def _numbers(table: Table, prefix: str, country: str) -> dict[str, ShortNumber]:
                 if not _DIGITS.match(digits):
                     raise ValueError(f"{prefix}: {digits!r} is no short number")
                 if digits in found:
-                    raise ValueError(f"{prefix}: {digits!r} stands there twice")
+                    raise ValueError(f"{prefix}: {digits!r} is there twice")
                 what = group.take(digits, str)
                 found[digits] = ShortNumber(digits, country, kind, what, shows_caller, sources[key])
     if unused := set(sources) - used:

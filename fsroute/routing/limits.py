@@ -19,7 +19,7 @@ def from_zero(legs: Sequence[Leg]) -> Stage:
     """The stage with its first leg starting at once.
 
     When all legs that are left start late, FreeSWITCH does not wait either (check_per_channel_timeouts), and the caller
-    would hear silence for no reason.
+    would wait in silence.
     """
     first = min((leg.start_s for leg in legs), default=0)
     return tuple(replace(leg, start_s=leg.start_s - first) for leg in legs) if first else tuple(legs)

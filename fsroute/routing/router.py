@@ -44,8 +44,8 @@ from fsroute.routing.planner import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner,
 from fsroute.target_kinds import Hangup
 
 TRANSFER_RING_S = 30
-"""How long an external number rings that a call was transferred to: six rings, then the call comes back to whoever
-transferred it. The party that waits meanwhile has nobody to talk to."""
+"""How long an external number rings as the target of a transfer: six rings, then the call returns to the transferor. The
+transferred party waits meanwhile and talks to nobody."""
 
 OUTBOUND_RING_S = 120
 """How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
@@ -59,7 +59,7 @@ END_CAUSES = {
     Outcome.NO_ANSWER: "NO_ANSWER",
     Outcome.UNREACHABLE: "SUBSCRIBER_ABSENT",
 }
-"""What the caller of a number hears when its rules have come to their end (SIP 486, 480 and 480)."""
+"""The cause with which a call ends after a number's last rule (SIP 486, 480 and 480)."""
 
 
 def route(
@@ -84,7 +84,7 @@ def route(
 
 
 UNKNOWN = frozenset({ReasonCode.ACCOUNT_UNKNOWN, ReasonCode.TRUNK_UNKNOWN, ReasonCode.USER_UNKNOWN})
-"""Names that the dialplan or the directory gave and the tables do not have: an operator's mistake, told as a warning."""
+"""The dialplan or the directory gave a name that no table has. An operator made a mistake, so the log line is a warning."""
 
 
 def _report_unknown(planner: Planner) -> None:
@@ -136,7 +136,7 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
         if plan.stages or plan.final:
             return _decision(planner, hosted, rule, plan, planner.caller_id, ReasonCode.ROUTED)
         planner.add_reason(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
-        # What follows is the base rule; the caller hears how the phones that did ring ended it.
+        # The base rule follows; the call ends with the outcome of the phones that did ring.
         failed = FailedPlan(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
     if failed is None:
         return _end(planner, hosted, ReasonCode.NO_RULE, hosted.number, "has no rule for this call", "NO_ROUTE_DESTINATION")
@@ -196,7 +196,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | 
     if following is not None or owner.number != hosted.number:
         return following
     # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
-    # another number is used, it does not come back here, so two numbers can not send a caller round in circles.
+    # another number is used, it does not come back here, so two numbers cannot forward a call to each other without end.
     inner = _aside(planner)
     inner.plan(rule, owner)
     for number_, used in inner.expanded.items():
@@ -386,7 +386,7 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
         barred = Plan(final=Hangup("OUTGOING_CALL_BARRED"))
         return _decision(planner, None, None, barred, planner.caller_id, ReasonCode.DESTINATION_BARRED)
     if not trunks:
-        return _end(planner, None, ReasonCode.EMPTY_PLAN, to, "can not ring", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, ReasonCode.EMPTY_PLAN, to, "cannot ring", "NO_ROUTE_DESTINATION")
     trunk = trunks[tried]
     refused = _show(planner, account, trunk, to, must_pass=protected is not None)
     if refused is not None:
@@ -451,12 +451,12 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
 def _direct(
     planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: Code, failed: FailedPlan | None
 ) -> Decision:
-    """A call that no rule decides: it rings once, and the caller hears how the called side ended it."""
+    """A call that no rule decides: it rings once, and ends with the cause of the called side."""
     if failed is not None:
         cause = failed.cause or END_CAUSES[failed.outcome]
         return _end(planner, None, ReasonCode.CALL_FAILED, planner.call.destination, f"ended {failed.outcome}", cause)
     if not any(stages):
-        return _end(planner, None, ReasonCode.EMPTY_PLAN, planner.call.destination, "can not ring", "NO_ROUTE_DESTINATION")
+        return _end(planner, None, ReasonCode.EMPTY_PLAN, planner.call.destination, "cannot ring", "NO_ROUTE_DESTINATION")
     return _decision(planner, None, None, Plan(tuple(stages)), caller_id, code)
 
 

@@ -213,7 +213,7 @@ def _leg(leg: Leg, confirmation: Confirmation, marks: str) -> str:
     if leg.owner is not None:
         variables += _owned(leg, leg.owner)
     if leg.confirm and not isinstance(leg.dial, TrunkDial):
-        raise DialStringError(f"{leg.target}: confirm: only external numbers are asked for a key")
+        raise DialStringError(f"{leg.target}: confirm: only external numbers can need a key press")
     if leg.confirm:
         prompt = confirmation.prompt.replace(",", r"\,")
         variables += [

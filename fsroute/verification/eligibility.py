@@ -78,7 +78,7 @@ class Applicant:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Who holds numbers of a range: the accounts that host one of them, and the rows of verified_numbers that overlap."""
+    """The holders of a range: the accounts that host a number of it, and the rows of verified_numbers that overlap it."""
 
     hosts: frozenset[str] = frozenset()
     verifications: tuple[Verification, ...] = ()
@@ -140,7 +140,7 @@ def may_start(
     limits: Limits,
     now: datetime,
 ) -> Denial | None:
-    """What stands against sending a code to a number (E.164), None if nothing does.
+    """The denial of a code to a number (E.164), None if a code may be sent.
 
     `to_number` are the starts of the last day, `by_account` those of the last hour. Starts in the future count too: setting
     a clock back does not remove them.
@@ -151,7 +151,7 @@ def may_start(
     return (
         _barred(applicant.account, number, number)
         or in_own_block(name, number, number, claims, now)
-        or _can_not_be_sent(applicant, number, method)
+        or _undeliverable(applicant, number, method)
         or _too_many(to_number, by_account, method, limits, now)
         or conflict(name, claims, now)
     )
@@ -205,7 +205,7 @@ def _barred(account: Account, first: str, last: str) -> Denial | None:
     return None
 
 
-def _can_not_be_sent(applicant: Applicant, number: str, method: Method) -> Denial | None:
+def _undeliverable(applicant: Applicant, number: str, method: Method) -> Denial | None:
     account = applicant.account
     if method is Method.SMS and not _may_be_mobile(number, account.country):
         return Denial(VerificationCode.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")

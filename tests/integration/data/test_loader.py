@@ -762,7 +762,7 @@ CHECKED = [
     (
         "INSERT INTO rule_callers (number, rule_position, caller) VALUES ('+492214710500', 2, '+266696687');",
         (
-            "rule_callers: +492214710500, 2, +266696687: stands for callers who hide their number; rules.anonymous = TRUE "
+            "rule_callers: +492214710500, 2, +266696687: means callers who hide their number; rules.anonymous = TRUE "
             "is for them"
         ),
         "INSERT INTO rule_callers (number, rule_position, caller) VALUES ('+492214710500', 2, '+266*');",

@@ -444,9 +444,9 @@ BAD: dict[str, tuple[str, str, str]] = {
     "never and yet": (
         "[policy.needs_switch]",
         '[policy.needs_switch]\npremium = "AT-1"',
-        "policy: 'premium' stands there twice",
+        "policy: 'premium' is there twice",
     ),
-    "twice": ('["+43900"]', '["+43900", "+43900"]', "classes: '+43900' stands there twice"),
+    "twice": ('["+43900"]', '["+43900", "+43900"]', "classes: '+43900' is there twice"),
     "another country's numbers": ('"+43900"', '"+49900"', "'+49900' is no beginning of a number of this country"),
     "a prefix that is none": ('"+43900"', '"0900"', "'0900' is no beginning of a number of this country"),
     "a short code that is none": ('"14*"', '"1*4"', "'1*4' is no short code of a country"),

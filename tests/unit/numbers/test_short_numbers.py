@@ -273,7 +273,7 @@ BAD = {
     "a number that is none": ('140 = "mountain rescue"', '1a = "x"', "AT: '1a' is no short number"),
     "too long": ('140 = "mountain rescue"', '1234567 = "x"', "AT: '1234567' is no short number"),
     "no service": ('140 = "mountain rescue"', '140 = ""', "AT.emergency[0].140 is empty"),
-    "twice": ('1450 = "advice"', '140 = "advice"', "AT: '140' stands there twice"),
+    "twice": ('1450 = "advice"', '140 = "advice"', "AT: '140' is there twice"),
     "hidden or not": ("shows_caller = true\n", "", "AT.protected[0].shows_caller must be a bool"),
     "an emergency call is never hidden": (
         'source = "law"\n140',

@@ -546,7 +546,7 @@ def test_an_emergency_call_without_any_trunk_has_no_route() -> None:
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         emergency("112"),
-        Reason(ReasonCode.EMPTY_PLAN, "112", "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, "112", "cannot ring"),
     )
 
 
@@ -699,7 +699,7 @@ def test_an_extension_without_a_phone_has_no_route() -> None:
         INSIDE,
         Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12"),
         off(),
-        Reason(ReasonCode.EMPTY_PLAN, "12", "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, "12", "cannot ring"),
     )
 
 
@@ -838,7 +838,7 @@ def test_without_a_trunk_to_it_a_number_has_no_route() -> None:
         INSIDE,
         TO_MOBILE,
         Reason(ReasonCode.NO_TRUNK, f"external {MOBILE}", "left out: account acme has no trunk to it"),
-        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "cannot ring"),
     )
 
 
@@ -848,7 +848,7 @@ def test_a_loop_through_a_trunk_is_cut() -> None:
         INSIDE,
         TO_MOBILE,
         Reason(ReasonCode.HOP_LIMIT, f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
-        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "can not ring"),
+        Reason(ReasonCode.EMPTY_PLAN, MOBILE, "cannot ring"),
     )
 
 

@@ -351,7 +351,7 @@ REFUSED: dict[str, tuple[Leg, str]] = {
     ),
     "a phone that is asked for a key": (
         replace(CONTACT, confirm=True),
-        "endpoint 1001: confirm: only external numbers are asked for a key",
+        "endpoint 1001: confirm: only external numbers can need a key press",
     ),
     "no time to ring": (
         replace(PHONE, ring_s=0),
