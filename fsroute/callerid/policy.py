@@ -35,7 +35,7 @@ from fsroute.model import (
     VerificationState,
 )
 from fsroute.numbers import phone_number, regulation, short_numbers
-from fsroute.numbers.regulation import NumberClass
+from fsroute.numbers.law import NumberClass
 
 _NO_DIGITS = re.compile("[^0-9+]")
 

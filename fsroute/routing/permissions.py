@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fsroute.model import Account
 from fsroute.numbers import regulation
-from fsroute.numbers.regulation import NumberClass
+from fsroute.numbers.law import NumberClass
 
 
 def may_call(number: str, account: Account) -> bool:

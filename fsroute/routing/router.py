@@ -36,7 +36,7 @@ from fsroute.model import (
     User,
 )
 from fsroute.numbers import phone_number, regulation, short_numbers
-from fsroute.numbers.regulation import NumberClass
+from fsroute.numbers.law import NumberClass
 from fsroute.numbers.short_numbers import ShortNumber
 from fsroute.routing import rules
 from fsroute.routing.causes import TRUNK_FAILURES

@@ -18,7 +18,7 @@ from fsroute import times
 from fsroute.codes import VerificationCode
 from fsroute.model import Account, AccountStatus, Denial, Verification
 from fsroute.numbers import phone_number, regulation
-from fsroute.numbers.regulation import NumberClass
+from fsroute.numbers.law import NumberClass
 from fsroute.routing.permissions import may_call
 
 BLOCK_DIGITS = 4

@@ -58,8 +58,8 @@ from fsroute.model import (
     forwarded_caller_id,
 )
 from fsroute.numbers import regulation
+from fsroute.numbers.law import NumberClass
 from fsroute.numbers.phone_number import candidates, is_e164
-from fsroute.numbers.regulation import NumberClass
 from fsroute.routing.planner import attempts
 from fsroute.routing.router import UNKNOWN as UNKNOWN_NAMES
 from fsroute.routing.router import route

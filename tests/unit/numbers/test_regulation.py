@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from fsroute.errors import DataError
 from fsroute.numbers.datafile import Confidence
-from fsroute.numbers.regulation import NumberClass, Rule, classify, is_abroad, read_pack, rules_for
+from fsroute.numbers.law import LegalRule, NumberClass
+from fsroute.numbers.packs import read_pack
+from fsroute.numbers.regulation import classify, is_abroad, rules_for
 
 C = NumberClass
 
@@ -226,7 +228,7 @@ def told(country: str) -> dict[str, object]:
     for field in ("never_presented", "presentable", "needs_switch", "never_withheld_to"):
         ids[field] = {str(key): rule.id for key, rule in getattr(rules, field).items()}
     for field in ("own_country_only", "hidden_from_foreign_trunk", "refused_inbound", "abroad", "diversion", "emergency"):
-        rule: Rule | None = getattr(rules, field)
+        rule: LegalRule | None = getattr(rules, field)
         ids[field] = None if rule is None else rule.id
     return ids | {"country": rules.country, "otherwise": rules.otherwise.id, "attestation": rules.attestation}
 
@@ -405,7 +407,9 @@ prefixes = ["+43900"]
 def test_another_country_is_another_file() -> None:
     pack = read_pack(GOOD, "at.toml")
     assert pack.rules.country == "AT"
-    assert pack.rules.never_presented == {C.PREMIUM: Rule("AT-1", "A rule.", "TKG § 1", date(2024, 1, 1), Confidence.LOW)}
+    assert pack.rules.never_presented == {
+        C.PREMIUM: LegalRule("AT-1", "A rule.", "TKG § 1", date(2024, 1, 1), Confidence.LOW)
+    }
     assert pack.prefixes == {"+43900": C.PREMIUM}
     assert pack.short_codes == {"118": C.DIRECTORY, "14*": C.DIRECTORY}
 
