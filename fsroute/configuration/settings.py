@@ -13,12 +13,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from fsroute.configuration.sms_gateway import Gateway, parse_gateway
 from fsroute.errors import ConfigError, DialStringError
-from fsroute.numbers import phone_number
-from fsroute.switch.dialstring import Confirmation
+
+if TYPE_CHECKING:
+    from fsroute.switch.dialstring import Confirmation
 
 ENVIRONMENT_PREFIX = "FSROUTE_"
 CONFIG_VARIABLE = "FSROUTE_CONFIG"
@@ -233,6 +234,8 @@ class Settings:
                 raise ConfigError(f"{item.name} = {value}: must be at least {least:g}")
             if least is not None and value > item.metadata["most"]:
                 raise ConfigError(f"{item.name}: must be at most {item.metadata['most']}")
+        from fsroute.numbers import phone_number  # noqa: PLC0415 - `fsroute --help` needs no telephone numbers
+
         if not phone_number.is_country(self.country):
             raise ConfigError(f"country = {self.country!r}: not an ISO 3166 code with a numbering plan")
         _ = self.address, self.networks, self.confirmation, self.profiles, self.sms_gateway
@@ -262,8 +265,10 @@ class Settings:
     @property
     def confirmation(self) -> Confirmation:
         """The key press that external legs need. Raises ConfigError."""
+        from fsroute.switch import dialstring  # noqa: PLC0415 - `fsroute --help` needs no dial strings
+
         try:
-            return Confirmation(self.confirm_key, self.confirm_prompt, self.confirm_s)
+            return dialstring.Confirmation(self.confirm_key, self.confirm_prompt, self.confirm_s)
         except DialStringError as error:
             raise ConfigError(str(error)) from error
 
