@@ -64,6 +64,8 @@ def files(directory: Path) -> set[str]:
 class Packages:
     files: set[str]
     """Of the project."""
+    packed: set[str]
+    """Files of the source distribution, before tests run in it and leave more."""
     sdist: Path
     wheel: Path
 
@@ -77,11 +79,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     with tarfile.open(built(project, "sdist")) as archive:
         archive.extractall(directory, filter="data")
     [sdist] = directory.glob("fsroute-*")
-    return Packages(there, sdist, built(sdist, "wheel"))
+    packed = files(sdist)
+    return Packages(there, packed, sdist, built(sdist, "wheel"))
 
 
 def test_the_source_distribution_is_the_whole_project(packages: Packages) -> None:
-    packed = {name for name in files(packages.sdist) if not name.startswith(("fsroute.egg-info/", "build/", "dist/"))}
+    packed = {name for name in packages.packed if not name.startswith(("fsroute.egg-info/", "build/", "dist/"))}
     assert packed == packages.files | {"PKG-INFO"}
 
 
