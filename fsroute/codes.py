@@ -155,6 +155,10 @@ class CallerIdCode(Code):
     )
 
 
+DecisionCode = ReasonCode | CallerIdCode
+"""What decides a call, and each reason for it: a refused caller ID decides too."""
+
+
 class VerificationCode(Code):
     """Why a verification was refused: `code` of a refusal, `refused` in JSON, `reason` in the audit log."""
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime, time
 from enum import StrEnum
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
-from fsroute.codes import Code
+from fsroute.codes import CallerIdCode, Code, DecisionCode
 from fsroute.target_kinds import Ending, TargetKind
+
+C = TypeVar("C", bound=Code)
+"""A family of codes."""
 
 # --- the call -------------------------------------------------------------------------------------------
 
@@ -231,21 +234,32 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
-    """Why something may not be done: a code for programs, a sentence that follows a subject ("+49...: is no number"), the id
-    of the country's rule if a rule decided. `retry_at` is the moment from which it may be tried again; `meant` is the number
-    that was probably meant."""
+class Judgement(Generic[C]):
+    """Whether something may be done: a code for programs, a sentence that follows a subject ("+49...: is no number"), the id
+    of the country's rule if a rule decided. `C` is the family of the code."""
 
-    code: Code
+    code: C
     text: str
     rule: str = ""
-    retry_at: datetime | None = None
-    meant: str | None = None
 
     @property
     def why(self) -> str:
         """The sentence, with the rule."""
         return f"{self.text} ({self.rule})" if self.rule else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Judgement[C]):
+    """Something may be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial(Judgement[C]):
+    """Something may not be done. `retry_at` is the moment from which it may be tried again; `meant` is the number that was
+    probably meant."""
+
+    retry_at: datetime | None = None
+    meant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +534,7 @@ class CallerId:
 
     presented: str | None
     network: str | None
-    reason: Code
+    reason: CallerIdCode
     as_received: bool = False
 
 
@@ -626,7 +640,7 @@ class PlanLog(NamedTuple):
 class Reason:
     """One reason for a decision: a stable code, its subject, and a sentence for people."""
 
-    code: Code
+    code: DecisionCode
     subject: str
     text: str
 
@@ -674,7 +688,7 @@ class Decision:
     rule: Rule | None
     plan: Plan
     caller_id: CallerId
-    code: Code
+    code: DecisionCode
     reasons: tuple[Reason, ...]
     trunks: int = 0
     attestation: str | None = None

@@ -22,6 +22,7 @@ from fsroute.model import (
     Denial,
     Direction,
     ForwardedCallerId,
+    Grant,
     IdentityHeader,
     NumberFacts,
     RefusedCallerId,
@@ -63,28 +64,15 @@ REFUSALS = frozenset(
 """The codes with which a call is ended for its caller ID; the SIP response names them in X-FSRoute-Reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A number may be shown: the code of what decided, a sentence, the id of the country's rule if a rule decided."""
-
-    code: CallerIdCode
-    text: str
-    rule: str = ""
-
-    @property
-    def why(self) -> str:
-        """The sentence, with the rule."""
-        return f"{self.text} ({self.rule})" if self.rule else self.text
-
-
-Verdict = Grant | Denial
+Verdict = Grant[CallerIdCode] | Denial[CallerIdCode]
+"""Whether a number may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallerIdRefused:
     """The requested number may not be shown. `instead` is shown in its place; None ends the call or leaves the leg out."""
 
-    denial: Denial
+    denial: Denial[CallerIdCode]
     instead: CallerId | None = None
 
 

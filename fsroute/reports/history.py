@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fsroute import times
-from fsroute.callerid.policy import Grant
-from fsroute.model import AuditEntry
+from fsroute.model import AuditEntry, Grant
 from fsroute.text import printable
 from fsroute.verification.history import NOT_KNOWN, Answer, History
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fsroute.callerid import policy
-from fsroute.codes import Code, ReasonCode
+from fsroute.codes import DecisionCode, ReasonCode
 from fsroute.model import (
     SHOW_OWN,
     Account,
@@ -96,7 +96,7 @@ class Planner:
     expanded: dict[str, Rule | None] = field(default_factory=dict)
     is_general: bool = True
 
-    def add_reason(self, code: Code, subject: object, text: str) -> None:
+    def add_reason(self, code: DecisionCode, subject: object, text: str) -> None:
         self.reasons.append(Reason(code, str(subject), text))
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsroute.callerid import policy, received
-from fsroute.codes import Code, ReasonCode
+from fsroute.codes import DecisionCode, ReasonCode
 from fsroute.model import (
     HANGUP,
     TRANSFEROR,
@@ -449,7 +449,7 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
 
 
 def _direct(
-    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: Code, failed: FailedPlan | None
+    planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: DecisionCode, failed: FailedPlan | None
 ) -> Decision:
     """A call that no rule decides: it rings once, and ends with the cause of the called side."""
     if failed is not None:
@@ -463,13 +463,13 @@ def _direct(
 # --- ends -------------------------------------------------------------------------------------------------
 
 
-def _end(planner: Planner, hosted: HostedNumber | None, code: Code, subject: str, text: str, cause: str) -> Decision:
+def _end(planner: Planner, hosted: HostedNumber | None, code: DecisionCode, subject: str, text: str, cause: str) -> Decision:
     planner.add_reason(code, subject, text)
     return _decision(planner, hosted, None, Plan(final=Hangup(cause)), planner.caller_id, code)
 
 
 def _decision(
-    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: Code
+    planner: Planner, hosted: HostedNumber | None, rule: Rule | None, plan: Plan, caller_id: CallerId, code: DecisionCode
 ) -> Decision:
     account = hosted.account if hosted else planner.routing.account
     return Decision(

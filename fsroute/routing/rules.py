@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from fsroute.codes import Code, ReasonCode
+from fsroute.codes import DecisionCode, ReasonCode
 from fsroute.model import Call, Direction, HostedNumber, Outcome, Reason, Rule, RuleType
 from fsroute.numbers import phone_number
 from fsroute.routing import timeprofile
 
-AddReason = Callable[[Code, object, str], None]
+AddReason = Callable[[DecisionCode, object, str], None]
 """Takes a reason: code, subject, text."""
 
 

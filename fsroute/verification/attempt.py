@@ -114,7 +114,7 @@ def is_too_late(attempt: Attempt, now: datetime) -> bool:
     return attempt.code_expires_at is not None and not attempt.started_at <= now < attempt.code_expires_at
 
 
-def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Denial | None:
+def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Denial[VerificationCode] | None:
     """Why a code may not be compared with this attempt's; None if it may."""
     if attempt.method is Method.MANUAL:
         return Denial(VerificationCode.HAS_NO_CODE, "is entered by hand: approve it (fsroute verify approve)")
@@ -125,7 +125,7 @@ def not_confirmable(attempt: Attempt, now: datetime, tries: int) -> Denial | Non
     return _used_up() if attempt.tries >= tries else None
 
 
-def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial | None:
+def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial[VerificationCode] | None:
     """Why `actor` may not approve this attempt; None if they may."""
     if attempt.method is not Method.MANUAL:
         return Denial(VerificationCode.NEEDS_ITS_CODE, "is verified by its code: confirm it (fsroute verify confirm)")
@@ -136,12 +136,12 @@ def not_approvable(attempt: Attempt, actor: str, tries: int) -> Denial | None:
     return None
 
 
-def not_cancellable(attempt: Attempt, tries: int) -> Denial | None:
+def not_cancellable(attempt: Attempt, tries: int) -> Denial[VerificationCode] | None:
     """Why this attempt cannot be cancelled; None if it can."""
     return None if attempt.state is AttemptState.PENDING else _settled(attempt, tries)
 
 
-def wrong_code(tries_left: int) -> Denial:
+def wrong_code(tries_left: int) -> Denial[VerificationCode]:
     """The answer to a wrong code."""
     if tries_left <= 0:
         return _used_up()
@@ -150,7 +150,7 @@ def wrong_code(tries_left: int) -> Denial:
     )
 
 
-def _settled(attempt: Attempt, tries: int) -> Denial:
+def _settled(attempt: Attempt, tries: int) -> Denial[VerificationCode]:
     match attempt.state:
         case AttemptState.VERIFIED:
             return Denial(VerificationCode.ALREADY_VERIFIED, "was verified by this attempt already")
@@ -170,7 +170,7 @@ def _settled(attempt: Attempt, tries: int) -> Denial:
     )
 
 
-def _used_up() -> Denial:
+def _used_up() -> Denial[VerificationCode]:
     return Denial(VerificationCode.TRIES_USED_UP, "the code was wrong too often; start again")
 
 

@@ -95,7 +95,7 @@ class Start:
 # --- what was written -------------------------------------------------------------------------------------
 
 
-def misspelled(text: str, country: str) -> Denial | None:
+def misspelled(text: str, country: str) -> Denial[VerificationCode] | None:
     """The error in a number that must be E.164, and the number that was probably meant."""
     meant = next(iter(phone_number.candidates(text, country)), None)
     if phone_number.is_e164(text) and meant in {text, None}:
@@ -109,7 +109,7 @@ def misspelled(text: str, country: str) -> Denial | None:
     return Denial(VerificationCode.NOT_E164, f"is not written in E.164; {meant} is, and was probably meant", meant=meant)
 
 
-def malformed_block(first: str, last: str) -> Denial | None:
+def malformed_block(first: str, last: str) -> Denial[VerificationCode] | None:
     """The error in a block of two numbers that are valid E.164."""
     if len(first) != len(last):
         return Denial(VerificationCode.BLOCK_MALFORMED, "a block's first and last number must have the same length")
@@ -139,7 +139,7 @@ def may_start(
     by_account: Sequence[Start],
     limits: Limits,
     now: datetime,
-) -> Denial | None:
+) -> Denial[VerificationCode] | None:
     """The denial of a code to a number (E.164), None if a code may be sent.
 
     `to_number` are the starts of the last day, `by_account` those of the last hour. Starts in the future count too: setting
@@ -157,12 +157,12 @@ def may_start(
     )
 
 
-def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
+def may_hold(account: Account, first: str, last: str, claims: Claims, now: datetime) -> Denial[VerificationCode] | None:
     """Why these numbers may not be verified for the account at this moment, by any method; None if they may."""
     return _barred(account, first, last) or conflict(account.name, claims, now)
 
 
-def closed(account: Account) -> Denial | None:
+def closed(account: Account) -> Denial[VerificationCode] | None:
     """Why the account may not verify any number; None if it may."""
     if account.status is AccountStatus.TRIAL:
         return Denial(VerificationCode.TRIAL_ACCOUNT, "trial accounts verify no numbers")
@@ -171,7 +171,7 @@ def closed(account: Account) -> Denial | None:
     return None
 
 
-def conflict(account: str, claims: Claims, now: datetime) -> Denial | None:
+def conflict(account: str, claims: Claims, now: datetime) -> Denial[VerificationCode] | None:
     """Whether another account holds one of the numbers. An operator has to resolve that."""
     if claims.hosts - {account}:
         return Denial(
@@ -184,7 +184,7 @@ def conflict(account: str, claims: Claims, now: datetime) -> Denial | None:
     return None
 
 
-def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Denial | None:
+def in_own_block(account: str, first: str, last: str, claims: Claims, now: datetime) -> Denial[VerificationCode] | None:
     """Whether a larger block of the account already verifies these numbers."""
     for held in claims.verifications:
         larger = held.first <= first and last <= held.last and (held.first, held.last) != (first, last)
@@ -193,7 +193,7 @@ def in_own_block(account: str, first: str, last: str, claims: Claims, now: datet
     return None
 
 
-def _barred(account: Account, first: str, last: str) -> Denial | None:
+def _barred(account: Account, first: str, last: str) -> Denial[VerificationCode] | None:
     barred = closed(account)
     if barred is not None:
         return barred
@@ -205,7 +205,7 @@ def _barred(account: Account, first: str, last: str) -> Denial | None:
     return None
 
 
-def _undeliverable(applicant: Applicant, number: str, method: Method) -> Denial | None:
+def _undeliverable(applicant: Applicant, number: str, method: Method) -> Denial[VerificationCode] | None:
     account = applicant.account
     if method is Method.SMS and not _may_be_mobile(number, account.country):
         return Denial(VerificationCode.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")
@@ -231,7 +231,7 @@ def _may_be_mobile(number: str, country: str) -> bool:
 
 def _too_many(
     to_number: Sequence[Start], by_account: Sequence[Start], method: Method, limits: Limits, now: datetime
-) -> Denial | None:
+) -> Denial[VerificationCode] | None:
     day, hour, pause = timedelta(days=1), timedelta(hours=1), timedelta(seconds=limits.call_pause_s)
     calls = [start for start in to_number if start.method is Method.CALL] if method is Method.CALL else []
     checks = (

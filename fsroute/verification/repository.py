@@ -10,6 +10,7 @@ from typing import Any
 from peewee import Database
 
 from fsroute import times
+from fsroute.codes import VerificationCode
 from fsroute.data import audit
 from fsroute.data import tables as t
 from fsroute.data.audit import Author
@@ -283,7 +284,9 @@ class VerificationRepository(VerificationReader):
             verification=attempt.id, method=attempt.method, state=state, expires_at=expires_at, reason=reason,
         )  # fmt: skip
 
-    def note_refusal(self, account: str, first: str, last: str, code: str, method: Method | None = None) -> None:
+    def note_refusal(
+        self, account: str, first: str, last: str, code: VerificationCode, method: Method | None = None
+    ) -> None:
         """Adds a row about a refused request to the audit log."""
         audit.record(self.database, self.now, self.author, "refused", account, first, last, method=method, reason=code)
 

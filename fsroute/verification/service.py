@@ -62,14 +62,14 @@ class VerificationRefused(FsrouteError):
     """Something was refused. `denial` says why, for programs and people; `attempt` is the one that it was about, or that
     was written down as a conflict."""
 
-    def __init__(self, subject: str, denial: Denial, attempt: Attempt | None = None) -> None:
+    def __init__(self, subject: str, denial: Denial[VerificationCode], attempt: Attempt | None = None) -> None:
         super().__init__(f"{subject}: {denial.why}")
         self.subject = subject
         self.denial = denial
         self.attempt = attempt
 
     @property
-    def code(self) -> str:
+    def code(self) -> VerificationCode:
         return self.denial.code
 
     @property
@@ -221,7 +221,7 @@ class Verifications:
 
     def _not_startable(
         self, repository: VerificationRepository, applicant: Applicant, number: str, method: Method
-    ) -> Denial | None:
+    ) -> Denial[VerificationCode] | None:
         older = repository.pending(applicant.account.name, number)
         if older is not None and older.method is Method.MANUAL:
             return Denial(VerificationCode.AWAITS_APPROVAL, f"awaits approval as {older.subject} (verification {older.id})")
@@ -277,7 +277,9 @@ class Verifications:
             return VerificationRefused(tried.subject, denial, tried)
         return _verified(repository, tried, "confirmed")
 
-    def _not_confirmed(self, repository: VerificationRepository, attempt: Attempt, denial: Denial) -> VerificationRefused:
+    def _not_confirmed(
+        self, repository: VerificationRepository, attempt: Attempt, denial: Denial[VerificationCode]
+    ) -> VerificationRefused:
         if attempt.state is AttemptState.PENDING and attempt.method is not Method.MANUAL:
             late = attempts.is_too_late(attempt, repository.now)
             state = AttemptState.EXPIRED if late else AttemptState.FAILED
@@ -499,7 +501,12 @@ def _revoke(
 
 
 def _refuse(
-    repository: VerificationRepository, account: str, first: str, last: str, denial: Denial, method: Method | None = None
+    repository: VerificationRepository,
+    account: str,
+    first: str,
+    last: str,
+    denial: Denial[VerificationCode],
+    method: Method | None = None,
 ) -> VerificationRefused:
     repository.note_refusal(account, first, last, denial.code, method)
     return VerificationRefused(range_name(first, last), denial)
@@ -511,7 +518,7 @@ def _in_conflict(
     first: str,
     last: str,
     method: Method,
-    denial: Denial,
+    denial: Denial[VerificationCode],
     evidence: str | None = None,
 ) -> VerificationRefused:
     attempt = repository.open(account, first, last, method, state=AttemptState.CONFLICT, evidence=evidence)

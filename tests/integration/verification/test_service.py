@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fsroute.callerid import policy
-from fsroute.codes import DeliveryOutcome
+from fsroute.codes import CallerIdCode, DeliveryOutcome
 from fsroute.configuration.settings import Settings
 from fsroute.data import audit
 from fsroute.data import tables as t
@@ -115,7 +115,7 @@ class Desk:
         columns = (row.action, row.actor, row.account, row.first_number, row.last_number, row.state, row.reason)
         return self.rows(row.select(*columns).order_by(row.id))
 
-    def verdict(self, number: str = NUMBER, account: str = "acme", at: datetime = NOW + MINUTE) -> str:
+    def verdict(self, number: str = NUMBER, account: str = "acme", at: datetime = NOW + MINUTE) -> CallerIdCode:
         """What a call that asks to show the number is told."""
         store = Store(open_database(self.url), self.url, "DE")
         call = Call("+4930000000", direction=Direction.OUTBOUND, account=account, presented=number)

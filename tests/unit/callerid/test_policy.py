@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from fsroute.callerid import identity, policy
 from fsroute.callerid.policy import (
     CallerIdRefused,
-    Grant,
     Verdict,
     is_hidden,
     of_caller,
@@ -35,6 +34,7 @@ from fsroute.model import (
     Endpoint,
     FailedPlan,
     ForwardedCallerId,
+    Grant,
     HostedNumber,
     IdentityHeader,
     IdentityProfile,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsroute.callerid import policy
-from fsroute.codes import CallerIdCode, Code, ReasonCode
+from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
 from fsroute.model import (
     SHOW_ORIGINAL,
     SHOW_OWN,
@@ -470,7 +470,9 @@ def trunk_leg(to: str, caller_id: CallerId, trunk: Trunk = CARRIER) -> Leg:
     return Leg(f"external {to}", TrunkDial(trunk, to), caller_id, ring_s=120, hops=1)
 
 
-def from_user(plan: Plan, caller_id: CallerId, *reasons: Reason, code: Code | None = None, trunks: int = 0) -> Decision:
+def from_user(
+    plan: Plan, caller_id: CallerId, *reasons: Reason, code: DecisionCode | None = None, trunks: int = 0
+) -> Decision:
     return Decision(None, "acme", None, plan, caller_id, code or reasons[-1].code, reasons, trunks)
 
 
@@ -577,7 +579,7 @@ DESK = rule(1, GENERAL, phones("1003"))
 MAILBOX = rule(9, BASE, VOICEMAIL)
 
 
-def inside(of: Rule, plan: Plan, *reasons: Reason, code: Code = ReasonCode.ROUTED) -> Decision:
+def inside(of: Rule, plan: Plan, *reasons: Reason, code: DecisionCode = ReasonCode.ROUTED) -> Decision:
     """By a rule of the number of the user whose extension a colleague called."""
     return Decision(A, "acme", of, plan, INSIDE, code, (HAS_12, FOLLOWS, *reasons))
 

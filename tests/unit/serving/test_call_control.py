@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import CapturingLogger
 
-from fsroute.codes import CallerIdCode, Code, ReasonCode
+from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
 from fsroute.errors import CallEnded, DataError, Disconnected, FsrouteError, ProtocolError, ReplyTimeout
 from fsroute.eventsocket.frames import Command, End, Execute, Frame
 from fsroute.eventsocket.wait import Wait
@@ -41,7 +41,7 @@ FIXED = Plan((((Leg("endpoint anna", ContactDial("internal", "sip:anna@192.0.2.1
 """A plan whose phones need no query."""
 
 
-def decision(plan: Plan, code: Code = ReasonCode.ROUTED, *reasons: Code) -> Decision:
+def decision(plan: Plan, code: DecisionCode = ReasonCode.ROUTED, *reasons: DecisionCode) -> Decision:
     named = tuple(Reason(reason, "subject", "text") for reason in reasons or (code,))
     return Decision(NUMBER, "acme", None, plan, RECEIVED, code, named)
 
@@ -449,7 +449,7 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
         (ReasonCode.ACCOUNT_UNKNOWN, "warning"),
     ],
 )
-def test_an_unknown_name_makes_the_line_a_warning(code: Code, level: str) -> None:
+def test_an_unknown_name_makes_the_line_a_warning(code: DecisionCode, level: str) -> None:
     log, _, _ = run(Script([FIRST]), decision(Plan(final=Hangup("X_Y")), ReasonCode.CALL_FAILED, code))
     assert log.level("call routed") == level
 

@@ -46,7 +46,7 @@ def judged(
     claims: Claims = Claims(),  # noqa: B008 - frozen
     to_number: tuple[Start, ...] = (),
     by_account: tuple[Start, ...] = (),
-) -> Denial | None:
+) -> Denial[Code] | None:
     return eligibility.may_start(applicant, to, method, claims, to_number, by_account, LIMITS, NOW)
 
 
@@ -162,7 +162,7 @@ def test_nothing_stands_against_an_external_number() -> None:
         (MOBILE, account(permissions=(Permission("+4917", False), Permission("+491713", True))), "sms", None),
     ],
 )  # fmt: skip
-def test_rules(to: str, applicant: Applicant, method: str, told: Denial | None) -> None:
+def test_rules(to: str, applicant: Applicant, method: str, told: Denial[Code] | None) -> None:
     assert judged(to, applicant, Method(method)) == told
 
 
@@ -184,12 +184,12 @@ def test_rules(to: str, applicant: Applicant, method: str, told: Denial | None) 
         (verified("acme", "+4922129191000", "+4922129191999", state=VerificationState.REVOKED), None),
     ],
 )  # fmt: skip
-def test_who_holds_it_already(claims: Claims, told: Denial | None) -> None:
+def test_who_holds_it_already(claims: Claims, told: Denial[Code] | None) -> None:
     assert judged(claims=claims) == told
 
 
 def test_by_hand_the_ends_of_a_block_must_be_presentable_and_nobody_elses() -> None:
-    def may_hold(first: str, last: str, claims: Claims = Claims(), whose: Applicant = ACME) -> Denial | None:  # noqa: B008
+    def may_hold(first: str, last: str, claims: Claims = Claims(), whose: Applicant = ACME) -> Denial[Code] | None:  # noqa: B008
         return eligibility.may_hold(whose.account, first, last, claims, NOW)
 
     assert may_hold(NUMBER, NUMBER) is None
@@ -206,7 +206,7 @@ def test_a_block_is_in_a_larger_one_and_not_in_itself() -> None:
     claims = verified("acme", "+4922129191000", "+4922129191999")
     told = Denial(Code.IN_BLOCK, "is verified in the block +4922129191000 to +4922129191999")
 
-    def judge(first: str, last: str, whose: str = "acme") -> Denial | None:
+    def judge(first: str, last: str, whose: str = "acme") -> Denial[Code] | None:
         return eligibility.in_own_block(whose, first, last, claims, NOW)
 
     assert judge("+4922129191000", "+4922129191999") is None
@@ -231,7 +231,7 @@ def call(ago: timedelta) -> tuple[Start, ...]:
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def limited(code: str, text: str, retry_at: datetime) -> Denial:
+def limited(code: str, text: str, retry_at: datetime) -> Denial[Code]:
     return Denial(
         Code[code.upper()],
         f"{text}; the next one can be sent from {retry_at:%Y-%m-%d %H:%M:%S} UTC on",
@@ -262,7 +262,7 @@ def limited(code: str, text: str, retry_at: datetime) -> Denial:
         (call(-SECOND), (), "call", limited("call_pause", "was called for a code just now", NOW + 61 * SECOND)),
     ],
 )  # fmt: skip
-def test_limits(to_number: tuple[Start, ...], by_account: tuple[Start, ...], method: str, told: Denial | None) -> None:
+def test_limits(to_number: tuple[Start, ...], by_account: tuple[Start, ...], method: str, told: Denial[Code] | None) -> None:
     assert judged(MOBILE, method=Method(method), to_number=to_number, by_account=by_account) == told
 
 
@@ -280,7 +280,7 @@ def test_a_start_is_allowed_from_the_moment_that_was_told_and_not_before(moments
     starts = [Start(Method.SMS, at) for at in moments]
     limits = replace(LIMITS, starts_per_number=most)
 
-    def judge(now: datetime) -> Denial | None:
+    def judge(now: datetime) -> Denial[Code] | None:
         return eligibility.may_start(ACME, MOBILE, Method.SMS, Claims(), starts, (), limits, now)
 
     told = judge(NOW)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.callerid import policy
-from fsroute.model import Account, AuditEntry, NumberFacts, Verification, VerificationState
+from fsroute.model import Account, AuditEntry, Grant, NumberFacts, Verification, VerificationState
 from fsroute.verification import history
 from fsroute.verification.history import REMOVED
 
@@ -338,7 +338,7 @@ def test_the_log_says_what_calls_were_told(events: list[tuple[str, Key, str | No
             assert called(then, account, now).code in ("not_verified", "verified_by_another_account")
         assert not [note for note in found.notes if "outside" in note]
         for answer in found.answers:
-            if isinstance(answer.verdict, policy.Grant):
+            if isinstance(answer.verdict, Grant):
                 assert answer.entry is not None
                 assert answer.entry == answer.verified
                 assert called({answer.entry.key: verification(answer.entry)}, answer.account, now) == answer.verdict
