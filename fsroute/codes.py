@@ -142,6 +142,10 @@ class CallerIdCode(Code):
         "class_not_presentable",
         "Refused: by the rule of the account's country such a number needs a setting (`accounts.presents_mobile`).",
     )
+    EXPENSIVE_NUMBER = (
+        "expensive_number",
+        "The number is of an expensive kind: a row of `call_permissions` must allow its range.",
+    )
     FOREIGN_NUMBER = "foreign_number", "Refused: the account's country allows numbers of its own only."
     NOT_A_NUMBER = "not_a_number", "Refused: the requested caller ID is no E.164 number."
     TRUNK_CAN_NOT_CARRY = (
@@ -179,11 +183,31 @@ class VerificationCode(Code):
     )
     NO_MOBILE_NUMBER = "no_mobile_number", "The gateway sends a code by SMS to mobile numbers only."
     DESTINATION_BARRED = "destination_barred", "The account may not call the number."
+    EXPENSIVE_NUMBER = (
+        "expensive_number",
+        "The number is of an expensive kind: a row of `call_permissions` must allow its range.",
+    )
     FOREIGN_NUMBER = "foreign_number", "The number is abroad, and the account may not send codes abroad."
     NOT_CONFIGURED = "not_configured", "The settings for this method (an SMS gateway, or a switch for calls) are missing."
     AWAITS_APPROVAL = "awaits_approval", "A block that begins with the number waits for its approval."
     NUMBER_LIMIT = "number_limit", "The number got enough codes for one day; `retry_at` says when the next one can be sent."
     ACCOUNT_LIMIT = "account_limit", "The account sent enough codes for one hour; `retry_at` says when it can send again."
+    TOTAL_LIMIT = (
+        "total_limit",
+        "All accounts together sent enough codes for one day; `retry_at` says when the next one can be sent.",
+    )
+    KIND_LIMIT = (
+        "kind_limit",
+        "Numbers of this kind got enough codes for one day; `retry_at` says when the next one can be sent.",
+    )
+    COUNTRY_LIMIT = (
+        "country_limit",
+        "Numbers of this country got enough codes for one day; `retry_at` says when the next one can be sent.",
+    )
+    GUESS_LIMIT = (
+        "guess_limit",
+        "The account gave too many wrong codes in one day; `retry_at` says when it can go on.",
+    )
     CALL_PAUSE = "call_pause", "The number was called for a code a moment ago; `retry_at` says when it can be called again."
     HOSTED_BY_ANOTHER_ACCOUNT = (
         "hosted_by_another_account",

@@ -57,6 +57,7 @@ def verify() -> None:
 @verify.command()
 @setting_options(
     "db", "country", "verify_code_s", "verify_tries", "verify_starts_per_number", "verify_starts_per_account",
+    "verify_starts_per_kind", "verify_starts_per_country", "verify_starts_per_day", "verify_wrong_codes",
     "verify_call_pause_s", "verify_ring_s", "event_socket", "event_socket_password", "event_socket_s", "prompts", "sms_url",
     "sms_headers", "sms_body", "sms_timeout_s", "sms_attempts",
 )  # fmt: skip
@@ -82,7 +83,7 @@ def start(
 
     Prints the id at once, and the result of the delivery later: with --json two objects, one per line.
     """
-    from fsroute.verification.eligibility import Method
+    from fsroute.verification.method import Method
 
     context = _context(flags, config, by)
 
@@ -102,7 +103,7 @@ def start(
         click.echo(f"{ended.notice}{f' ({ended.answer})' if ended.answer else ''}")
         if ended.state == "pending":
             until = times.to_text(ended.code_expires_at)
-            click.echo(f"confirm it until {until}: fsroute verify confirm --id {ended.id} --code ...")
+            click.echo(f"confirm it until {until}: fsroute verify confirm --id {ended.id}")
         else:
             click.echo(f"{number}: the verification is over ({ended.state.value})")
     if ended.state not in {"pending", "verified"}:
@@ -110,14 +111,27 @@ def start(
 
 
 @verify.command()
-@setting_options("db", "verify_tries")
+@setting_options("db", "verify_tries", "verify_wrong_codes")
 @_id
-@click.option("--code", required=True, metavar="NNNNNN", help="The code from the call or message.")
+@click.option(
+    "--code",
+    metavar="NNNNNN",
+    help="The code from the call or message. Every user of the machine can read flags: without this one fsroute reads the "
+    "code from standard input.",
+)
 @_by
 @json_option
-def confirm(flags: dict[str, str | None], config: str | None, id_: str, code: str, by: str | None, as_json: bool) -> None:
+def confirm(
+    flags: dict[str, str | None], config: str | None, id_: str, code: str | None, by: str | None, as_json: bool
+) -> None:
     """Confirm a code: its number can be presented from the next call on."""
     context = _context(flags, config, by)
+    if code is None:
+        code = (
+            click.prompt("code", err=True, type=str, hide_input=False)
+            if sys.stdin.isatty()
+            else sys.stdin.readline().strip()
+        )
     with _refusals(as_json):
         _print_result(context.numbers.confirm(id_, code, now=context.now, who=context.who), as_json)
 

@@ -144,12 +144,37 @@ class Settings:
     )
     verify_starts_per_number: int = _setting(
         5,
-        "Codes that are sent to one number in 24 hours, by all accounts together: the callee may not have asked for it.",
+        "Codes that are sent to one number in 24 hours, by all accounts together: the callee may not have asked for it. An "
+        "account's first two are sent in any case, so that others cannot lock the number's owner out.",
         least=1,
     )
     verify_starts_per_account: int = _setting(
         20,
         "Codes that an account may send in an hour. Each costs a call or a message.",
+        least=1,
+    )
+    verify_starts_per_kind: int = _setting(
+        20,
+        "Codes that are sent in 24 hours, by all accounts together, to numbers of one kind that is neither geographic nor "
+        "mobile (0800, 032, 0180). Few customers present such numbers, and whoever rents one may earn from each call.",
+        least=1,
+    )
+    verify_starts_per_country: int = _setting(
+        20,
+        "Codes that are sent in 24 hours, by all accounts together, to numbers of one country other than the account's. "
+        "Networks that share the price of calls with the called party are abroad.",
+        least=1,
+    )
+    verify_starts_per_day: int = _setting(
+        200,
+        "Codes that all accounts together send in 24 hours. At ten cents for a call or message abuse costs at most 20 euros "
+        "a day; a small operator's customers verify a few dozen numbers a day. An account's first two are sent in any case.",
+        least=1,
+    )
+    verify_wrong_codes: int = _setting(
+        15,
+        "Wrong codes that an account may give in 24 hours, over all its verifications; after that fsroute compares none. "
+        "Three numbers can be typed wrong to the end, and the chance to guess a code of six digits is 1 in 67,000 a day.",
         least=1,
     )
     verify_call_pause_s: int = _setting(

@@ -2,7 +2,8 @@
 
 from fsroute.data.audit import Author
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus
-from fsroute.verification.eligibility import Limits, Method
+from fsroute.verification.budgets import Limits
+from fsroute.verification.method import Method
 from fsroute.verification.service import Expired, Imported, VerificationRefused, Verifications, from_settings
 
 __all__ = [

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from fsroute.codes import DeliveryOutcome, VerificationCode
 from fsroute.model import Denial, Verification, VerificationState
-from fsroute.verification.eligibility import Method
+from fsroute.verification.method import Method
 
 
 class AttemptState(StrEnum):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 
 import phonenumbers
 
-from fsroute import times
 from fsroute.codes import VerificationCode
 from fsroute.model import Account, AccountStatus, Denial, Verification
 from fsroute.numbers import phone_number, regulation
 from fsroute.numbers.law import NumberClass
-from fsroute.routing.permissions import may_call
+from fsroute.routing.permissions import is_permitted, may_call
+from fsroute.verification import budgets
+from fsroute.verification.budgets import Limits, Start
+from fsroute.verification.method import Method
 
 BLOCK_DIGITS = 4
 """Last digits in which the numbers of a block may differ (schema.sql). Carriers assign blocks of up to four digits of
@@ -29,6 +30,10 @@ MAX_LINES = 2_000
 """Most lines of one import. It is one transaction, which then takes some two seconds; other writers wait up to five."""
 
 _GERMAN = frozenset({"DE", "AT", "CH", "LI"})
+
+CHEAP = frozenset({NumberClass.GEOGRAPHIC, NumberClass.MOBILE, NumberClass.VOIP, NumberClass.FREEPHONE})
+"""Kinds of numbers to which a code costs what a normal call costs. The price of every other kind can be shared with whoever
+rents the number (0180, 0700, 0900), or is not known."""
 
 BAD_INPUT = frozenset(
     {
@@ -47,25 +52,6 @@ CONFLICTS = frozenset({VerificationCode.HOSTED_BY_ANOTHER_ACCOUNT, VerificationC
 """Codes of what an operator has to settle. An attempt is written down that is in conflict."""
 
 
-class Method(StrEnum):
-    """How a number is verified."""
-
-    CALL = "call"
-    SMS = "sms"
-    MANUAL = "manual"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The settings verify_*: how long a code lives (seconds), how many are compared, and how many are sent."""
-
-    code_s: int
-    tries: int
-    starts_per_number: int
-    starts_per_account: int
-    call_pause_s: int
-
-
 @dataclass(frozen=True, slots=True)
 class Applicant:
     """An account that wants a number verified; the columns are schema.sql's."""
@@ -82,14 +68,6 @@ class Claims:
 
     hosts: frozenset[str] = frozenset()
     verifications: tuple[Verification, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """An earlier start of a verification by code."""
-
-    method: Method
-    at: datetime
 
 
 # --- what was written -------------------------------------------------------------------------------------
@@ -135,15 +113,13 @@ def may_start(
     number: str,
     method: Method,
     claims: Claims,
-    to_number: Sequence[Start],
-    by_account: Sequence[Start],
+    recent: Sequence[Start],
     limits: Limits,
     now: datetime,
 ) -> Denial[VerificationCode] | None:
     """The denial of a code to a number (E.164), None if a code may be sent.
 
-    `to_number` are the starts of the last day, `by_account` those of the last hour. Starts in the future count too: setting
-    a clock back does not remove them.
+    `recent` are the starts of the last day by all accounts.
     """
     name = applicant.account.name
     if name in claims.hosts:
@@ -152,7 +128,7 @@ def may_start(
         _barred(applicant.account, number, number)
         or in_own_block(name, number, number, claims, now)
         or _undeliverable(applicant, number, method)
-        or _too_many(to_number, by_account, method, limits, now)
+        or budgets.too_many(applicant.account, number, method, recent, limits, now)
         or conflict(name, claims, now)
     )
 
@@ -211,6 +187,12 @@ def _undeliverable(applicant: Applicant, number: str, method: Method) -> Denial[
         return Denial(VerificationCode.NO_MOBILE_NUMBER, "is no mobile number; only these get a code by SMS")
     if not may_call(number, account):
         return Denial(VerificationCode.DESTINATION_BARRED, "is a number that the account may not call")
+    kind = regulation.classify(number, account.country)
+    if kind not in CHEAP and not is_permitted(number, account):
+        return Denial(
+            VerificationCode.EXPENSIVE_NUMBER,
+            f"is of an expensive kind ({kind.value}): a row of call_permissions must allow its range, such as {number[:6]}",
+        )
     if regulation.is_abroad(number, account.country) and not applicant.verifies_abroad:
         return Denial(
             VerificationCode.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes"
@@ -224,39 +206,6 @@ def _may_be_mobile(number: str, country: str) -> bool:
     # North American numbers do not show whether they are mobile. The gateway knows.
     either = phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE
     return bool(phonenumbers.number_type(phonenumbers.parse(number)) == either)
-
-
-# --- how often --------------------------------------------------------------------------------------------
-
-
-def _too_many(
-    to_number: Sequence[Start], by_account: Sequence[Start], method: Method, limits: Limits, now: datetime
-) -> Denial[VerificationCode] | None:
-    day, hour, pause = timedelta(days=1), timedelta(hours=1), timedelta(seconds=limits.call_pause_s)
-    calls = [start for start in to_number if start.method is Method.CALL] if method is Method.CALL else []
-    checks = (
-        (to_number, limits.starts_per_number, day, VerificationCode.NUMBER_LIMIT, "was sent enough codes for one day"),
-        (
-            by_account,
-            limits.starts_per_account,
-            hour,
-            VerificationCode.ACCOUNT_LIMIT,
-            "the account sent enough codes for one hour",
-        ),
-        (calls, 1, pause, VerificationCode.CALL_PAUSE, "was called for a code just now"),
-    )
-    for starts, most, window, code, text in checks:
-        retry_at = _free_at(starts, most, window, now)
-        if retry_at is not None:
-            next_one = f"the next one can be sent from {times.for_people(retry_at)} on"
-            return Denial(code, f"{text}; {next_one}", retry_at=retry_at)
-    return None
-
-
-def _free_at(starts: Sequence[Start], most: int, window: timedelta, now: datetime) -> datetime | None:
-    """When the window has room for one more start; None if it has room now."""
-    recent = sorted((start.at for start in starts if start.at > now - window), reverse=True)
-    return recent[most - 1] + window if len(recent) >= most else None
 
 
 # --- imports ----------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from fsroute.data.database import Row, named_rows
 from fsroute.model import Account, AccountStatus, Permission, VerificationState
 from fsroute.verification import verification_code
 from fsroute.verification.attempt import NUMBER_STATES, Attempt, AttemptState, NumberStatus
-from fsroute.verification.eligibility import Applicant, Claims, Method, Start
+from fsroute.verification.budgets import Start
+from fsroute.verification.eligibility import Applicant, Claims
+from fsroute.verification.method import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +129,22 @@ class VerificationReader:
         soon = row.expires_at.between(times.to_text(now), times.to_text(now + within))
         return [s for s in self._statuses(row.state == VerificationState.VERIFIED, soon) if s.is_valid(now)]
 
-    def starts_to(self, number: str, since: datetime) -> list[Start]:
-        """The starts of verifications by code of a number, by any account."""
-        return self._starts(t.VerificationAttempt.first_number == number, since)
-
-    def starts_by(self, account: str, since: datetime) -> list[Start]:
-        """The starts of verifications by code by an account."""
-        return self._starts(t.VerificationAttempt.account == account, since)
-
-    def _starts(self, whose: Any, since: datetime) -> list[Start]:
+    def starts(self, since: datetime) -> list[Start]:
+        """The starts of verifications by code, by all accounts."""
         row = t.VerificationAttempt
-        query = row.select(row.method, row.started_at).where(
-            whose & (row.method != Method.MANUAL) & (row.started_at > times.to_text(since))
+        query = row.select(row.account, row.first_number, row.method, row.started_at, row.tries, row.state).where(
+            (row.method != Method.MANUAL) & (row.started_at > times.to_text(since))
         )
-        return [Start(Method(found["method"]), times.from_text(found["started_at"])) for found in self._rows(query)]
+        return [
+            Start(
+                found["account"],
+                found["first_number"],
+                Method(found["method"]),
+                times.from_text(found["started_at"]),
+                found["tries"] - (found["state"] == AttemptState.VERIFIED),  # the last try of a verified one was right
+            )
+            for found in self._rows(query)
+        ]
 
     def _attempts(self, which: Any) -> list[Attempt]:
         row = t.VerificationAttempt

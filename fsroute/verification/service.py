@@ -33,10 +33,12 @@ from fsroute.data.routing_store import Store
 from fsroute.errors import DataError, FsrouteError
 from fsroute.model import Call, Denial, Routing, VerificationState
 from fsroute.verification import attempt as attempts
-from fsroute.verification import eligibility, prompts, verification_code, voice_call
+from fsroute.verification import budgets, eligibility, prompts, verification_code, voice_call
 from fsroute.verification.attempt import Attempt, AttemptState, NumberStatus, range_name
+from fsroute.verification.budgets import Limits
 from fsroute.verification.delivery import Delivered, Delivery, Message, kept_answer
-from fsroute.verification.eligibility import BAD_INPUT, Applicant, Limits, Method
+from fsroute.verification.eligibility import BAD_INPUT, Applicant
+from fsroute.verification.method import Method
 from fsroute.verification.repository import VerificationReader, VerificationRepository
 from fsroute.verification.sms import SmsGateway
 
@@ -55,7 +57,6 @@ _NEEDS = {
     Method.SMS: "set sms_url",
     Method.MANUAL: "no code is sent for it; enter the numbers with add_block",
 }
-_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 class VerificationRefused(FsrouteError):
@@ -107,6 +108,10 @@ def from_settings(settings: Settings) -> Verifications:
         settings.verify_tries,
         settings.verify_starts_per_number,
         settings.verify_starts_per_account,
+        settings.verify_starts_per_kind,
+        settings.verify_starts_per_country,
+        settings.verify_starts_per_day,
+        settings.verify_wrong_codes,
         settings.verify_call_pause_s,
     )
     return Verifications(database, settings.db, limits, _deliveries(settings))
@@ -232,8 +237,7 @@ class Verifications:
             number,
             method,
             repository.claims(number, number),
-            repository.starts_to(number, repository.now - _DAY),
-            repository.starts_by(applicant.account.name, repository.now - _HOUR),
+            repository.starts(repository.now - budgets.WINDOW),
             self._limits,
             repository.now,
         )
@@ -267,6 +271,14 @@ class Verifications:
         denial = attempts.not_confirmable(attempt, repository.now, self._limits.tries)
         if denial is not None:
             return self._not_confirmed(repository, attempt, denial)
+        denial = budgets.guessed_too_often(
+            [start for start in repository.starts(repository.now - budgets.WINDOW) if start.account == attempt.account],
+            self._limits,
+            repository.now,
+        )
+        if denial is not None:
+            repository.note("refused", attempt, reason=denial.code)
+            return VerificationRefused(attempt.subject, denial, attempt)
         tried = repository.count_try(attempt)
         if not verification_code.matches(code, repository.code_hash(attempt)):
             denial = attempts.wrong_code(self._limits.tries - tried.tries)

@@ -148,7 +148,7 @@ def test_by_sms_from_start_to_end(verify: Verify, gateway: SmsGateway) -> None:
     id_ = said[0].removeprefix("verification ").partition(":")[0]
     assert said[0] == f"verification {id_}: sending a code to {MOBILE} by sms"
     assert said[1] == "the SMS gateway accepted the message (HTTP 200)"
-    assert re.fullmatch(rf"confirm it until \S+Z: fsroute verify confirm --id {id_} --code \.\.\.", said[2])
+    assert re.fullmatch(rf"confirm it until \S+Z: fsroute verify confirm --id {id_}", said[2])
     assert len(said) == 3
     assert (gateway.taken[0]["to"], gateway.taken[0]["reference"]) == (MOBILE, id_)
 

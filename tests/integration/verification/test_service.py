@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,18 @@ from fsroute.errors import DataError
 from fsroute.model import Call, Direction, VerificationState
 from fsroute.verification import history, service, verification_code
 from fsroute.verification.attempt import Attempt
+from fsroute.verification.budgets import Limits
 from fsroute.verification.delivery import DELIVERED, Delivered, Message
-from fsroute.verification.eligibility import Limits, Method
+from fsroute.verification.method import Method
 from fsroute.verification.service import VerificationRefused, Verifications
 from tests.support.postgresql import Databases
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
-LIMITS = Limits(code_s=600, tries=5, starts_per_number=5, starts_per_account=20, call_pause_s=60)
+LIMITS = Limits(
+    code_s=600, tries=5, starts_per_number=5, starts_per_account=20, starts_per_kind=20, starts_per_country=20,
+    starts_per_day=200, wrong_codes=15, call_pause_s=60,
+)  # fmt: skip
 ANNA, BEN = Author("anna", "portal 192.0.2.7"), Author("ben", "cli:desk")
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
 NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, even if diverted."
@@ -397,11 +403,67 @@ def test_what_is_not_configured(desk: Desk) -> None:
 def test_starts_of_a_number_are_limited_for_all_accounts_together(desk: Desk) -> None:
     for count in range(5):
         desk.start("acme" if count % 2 else "other", at=NOW + count * 2 * MINUTE)
-    told = refused("number_limit", lambda: desk.start("careful", at=NOW + DAY - SECOND))
-    assert told.denial.retry_at == NOW + DAY
+    denied = refused("number_limit", lambda: desk.start("acme", at=NOW + DAY - SECOND))
+    assert denied.denial.retry_at == NOW + DAY
     # Set back the clock as far as you like.
-    refused("number_limit", lambda: desk.start("careful", at=NOW - 3 * DAY))
-    assert desk.start("careful", at=NOW + DAY).state == "pending"
+    refused("number_limit", lambda: desk.start("acme", at=NOW - 3 * DAY))
+    assert desk.start("acme", at=NOW + DAY).state == "pending"
+
+
+def test_strangers_cannot_lock_the_owner_of_a_number_out(desk: Desk) -> None:
+    for count in range(5):
+        desk.start("other", at=NOW + count * 2 * MINUTE)
+    refused("number_limit", lambda: desk.start("other", at=NOW + 20 * MINUTE))
+    owner = desk.start("acme", at=NOW + 20 * MINUTE)
+    assert desk.confirm(owner, desk.right(owner), at=NOW + 21 * MINUTE).state == "verified"
+
+
+def test_six_accounts_with_25_numbers_each_call_no_more_than_the_budget_of_a_day(desk: Desk) -> None:
+    """Over all of them, with a budget of 30: an account's first two are sent in any case."""
+    desk.numbers = Verifications(
+        open_database(desk.url), desk.url, replace(LIMITS, starts_per_day=30), {Method.CALL: desk.way}
+    )
+    for i in range(6):
+        values = f"('pump{i}', 'DE', 'Europe/Berlin', 'pump{i}.example')"
+        desk.run(f"INSERT INTO accounts (name, country, timezone, domain) VALUES {values}")  # noqa: S608 - the test's own text
+    codes = []
+    for count in range(150):
+        try:
+            desk.start(f"pump{count // 25}", f"+4922129191{count:03}")
+        except VerificationRefused as error:
+            codes.append(error.code)
+    # Two accounts use it up (20 in their hour, then 10); each of the other four has its first two.
+    assert len(desk.way.messages) == 20 + 10 + 4 * 2
+    assert Counter(codes) == {"account_limit": 5, "total_limit": 15 + 4 * 23}
+
+
+def test_wrong_codes_of_an_account_are_counted_over_all_its_attempts(desk: Desk) -> None:
+    """Also those of attempts that have failed or were replaced; other accounts go on."""
+    for count in range(3):
+        attempt = desk.start(number=f"+492212919100{count}", at=NOW + count * MINUTE)
+        at = NOW + count * MINUTE
+        for code in [*["wrong_code"] * 4, "tries_used_up"]:
+            refused(code, partial(desk.confirm, attempt, desk.wrong(attempt), at))
+    other = desk.start("other", number=MOBILE, at=NOW + 4 * MINUTE)
+    refused("guess_limit", lambda: desk.start(number=NUMBER, at=NOW + 5 * MINUTE))
+    assert desk.confirm(other, desk.right(other), at=NOW + 5 * MINUTE).state == "verified"
+    assert desk.start(number=NUMBER, at=NOW + DAY).state == "pending"
+
+
+def test_after_too_many_wrong_codes_the_right_one_is_refused_too(desk: Desk) -> None:
+    """Otherwise the next guess could still be right."""
+    limits = replace(LIMITS, wrong_codes=2)
+    desk.numbers = Verifications(open_database(desk.url), desk.url, limits, {Method.CALL: desk.way})
+    attempts = [desk.start(number=f"+492212919100{count}") for count in range(3)]
+    for attempt in attempts[:2]:
+        refused("wrong_code", partial(desk.confirm, attempt, desk.wrong(attempt)))
+    last = attempts[2]
+    denied = refused("guess_limit", lambda: desk.confirm(last, desk.right(last)))
+    assert denied.denial.retry_at == NOW + DAY
+    assert desk.numbers.attempt(last.id).tries == 0
+    assert desk.rows(t.AuditRow.select(t.AuditRow.action, t.AuditRow.reason).order_by(t.AuditRow.id.desc()).limit(1)) == [
+        ("refused", "guess_limit")
+    ]
 
 
 def test_starts_of_an_account_are_limited_also_those_that_failed_or_met_a_conflict(desk: Desk) -> None:

@@ -34,11 +34,15 @@ from fsroute.data.audit import Author
 from fsroute.data.database import open_database, rows
 from fsroute.errors import DataError
 from fsroute.verification import history, verification_code
+from fsroute.verification.budgets import Limits
 from fsroute.verification.delivery import DELIVERED, Delivered, Message
-from fsroute.verification.eligibility import Limits, Method
+from fsroute.verification.method import Method
 from fsroute.verification.service import VerificationRefused, Verifications
 
-LIMITS = Limits(code_s=600, tries=3, starts_per_number=8, starts_per_account=12, call_pause_s=1)
+LIMITS = Limits(
+    code_s=600, tries=3, starts_per_number=8, starts_per_account=12, starts_per_kind=20, starts_per_country=20,
+    starts_per_day=200, wrong_codes=100, call_pause_s=1,
+)  # fmt: skip
 PEOPLE = [Author("anna", "portal"), Author("ben", "cli:desk")]
 ACCOUNTS = ["acme", "acme", "other", "careful", "careful", "probe"]
 NUMBERS = [f"+492212919190{i}" for i in range(4)] + ["+491713920042"]

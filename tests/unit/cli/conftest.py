@@ -23,11 +23,10 @@ class Cli:
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, standard output, standard error."""
-        result = CliRunner().invoke(
-            main, arguments, prog_name="fsroute", env={"LOGNAME": "anna", "FSROUTE_DB": self.url, **self.environment}
-        )
+    def run(self, *arguments: str, typed: str | None = None) -> tuple[int, str, str]:
+        """Exit status, standard output, standard error. `typed` is standard input."""
+        environment = {"LOGNAME": "anna", "FSROUTE_DB": self.url, **self.environment}
+        result = CliRunner().invoke(main, arguments, input=typed, prog_name="fsroute", env=environment)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.exit_code, result.stdout, result.stderr

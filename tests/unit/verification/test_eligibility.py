@@ -13,11 +13,16 @@ from fsroute.codes import VerificationCode as Code
 from fsroute.model import Account, AccountStatus, Denial, Permission, Verification, VerificationState
 from fsroute.numbers import phone_number
 from fsroute.verification import eligibility
-from fsroute.verification.eligibility import Applicant, Claims, Limits, Line, Method, Start
+from fsroute.verification.budgets import Limits, Start
+from fsroute.verification.eligibility import Applicant, Claims, Line
+from fsroute.verification.method import Method
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LATER, BEFORE = NOW + timedelta(days=1), NOW - timedelta(days=1)
-LIMITS = Limits(code_s=600, tries=5, starts_per_number=3, starts_per_account=4, call_pause_s=60)
+LIMITS = Limits(
+    code_s=600, tries=5, starts_per_number=3, starts_per_account=4, starts_per_kind=2, starts_per_country=2,
+    starts_per_day=6, wrong_codes=7, call_pause_s=60,
+)  # fmt: skip
 ACME = Applicant(
     Account("acme", "DE", "Europe/Berlin", "acme.example"),
     verifies_abroad=False, verification_days=365, approves_blocks=False,
@@ -27,6 +32,11 @@ NUMBER, MOBILE = "+4922129191999", "+491713920042"
 NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, even if diverted."
 OTHERS = Denial(Code.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to resolve that")
 HOSTED = Denial(Code.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to resolve that")
+
+
+def expensive(kind: str, prefix: str) -> Denial[Code]:
+    text = f"is of an expensive kind ({kind}): a row of call_permissions must allow its range, such as {prefix}"
+    return Denial(Code.EXPENSIVE_NUMBER, text)
 
 
 def account(**changed: object) -> Applicant:
@@ -44,10 +54,9 @@ def judged(
     applicant: Applicant = ACME,
     method: Method = Method.CALL,
     claims: Claims = Claims(),  # noqa: B008 - frozen
-    to_number: tuple[Start, ...] = (),
-    by_account: tuple[Start, ...] = (),
+    recent: tuple[Start, ...] = (),
 ) -> Denial[Code] | None:
-    return eligibility.may_start(applicant, to, method, claims, to_number, by_account, LIMITS, NOW)
+    return eligibility.may_start(applicant, to, method, claims, recent, LIMITS, NOW)
 
 
 # --- spelling ---------------------------------------------------------------------------------------------
@@ -157,6 +166,15 @@ def test_nothing_stands_against_an_external_number() -> None:
         ("+881612345678", replace(account(permissions=(Permission("+8816", True),)), verifies_abroad=True), "call", None),
         ("+881612345678", account(permissions=(Permission("+8816", True),)), "call",
          Denial(Code.FOREIGN_NUMBER, "is a number of another country, to which the account may send no codes")),
+        ("+491805123456", ACME, "call", expensive("shared_cost", "+49180")),
+        ("+491805123456", account(permissions=(Permission("+49", True),)), "call", expensive("shared_cost", "+49180")),
+        ("+491805123456", account(permissions=(Permission("+491", True),)), "call", expensive("shared_cost", "+49180")),
+        ("+491805123456", account(permissions=(Permission("+491805", True),)), "call", None),
+        ("+4970012345678", ACME, "call", expensive("personal", "+49700")),
+        ("+4970012345678", account(permissions=(Permission("+49700", True), Permission("+4970012", False))), "call",
+         Denial(Code.DESTINATION_BARRED, "is a number that the account may not call")),
+        ("+498001234567", ACME, "call", None),
+        ("+493212345678", ACME, "call", None),
         (MOBILE, account(permissions=(Permission("+4917", False),)), "call",
          Denial(Code.DESTINATION_BARRED, "is a number that the account may not call")),
         (MOBILE, account(permissions=(Permission("+4917", False), Permission("+491713", True))), "sms", None),
@@ -217,84 +235,15 @@ def test_a_block_is_in_a_larger_one_and_not_in_itself() -> None:
     assert judge("+4922129191001", "+4922129191001", "other") is None
 
 
-# --- limits -----------------------------------------------------------------------------------------------
+# --- limits: test_budgets.py --------------------------------------------------------------------------------
 
 
-def sms(*ago: timedelta) -> tuple[Start, ...]:
-    return tuple(Start(Method.SMS, NOW - before) for before in ago)
-
-
-def call(ago: timedelta) -> tuple[Start, ...]:
-    return (Start(Method.CALL, NOW - ago),)
-
-
-SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def limited(code: str, text: str, retry_at: datetime) -> Denial[Code]:
-    return Denial(
-        Code[code.upper()],
-        f"{text}; the next one can be sent from {retry_at:%Y-%m-%d %H:%M:%S} UTC on",
-        retry_at=retry_at,
-    )
-
-
-@pytest.mark.parametrize(
-    ("to_number", "by_account", "method", "told"),
-    [
-        (sms(HOUR, 2 * HOUR), (), "call", None),
-        (sms(HOUR, 2 * HOUR, DAY), (), "call", None),
-        (sms(DAY - SECOND, HOUR, 2 * HOUR), (), "call",
-         limited("number_limit", "was sent enough codes for one day", NOW + SECOND)),
-        # More than are allowed, because the limit was lowered: the third youngest counts.
-        (sms(5 * HOUR, 4 * HOUR, 3 * HOUR, 2 * HOUR), (), "call",
-         limited("number_limit", "was sent enough codes for one day", NOW + DAY - 4 * HOUR)),
-        # The clock was set back: what is in the future counts.
-        (sms(-HOUR, -HOUR, -HOUR), (), "call",
-         limited("number_limit", "was sent enough codes for one day", NOW + DAY + HOUR)),
-        ((), sms(MINUTE, MINUTE, MINUTE, HOUR), "call", None),
-        ((), sms(MINUTE, MINUTE, MINUTE, HOUR - SECOND), "call",
-         limited("account_limit", "the account sent enough codes for one hour", NOW + SECOND)),
-        (call(MINUTE), (), "call", None),
-        (call(59 * SECOND), (), "call", limited("call_pause", "was called for a code just now", NOW + SECOND)),
-        (call(59 * SECOND), (), "sms", None),
-        (sms(SECOND), (), "call", None),
-        (call(-SECOND), (), "call", limited("call_pause", "was called for a code just now", NOW + 61 * SECOND)),
-    ],
-)  # fmt: skip
-def test_limits(to_number: tuple[Start, ...], by_account: tuple[Start, ...], method: str, told: Denial[Code] | None) -> None:
-    assert judged(MOBILE, method=Method(method), to_number=to_number, by_account=by_account) == told
-
-
-def test_the_pause_can_be_switched_off() -> None:
-    limits = replace(LIMITS, call_pause_s=0)
-    starts = call(timedelta())
-    assert eligibility.may_start(ACME, NUMBER, Method.CALL, Claims(), starts, starts, limits, NOW) is None
-
-
-@given(
-    st.lists(st.integers(-90_000, 90_000).map(lambda s: NOW + timedelta(seconds=s)), max_size=12),
-    st.integers(1, 5),
-)
-def test_a_start_is_allowed_from_the_moment_that_was_told_and_not_before(moments: list[datetime], most: int) -> None:
-    starts = [Start(Method.SMS, at) for at in moments]
-    limits = replace(LIMITS, starts_per_number=most)
-
-    def judge(now: datetime) -> Denial[Code] | None:
-        return eligibility.may_start(ACME, MOBILE, Method.SMS, Claims(), starts, (), limits, now)
-
-    told = judge(NOW)
-    assert (told is None) == (sum(at > NOW - DAY for at in moments) < most)
-    if told is not None:
-        assert told.retry_at is not None
-        assert (judge(told.retry_at - SECOND) is None, judge(told.retry_at)) == (False, None)
-
-
-def test_limits_are_asked_before_who_else_holds_the_number() -> None:
-    """Else nobody could be kept from asking for all numbers in turn."""
-    told = judged(claims=verified("other", NUMBER), to_number=sms(HOUR, HOUR, HOUR))
-    assert told is not None
-    assert told.code == "number_limit"
+def test_limits_are_checked_before_who_else_holds_the_number() -> None:
+    """Otherwise nobody could be kept from testing all numbers in turn."""
+    recent = tuple(Start("acme", NUMBER, Method.SMS, NOW - timedelta(hours=1)) for _ in range(3))
+    denial = judged(claims=verified("other", NUMBER), recent=recent)
+    assert denial is not None
+    assert denial.code == "number_limit"
 
 
 # --- imports ----------------------------------------------------------------------------------------------
