@@ -184,6 +184,12 @@ EVENTS = (
     ),
     LogEvent("process", "worker cannot start", ("error",), ("reason",), "A worker cannot use its settings or database."),
     LogEvent("process", "worker failed", ("error",), ("exception",), "A defect in fsroute ended a worker."),
+    LogEvent(
+        "process", "settings are readable by all",
+        ("warning",),
+        ("reason",),
+        "mod_python: every user of the machine can read the settings file, which holds passwords.",
+    ),
     LogEvent("process", "ready", ("info",), ("db",), "mod_python: fsroute can decide calls."),
     LogEvent("process", "not ready", ("error",), ("reason",), "mod_python: the startup script failed. A call tries again."),
 )  # fmt: skip

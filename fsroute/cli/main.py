@@ -54,6 +54,7 @@ def init(flags: dict[str, str | None], config: str | None) -> None:
     from fsroute.data import database, loader
 
     settings = read_settings(flags, config)
+    database.create_file(settings.db)
     opened = database.open_database(settings.db, create=True)
     if not database.is_empty(opened, settings.db):
         raise ConfigError(f"database {database.without_password(settings.db)}: is not empty, nothing was changed")

@@ -77,10 +77,14 @@ def setting_options(*names: str) -> Callable[[_Command], _Command]:
 
 
 def read_settings(flags: dict[str, str | None], config: str | None) -> Settings:
-    """The settings, from flags, environment and file. Raises ConfigError."""
-    from fsroute.configuration.settings import load_settings
+    """The settings, from flags, environment and file. Raises ConfigError. Warns of a file whose passwords all can read."""
+    from fsroute.configuration.settings import load_settings, readable_secrets
 
-    return load_settings(flags, os.environ, config)
+    settings = load_settings(flags, os.environ, config)
+    warning = readable_secrets(os.environ, config)
+    if warning is not None:
+        click.echo(f"fsroute: warning: {warning}", err=True)
+    return settings
 
 
 def login_name() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -30,6 +31,9 @@ _MOST = 1_000_000_000
 
 _SECRET = frozenset({"db", "event_socket_password", "sms_url", "sms_headers"})
 """Settings that may hold passwords: no message prints their values."""
+
+_PASSWORD = re.compile(r"password|://[^/@]*:[^@]*@|authorization|token|api.?key", re.IGNORECASE)
+"""A setting of these holds a password: by its name, in a URL, as a parameter, in a header."""
 
 
 def _setting(
@@ -353,6 +357,20 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
         values[name] = _cast(name, text)
     values |= {name: _cast(name, text) for name, text in flags.items() if text is not None}
     return Settings(**values)
+
+
+def readable_secrets(environment: Mapping[str, str], config: str | None = None) -> str | None:
+    """A warning if every user of the machine can read a settings file with passwords; None otherwise."""
+    path = Path(config or environment.get(CONFIG_VARIABLE) or "")
+    try:
+        mode = path.stat().st_mode
+        values = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() and mode & stat.S_IROTH else {}
+    except (OSError, ValueError):
+        return None  # load_settings says what is wrong with the file
+    secret = [name for name in values if name in _SECRET and _PASSWORD.search(f"{name} = {values[name]}")]
+    if not secret:
+        return None
+    return f"{path}: every user of the machine can read it, and it holds {', '.join(secret)}: chmod o-r {path}"
 
 
 def _from_file(path: Path, known: set[str]) -> dict[str, Any]:

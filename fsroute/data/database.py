@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,19 @@ def open_database(url: str, *, create: bool = False) -> Database:
         # peewee knows the long form only.
         return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_connecting(url))
     raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
+
+
+def create_file(url: str) -> None:
+    """Makes the file of an SQLite URL, unless it is there. Users other than its owner and group cannot read it: it holds
+    telephone numbers, the hashes of verification codes, and the audit log. SQLite gives its other files the same mode.
+    """
+    if not url.startswith(SQLITE_PREFIX):
+        return
+    path = Path(url.removeprefix(SQLITE_PREFIX))
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o660))  # less the umask
+    except OSError:
+        return  # it is there, or the first connection says why it cannot be
 
 
 def sqlite_uri(url: str, *, create: bool = False) -> str:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from fsroute import log as logs
 from fsroute.callerid import policy
-from fsroute.configuration.settings import Settings, load_settings
+from fsroute.configuration.settings import Settings, load_settings, readable_secrets
 from fsroute.data.database import open_database, without_password
 from fsroute.data.routing_store import Store
 from fsroute.embedded.threads import CONFIG, Threads
@@ -137,8 +137,12 @@ class Embedded:
 
 def make(switch: Any, threads: Threads) -> Embedded:
     """Makes what calls need. Raises ConfigError or DataError."""
-    settings = load_settings({}, os.environ, switch.getGlobalVariable(CONFIG) or None)
+    config = switch.getGlobalVariable(CONFIG) or None
+    settings = load_settings({}, os.environ, config)
     log = logs.make_switch_logger(SwitchLog(switch), settings.log_level)
+    warning = readable_secrets(os.environ, config)
+    if warning is not None:
+        log.warning("settings are readable by all", reason=warning)
     # No registration events here: a query within the process costs less than a subscription.
     controller = make_controller(
         settings, log, Registrations(0), lambda read: partial(threads.run, settings.decision_ms / 1000, read)

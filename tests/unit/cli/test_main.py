@@ -69,9 +69,25 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
     assert (status, "Usage: fsroute verify" in out + err) == (2, True)
 
 
+def test_a_settings_file_whose_passwords_all_can_read_gets_a_warning(cli: Cli) -> None:
+    file = cli.directory / "fsroute.toml"
+    file.write_text("event_socket_password = 'hunter2'\n")
+    file.chmod(0o644)
+    warning = (
+        f"fsroute: warning: {file}: every user of the machine can read it, and it holds event_socket_password: "
+        f"chmod o-r {file}\n"
+    )
+    status, _, err = cli.run("explain", "--to", "02214710300", "--config", str(file))
+    assert (status, err) == (0, warning)
+    file.chmod(0o640)
+    status, _, err = cli.run("explain", "--to", "02214710300", "--config", str(file))
+    assert (status, err) == (0, "")
+
+
 def test_init_makes_tables_once(cli: Cli) -> None:
     url = f"sqlite:///{cli.directory}/new.db"
     assert cli.printed("init", "--db", url) == f"made the tables in {url}\n"
+    assert (cli.directory / "new.db").stat().st_mode & 0o007 == 0  # it holds numbers and the hashes of codes
     assert cli.refused("init", "--db", url) == f"fsroute: database {url}: is not empty, nothing was changed\n"
     (cli.directory / "one.sql").write_text("DELETE FROM call_permissions;\nDELETE FROM trunk_routes;")
     assert cli.printed("load", "--db", url, "one.sql") == "loaded 2 statements from one.sql\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fsroute.configuration.settings import Settings, items, load_settings
+from fsroute.configuration.settings import Settings, items, load_settings, readable_secrets
 from fsroute.configuration.sms_gateway import parse_gateway
 from fsroute.errors import ConfigError
 from fsroute.switch.dialstring import Confirmation
@@ -255,6 +255,31 @@ def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
     assert refused(config=broken) == f"{broken}: is not TOML: Invalid value (at line 1, column 6)"
     (tmp_path / "latin1.toml").write_bytes(b"db = 'caf\xe9'")
     assert refused(config=f"{tmp_path}/latin1.toml").startswith(f"{tmp_path}/latin1.toml: is not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("event_socket_password = 'x'\ncountry = 'AT'", "event_socket_password"),
+        ("db = 'postgresql://fsroute:geheim@db.example/fsroute'", "db"),
+        ("db = 'postgresql://db.example/fsroute?user=u&password=geheim'", "db"),
+        ("sms_headers = 'Authorization: Bearer x'\nsms_url = 'https://sms.example/?token=x'", "sms_headers, sms_url"),
+        ("db = 'postgresql://fsroute@db.example/fsroute'", None),
+        ("db = 'sqlite:////var/lib/fsroute/fsroute.db'\nsms_url = 'https://sms.example/'", None),
+        ("country = 'AT'", None),
+        ("not TOML", None),
+    ],
+)
+def test_a_file_with_passwords_that_all_can_read(tmp_path: Path, text: str, names: str | None) -> None:
+    path = Path(toml(tmp_path, text))
+    path.chmod(0o644)
+    warning = f"{path}: every user of the machine can read it, and it holds {names}: chmod o-r {path}"
+    assert readable_secrets({}, str(path)) == (warning if names else None)
+    assert readable_secrets({"FSROUTE_CONFIG": str(path)}) == (warning if names else None)
+    path.chmod(0o640)
+    assert readable_secrets({}, str(path)) is None
+    assert readable_secrets({}, f"{tmp_path}/no.toml") is None
+    assert readable_secrets({}) is None
 
 
 # --- what settings mean -----------------------------------------------------------------------------------
