@@ -7,16 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from fsroute.simulator.dialstring_reader import Parsed, ParsedLeg, ParseError, expand, parse
-
-
-def leg(endpoint: str, *, error: bool = False, **variables: str) -> ParsedLeg:
-    return ParsedLeg(variables, endpoint, error=error)
-
-
-def parsed(*groups: list[ParsedLeg], **variables: str) -> Parsed:
-    return Parsed(variables, tuple(tuple(group) for group in groups))
-
+from fsroute.simulator.dialstring_reader import Parsed, ParseError, expand, parse
+from tests.support.dial_strings import leg, parsed
 
 U1 = leg("u/1")
 

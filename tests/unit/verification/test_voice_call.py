@@ -32,10 +32,11 @@ from fsroute.model import (
     TrunkRoute,
     User,
 )
-from fsroute.simulator import dialstring_reader as freeswitch
+from fsroute.simulator import dialstring_reader
 from fsroute.verification import prompts, voice_call
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.voice_call import SOUNDS, VoiceCall
+from tests.support.dial_strings import bridge, trunk_call
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, Placed, Said, Story, missing, read_out
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -93,24 +94,25 @@ def test_the_whole_conversation() -> None:
     pause = "silence_stream://400"
     first = f"silence_stream://1000!/prompts/en/intro.wav!{pause}!{digits}"
     again = f"{pause}!/prompts/en/again.wav!{pause}!{digits}!{pause}!/prompts/en/goodbye.wav"
-    dial = (
-        f"{{origination_uuid={placed.call},playback_terminators=none}}"
-        "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=42}"
-        "[leg_timeout=40,leg_progress_timeout=40,sip_h_X-FSRoute-Hops=1,"
-        "sip_invite_from_uri=sip:+492214710100@carrier.example,sip_cid_type=pid,"
-        "origination_caller_id_number=+492214710100,sip_invite_domain=carrier.example,"
-        "origination_caller_id_name=_undef_,origination_privacy=screen]sofia/gateway/carrier/+491713920042"
-    )
     events = "BACKGROUND_JOB CHANNEL_ANSWER CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE CUSTOM filestring::fail"
     reading = f"sched_hangup:+120,playback:file_string://{first},playback:file_string://{again}"
-    assert [(command.name, dict(command.headers)) for command in server.commands] == [
+    *before, originate = [(command.name, dict(command.headers)) for command in server.commands]
+    assert before == [
         (f"auth {PASSWORD}", {}),
         (f"event plain {events}", {}),
         (f"filter Unique-ID {placed.call}", {}),
         (f"filter Job-UUID {placed.call}", {}),
         ("filter Event-Subclass filestring::fail", {}),
-        (f"bgapi originate {dial} {reading} inline", {"Job-UUID": placed.call}),
     ]
+    assert originate[1] == {"Job-UUID": placed.call}
+    command, word, dial, applications, dialplan = originate[0].split(" ")
+    assert (command, word, applications, dialplan) == ("bgapi", "originate", reading, "inline")
+    assert dialstring_reader.parse(dial) == bridge(
+        [trunk_call(40, shown="+492214710100")],
+        limit_s=42,
+        origination_uuid=placed.call,
+        playback_terminators="none",
+    )
     assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", placed.call)
 
 
@@ -202,7 +204,7 @@ def test_what_freeswitch_reads_is_what_was_meant(directory: str, code: str, lang
     assert not set(text) & set("'\"\\$\n\r\0")
     command, dial, told, dialplan = text.split(" ")
     assert (command, dialplan) == ("originate", "inline")
-    parsed = freeswitch.parse(dial)
+    parsed = dialstring_reader.parse(dial)
     ((leg,),) = parsed.groups
     assert (parsed.variables["origination_uuid"], leg.endpoint) == ("c1", f"sofia/gateway/carrier/{NUMBER}")
     limit, *played = [tuple(application.partition(":")[::2]) for application in told.split(",")]
