@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.callerid import policy
 from fsroute.codes import CallerIdCode
 from fsroute.model import (
     Account,
     AccountStatus,
     Call,
-    CallerId,
     Diversion,
-    Endpoint,
-    EndpointDial,
     HostedNumber,
     IdentityHeader,
     IdentityProfile,
@@ -36,56 +31,46 @@ from fsroute.model import (
     Trunk,
     TrunkDial,
     TrunkRoute,
-    Verification,
-    VerificationState,
 )
 from fsroute.routing.limits import MAX_LEGS
 from fsroute.routing.planner import Planner, attempts, rounds
 from fsroute.target_kinds import Announcement, Ending, Hangup, TargetKind, Voicemail
+from tests.support import builders
+from tests.support.builders import (
+    CARRIER,
+    CLOSED,
+    LINE,
+    MOBILE,
+    MONDAY_NOON,
+    RECEIVED,
+    VOICEMAIL,
+    account,
+    endpoint_target,
+    external_target,
+    group_target,
+    hosted_target,
+    phone_leg,
+    routes,
+    routing_of,
+    target,
+    trunk,
+    trunk_leg,
+    user_target,
+    verification,
+)
 
-A, B, C, D = "+492214710100", "+492214710200", "+492214710300", "+492214710400"
-MOBILE, MOBILE_2 = "+491713920042", "+491713920043"
+A, B, C, D = LINE, "+492214710200", "+492214710300", "+492214710400"
+MOBILE_2 = "+491713920043"
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
-NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
-SEEN = replace(policy.RECEIVED, presented="+493023125001")
-CARRIER = Trunk("carrier", "carrier-gw", "DE", "carrier.example")
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", routes=(TrunkRoute("+", 1, CARRIER),))
+NOW = MONDAY_NOON
+ACME = account(network_number=None)
+"""Without a network number of its own: each leg has that of the number which forwards it."""
 
 # --- tables, shortly --------------------------------------------------------------------------------------
 
 
-def _target(kind: TargetKind, value: str, **fields: int | None) -> Target:
-    return replace(Target(0, kind, value), **fields)  # type: ignore[arg-type]
-
-
-def _phones(*names: str, off: tuple[str, ...] = ()) -> tuple[Endpoint, ...]:
-    return tuple(Endpoint(name, "acme.example", name not in off) for name in names)
-
-
-def endpoint(name: str, *, off: tuple[str, ...] = (), **fields: int | None) -> Target:
-    return replace(_target(TargetKind.ENDPOINT, name, **fields), endpoints=_phones(name, off=off))
-
-
-def group(*names: str, off: tuple[str, ...] = (), **fields: int | None) -> Target:
-    return replace(_target(TargetKind.RING_GROUP, "sales", **fields), endpoints=_phones(*names, off=off))
-
-
-def user(*names: str, off: tuple[str, ...] = (), **fields: int | None) -> Target:
-    return replace(_target(TargetKind.USER, "reception", **fields), endpoints=_phones(*names, off=off))
-
-
-def external(number: str = MOBILE, *, confirm: bool | None = None, **fields: int | None) -> Target:
-    return replace(_target(TargetKind.EXTERNAL, number, **fields), confirm=confirm)
-
-
-def number(value: str, **fields: int | None) -> Target:
-    return _target(TargetKind.HOSTED, value, **fields)
-
-
-VERIFIED = Verification("acme", "+493023125020", "+493023125020", VerificationState.VERIFIED, NOW.replace(year=2030))
-VOICEMAIL = _target(TargetKind.VOICEMAIL, "1001")
-ANNOUNCEMENT = _target(TargetKind.ANNOUNCEMENT, "fsroute/closed.wav")
-HANGUP = _target(TargetKind.HANGUP, "USER_BUSY")
+VERIFIED = verification("+493023125020", expires_at=NOW.replace(year=2030))
+HANGUP = target(TargetKind.HANGUP, "USER_BUSY")
 
 
 def off(target: Target) -> Target:
@@ -93,12 +78,13 @@ def off(target: Target) -> Target:
 
 
 def rule(mode: Mode, *targets: Target, ring_s: int | None = None) -> Rule:
-    return Rule(A, 1, mode=mode, ring_s=ring_s, targets=targets)
+    """A general rule. `hosted` gives it its number and position."""
+    return builders.rule(1, RuleType.GENERAL, *targets, mode=mode, ring_s=ring_s)
 
 
 def hosted(value: str, *rules: Rule, account: Account = ACME, enabled: bool = True) -> HostedNumber:
     """A hosted number with these rules, in this order."""
-    placed = tuple(
+    placed = (
         replace(
             each,
             number=value,
@@ -107,26 +93,21 @@ def hosted(value: str, *rules: Rule, account: Account = ACME, enabled: bool = Tr
         )
         for position, each in enumerate(rules, 1)
     )
-    return HostedNumber(value, account, placed, enabled)
+    return builders.hosted(*placed, number=value, account=account, enabled=enabled)
 
 
 # --- plans, shortly ---------------------------------------------------------------------------------------
 
 
-def phone(name: str, start_s: int = 0, ring_s: int = 25) -> Leg:
-    return Leg(f"endpoint {name}", EndpointDial(name, "acme.example"), policy.RECEIVED, start_s, ring_s)
-
-
 def mobile(value: str = MOBILE, *, at: tuple[int, int] = (0, 25), shown: str = A, confirm: bool = False) -> Leg:
     """A leg through the trunk; `at` is when it starts and how long it rings."""
-    caller_id = CallerId(shown, shown, CallerIdCode.OWN_NUMBER)
-    return Leg(
-        f"external {value}",
-        TrunkDial(CARRIER, value),
-        caller_id,
-        *at,
+    start_s, ring_s = at
+    return trunk_leg(
+        value,
+        caller_id=builders.shown(shown, CallerIdCode.OWN_NUMBER),
+        start_s=start_s,
+        ring_s=ring_s,
         confirm=confirm,
-        hops=1,
         diversion=Diversion(shown, "unconditional"),
     )
 
@@ -140,8 +121,8 @@ def planned(
 ) -> tuple[Plan, list[tuple[str, str]]]:
     """The plan of the first number's first rule, and code and subject of each reason."""
     first = numbers[0]
-    routing = Routing("DE", first.number, {each.number: each for each in numbers}, facts=facts or {})
-    planner = Planner(Call(first.number, "+493023125001", hops=hops), routing, NOW, SEEN)
+    routing = routing_of(*numbers, facts=facts or {})
+    planner = Planner(Call(first.number, "+493023125001", hops=hops), routing, NOW, RECEIVED)
     result = planner.plan(first.rules[0], first)
     return result, [(reason.code, reason.subject) for reason in planner.reasons]
 
@@ -155,87 +136,106 @@ MATCHED_C = ("rule_matched", f"rule {C}/1 (general)")
 
 ONE_NUMBER: dict[str, tuple[Rule, Plan, list[tuple[str, str]]]] = {
     "parallel: everything of everybody rings together, in order": (
-        rule(PARALLEL, user("1001", "1002"), external(), group("1003", "1004"), endpoint("1005"), ring_s=20),
+        rule(
+            PARALLEL,
+            user_target("1001", "1002"),
+            external_target(),
+            group_target("1003", "1004"),
+            endpoint_target("1005"),
+            ring_s=20,
+        ),
         plan(
             (
-                phone("1001", ring_s=20),
-                phone("1002", ring_s=20),
+                phone_leg("1001", ring_s=20),
+                phone_leg("1002", ring_s=20),
                 mobile(at=(0, 20), confirm=True),
-                phone("1003", ring_s=20),
-                phone("1004", ring_s=20),
-                phone("1005", ring_s=20),
+                phone_leg("1003", ring_s=20),
+                phone_leg("1004", ring_s=20),
+                phone_leg("1005", ring_s=20),
             )
         ),
         [],
     ),
-    "parallel: 25 s if the rule does not say": (rule(PARALLEL, endpoint("1001")), plan((phone("1001"),)), []),
+    "parallel: 25 s if the rule does not say": (
+        rule(PARALLEL, endpoint_target("1001")),
+        plan((phone_leg("1001", ring_s=25),)),
+        [],
+    ),
     "parallel: a target starts later and rings to the rule's end": (
-        rule(PARALLEL, endpoint("1001"), endpoint("1002", start_s=10), ring_s=30),
-        plan((phone("1001", ring_s=30), phone("1002", 10, 20))),
+        rule(PARALLEL, endpoint_target("1001"), endpoint_target("1002", start_s=10), ring_s=30),
+        plan((phone_leg("1001", ring_s=30), phone_leg("1002", start_s=10, ring_s=20))),
         [],
     ),
     "parallel: a target's own ring time": (
-        rule(PARALLEL, endpoint("1001", ring_s=5), endpoint("1002", start_s=5, ring_s=10), ring_s=30),
-        plan((phone("1001", ring_s=5), phone("1002", 5, 10))),
+        rule(PARALLEL, endpoint_target("1001", ring_s=5), endpoint_target("1002", start_s=5, ring_s=10), ring_s=30),
+        plan((phone_leg("1001", ring_s=5), phone_leg("1002", start_s=5, ring_s=10))),
         [],
     ),
     "parallel: the rule's end cuts a target's ring time": (
-        rule(PARALLEL, endpoint("1001", ring_s=60), endpoint("1002", start_s=20, ring_s=60), ring_s=30),
-        plan((phone("1001", ring_s=30), phone("1002", 20, 10))),
+        rule(PARALLEL, endpoint_target("1001", ring_s=60), endpoint_target("1002", start_s=20, ring_s=60), ring_s=30),
+        plan((phone_leg("1001", ring_s=30), phone_leg("1002", start_s=20, ring_s=10))),
         [],
     ),
     "parallel: a target that would start at the rule's end does not": (
-        rule(PARALLEL, endpoint("1001"), endpoint("1002", start_s=30), ring_s=30),
-        plan((phone("1001", ring_s=30),)),
+        rule(PARALLEL, endpoint_target("1001"), endpoint_target("1002", start_s=30), ring_s=30),
+        plan((phone_leg("1001", ring_s=30),)),
         [("no_time_left", "endpoint 1002")],
     ),
     "parallel: when all that is left starts late, the first starts at once": (
-        rule(PARALLEL, endpoint("1001", start_s=4, ring_s=6), endpoint("1002", start_s=10), ring_s=30),
-        plan((phone("1001", ring_s=6), phone("1002", 6, 20))),
+        rule(PARALLEL, endpoint_target("1001", start_s=4, ring_s=6), endpoint_target("1002", start_s=10), ring_s=30),
+        plan((phone_leg("1001", ring_s=6), phone_leg("1002", start_s=6, ring_s=20))),
         [],
     ),
     "parallel: the last target follows when nobody answers, wherever it stands": (
-        rule(PARALLEL, VOICEMAIL, endpoint("1001")),
-        plan((phone("1001"),), final=Voicemail("1001", "acme.example")),
+        rule(PARALLEL, VOICEMAIL, endpoint_target("1001")),
+        plan((phone_leg("1001", ring_s=25),), final=Voicemail("1001", "acme.example")),
         [],
     ),
     "parallel: of two last targets the first counts": (
-        rule(PARALLEL, endpoint("1001"), ANNOUNCEMENT, HANGUP),
-        plan((phone("1001"),), final=Announcement("fsroute/closed.wav")),
+        rule(PARALLEL, endpoint_target("1001"), CLOSED, HANGUP),
+        plan((phone_leg("1001", ring_s=25),), final=Announcement("fsroute/closed.wav")),
         [("after_final", "hang-up USER_BUSY")],
     ),
     "sequential: a stage for each target, in order": (
-        rule(SEQUENTIAL, user("1001", "1002"), external(), group("1003", "1004"), endpoint("1005")),
+        rule(
+            SEQUENTIAL, user_target("1001", "1002"), external_target(), group_target("1003", "1004"), endpoint_target("1005")
+        ),
         plan(
-            (phone("1001", ring_s=20), phone("1002", ring_s=20)),
+            (phone_leg("1001", ring_s=20), phone_leg("1002", ring_s=20)),
             (mobile(at=(0, 20)),),
-            (phone("1003", ring_s=20), phone("1004", ring_s=20)),
-            (phone("1005", ring_s=20),),
+            (phone_leg("1003", ring_s=20), phone_leg("1004", ring_s=20)),
+            (phone_leg("1005", ring_s=20),),
         ),
         [],
     ),
     "sequential: each for its own time": (
-        rule(SEQUENTIAL, endpoint("1001", ring_s=15), endpoint("1002"), external(ring_s=70)),
-        plan((phone("1001", ring_s=15),), (phone("1002", ring_s=20),), (mobile(at=(0, 70)),)),
+        rule(SEQUENTIAL, endpoint_target("1001", ring_s=15), endpoint_target("1002"), external_target(ring_s=70)),
+        plan((phone_leg("1001", ring_s=15),), (phone_leg("1002", ring_s=20),), (mobile(at=(0, 70)),)),
         [],
     ),
     "sequential: the rule's ring time is for all of it": (
-        rule(SEQUENTIAL, endpoint("1001", ring_s=15), endpoint("1002", ring_s=15), endpoint("1003"), ring_s=25),
-        plan((phone("1001", ring_s=15),), (phone("1002", ring_s=10),)),
+        rule(
+            SEQUENTIAL,
+            endpoint_target("1001", ring_s=15),
+            endpoint_target("1002", ring_s=15),
+            endpoint_target("1003"),
+            ring_s=25,
+        ),
+        plan((phone_leg("1001", ring_s=15),), (phone_leg("1002", ring_s=10),)),
         [("no_time_left", "endpoint 1003")],
     ),
     "sequential: who rings in two stages rings twice": (
-        rule(SEQUENTIAL, endpoint("1001"), group("1001", "1002")),
-        plan((phone("1001", ring_s=20),), (phone("1001", ring_s=20), phone("1002", ring_s=20))),
+        rule(SEQUENTIAL, endpoint_target("1001"), group_target("1001", "1002")),
+        plan((phone_leg("1001", ring_s=20),), (phone_leg("1001", ring_s=20), phone_leg("1002", ring_s=20))),
         [],
     ),
     "sequential: a voicemail ends the call's way": (
-        rule(SEQUENTIAL, endpoint("1001"), VOICEMAIL, endpoint("1002"), HANGUP),
-        plan((phone("1001", ring_s=20),), final=Voicemail("1001", "acme.example")),
+        rule(SEQUENTIAL, endpoint_target("1001"), VOICEMAIL, endpoint_target("1002"), HANGUP),
+        plan((phone_leg("1001", ring_s=20),), final=Voicemail("1001", "acme.example")),
         [("after_final", "endpoint 1002"), ("after_final", "hang-up USER_BUSY")],
     ),
     "a voicemail alone": (rule(SEQUENTIAL, VOICEMAIL), plan(final=Voicemail("1001", "acme.example")), []),
-    "an announcement alone": (rule(PARALLEL, ANNOUNCEMENT), plan(final=Announcement("fsroute/closed.wav")), []),
+    "an announcement alone": (rule(PARALLEL, CLOSED), plan(final=Announcement("fsroute/closed.wav")), []),
     "a cause alone": (rule(PARALLEL, HANGUP), plan(final=Hangup("USER_BUSY")), []),
     "no target": (rule(PARALLEL), plan(), []),
 }
@@ -250,19 +250,19 @@ def test_targets_ring_as_the_rule_says(of: Rule, expected: Plan, told: list[tupl
 
 LEFT_OUT: dict[str, tuple[Rule, Plan, list[tuple[str, str]]]] = {
     "a target that is switched off": (
-        rule(PARALLEL, off(endpoint("1001")), endpoint("1002")),
-        plan((phone("1002"),)),
+        rule(PARALLEL, off(endpoint_target("1001")), endpoint_target("1002")),
+        plan((phone_leg("1002", ring_s=25),)),
         [("target_disabled", "endpoint 1001")],
     ),
     "each kind of target that is switched off": (
         rule(
             SEQUENTIAL,
-            off(group("1001")),
-            off(user("1001")),
-            off(external()),
-            off(number(B)),
+            off(group_target("1001")),
+            off(user_target("1001")),
+            off(external_target()),
+            off(hosted_target(B)),
             off(VOICEMAIL),
-            off(ANNOUNCEMENT),
+            off(CLOSED),
             off(HANGUP),
         ),
         plan(),
@@ -277,32 +277,38 @@ LEFT_OUT: dict[str, tuple[Rule, Plan, list[tuple[str, str]]]] = {
         ],
     ),
     "an endpoint that is switched off": (
-        rule(PARALLEL, endpoint("1001", off=("1001",)), group("1001", "1002", off=("1001",))),
-        plan((phone("1002"),)),
+        rule(PARALLEL, endpoint_target("1001", off=("1001",)), group_target("1001", "1002", off=("1001",))),
+        plan((phone_leg("1002", ring_s=25),)),
         [("endpoint_disabled", "endpoint 1001"), ("endpoint_disabled", "endpoint 1001")],
     ),
     "a stage of which nothing is left": (
-        rule(SEQUENTIAL, user("1001", "1002", off=("1001", "1002")), endpoint("1003")),
-        plan((phone("1003", ring_s=20),)),
+        rule(SEQUENTIAL, user_target("1001", "1002", off=("1001", "1002")), endpoint_target("1003")),
+        plan((phone_leg("1003", ring_s=20),)),
         [("endpoint_disabled", "endpoint 1001"), ("endpoint_disabled", "endpoint 1002")],
     ),
     "a user without phones": (
-        rule(PARALLEL, user()),
+        rule(PARALLEL, user_target()),
         plan(),
         [("no_endpoints", "user reception")],
     ),
     "a phone that two targets ring": (
-        rule(PARALLEL, user("1001", "1002"), group("1001", "1003")),
-        plan((phone("1001"), phone("1002"), phone("1003"))),
+        rule(PARALLEL, user_target("1001", "1002"), group_target("1001", "1003")),
+        plan((phone_leg("1001", ring_s=25), phone_leg("1002", ring_s=25), phone_leg("1003", ring_s=25))),
         [("duplicate", "endpoint 1001")],
     ),
     "of duplicates the one that starts first rings, in the first one's place": (
-        rule(PARALLEL, endpoint("1001", start_s=10), endpoint("1002"), endpoint("1001", ring_s=5), ring_s=20),
-        plan((phone("1001", ring_s=5), phone("1002", ring_s=20))),
+        rule(
+            PARALLEL,
+            endpoint_target("1001", start_s=10),
+            endpoint_target("1002"),
+            endpoint_target("1001", ring_s=5),
+            ring_s=20,
+        ),
+        plan((phone_leg("1001", ring_s=5), phone_leg("1002", ring_s=20))),
         [("duplicate", "endpoint 1001")],
     ),
     "an external number twice": (
-        rule(PARALLEL, external(), external()),
+        rule(PARALLEL, external_target(), external_target()),
         plan((mobile(),)),
         [("duplicate", f"external {MOBILE}")],
     ),
@@ -317,17 +323,17 @@ def test_what_can_not_ring_is_left_out_with_a_reason(of: Rule, expected: Plan, t
 # --- confirmation -----------------------------------------------------------------------------------------
 
 CONFIRMATION: dict[str, tuple[Rule, list[bool]]] = {
-    "beside a phone": (rule(PARALLEL, endpoint("1001"), external()), [False, True]),
-    "beside another mobile": (rule(PARALLEL, external(), external(MOBILE_2)), [True, True]),
-    "alone": (rule(PARALLEL, external()), [False]),
-    "alone in its stage": (rule(SEQUENTIAL, endpoint("1001"), external()), [False, False]),
-    "switched off": (rule(PARALLEL, endpoint("1001"), external(confirm=False)), [False, False]),
-    "switched on": (rule(PARALLEL, external(confirm=True)), [True]),
+    "beside a phone": (rule(PARALLEL, endpoint_target("1001"), external_target()), [False, True]),
+    "beside another mobile": (rule(PARALLEL, external_target(), external_target(MOBILE_2)), [True, True]),
+    "alone": (rule(PARALLEL, external_target()), [False]),
+    "alone in its stage": (rule(SEQUENTIAL, endpoint_target("1001"), external_target()), [False, False]),
+    "switched off": (rule(PARALLEL, endpoint_target("1001"), external_target(confirm=False)), [False, False]),
+    "switched on": (rule(PARALLEL, external_target(confirm=True)), [True]),
     "alone since the phone is switched off": (
-        rule(PARALLEL, endpoint("1001", off=("1001",)), external()),
+        rule(PARALLEL, endpoint_target("1001", off=("1001",)), external_target()),
         [False],
     ),
-    "alone since it is the same number twice": (rule(PARALLEL, external(), external()), [False]),
+    "alone since it is the same number twice": (rule(PARALLEL, external_target(), external_target()), [False]),
 }
 
 
@@ -339,144 +345,157 @@ def test_an_external_number_is_confirmed_beside_others(of: Rule, expected: list[
 
 @pytest.mark.parametrize(("confirm", "beside", "alone"), [(None, True, False), (True, True, True), (False, False, False)])
 def test_so_is_one_that_another_number_leads_to(confirm: bool | None, beside: bool, alone: bool) -> None:
-    inner = hosted(B, rule(PARALLEL, external(confirm=confirm)))
-    found = {mode: planned(hosted(A, rule(mode, endpoint("1001"), number(B))), inner)[0].stages for mode in Mode}
+    inner = hosted(B, rule(PARALLEL, external_target(confirm=confirm)))
+    found = {
+        mode: planned(hosted(A, rule(mode, endpoint_target("1001"), hosted_target(B))), inner)[0].stages for mode in Mode
+    }
     assert found == {
-        PARALLEL: ((phone("1001"), mobile(shown=B, confirm=beside)),),
-        SEQUENTIAL: ((phone("1001", ring_s=20),), (mobile(shown=B, confirm=alone),)),
+        PARALLEL: ((phone_leg("1001", ring_s=25), mobile(shown=B, confirm=beside)),),
+        SEQUENTIAL: ((phone_leg("1001", ring_s=20),), (mobile(shown=B, confirm=alone),)),
     }
 
 
 # --- other hosted numbers ---------------------------------------------------------------------------------
 
-TWO_STAGES = hosted(B, rule(SEQUENTIAL, endpoint("1002", ring_s=10), endpoint("1003", ring_s=15)))
-TOGETHER = hosted(B, rule(PARALLEL, endpoint("1002"), endpoint("1003", start_s=5), ring_s=15))
+TWO_STAGES = hosted(B, rule(SEQUENTIAL, endpoint_target("1002", ring_s=10), endpoint_target("1003", ring_s=15)))
+TOGETHER = hosted(B, rule(PARALLEL, endpoint_target("1002"), endpoint_target("1003", start_s=5), ring_s=15))
 
 NESTED: dict[str, Case] = {
     "parallel in parallel": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B), ring_s=30)), TOGETHER),
-        plan((phone("1001", ring_s=30), phone("1002", ring_s=15), phone("1003", 5, 10))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B), ring_s=30)), TOGETHER),
+        plan((phone_leg("1001", ring_s=30), phone_leg("1002", ring_s=15), phone_leg("1003", start_s=5, ring_s=10))),
         [MATCHED_B],
     ),
     "parallel in parallel, later": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B, start_s=8), ring_s=30)), TOGETHER),
-        plan((phone("1001", ring_s=30), phone("1002", 8, 15), phone("1003", 13, 10))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B, start_s=8), ring_s=30)), TOGETHER),
+        plan(
+            (phone_leg("1001", ring_s=30), phone_leg("1002", start_s=8, ring_s=15), phone_leg("1003", start_s=13, ring_s=10))
+        ),
         [MATCHED_B],
     ),
     "parallel in parallel, cut by the rule": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B, start_s=8), ring_s=12)), TOGETHER),
-        plan((phone("1001", ring_s=12), phone("1002", 8, 4))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B, start_s=8), ring_s=12)), TOGETHER),
+        plan((phone_leg("1001", ring_s=12), phone_leg("1002", start_s=8, ring_s=4))),
         [MATCHED_B, ("no_time_left", "endpoint 1003")],
     ),
     "parallel in parallel, cut by the target": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B, ring_s=8), ring_s=30)), TOGETHER),
-        plan((phone("1001", ring_s=30), phone("1002", ring_s=8), phone("1003", 5, 3))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B, ring_s=8), ring_s=30)), TOGETHER),
+        plan((phone_leg("1001", ring_s=30), phone_leg("1002", ring_s=8), phone_leg("1003", start_s=5, ring_s=3))),
         [MATCHED_B],
     ),
     "sequential in parallel: its stages become delays": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B, start_s=2), ring_s=40)), TWO_STAGES),
-        plan((phone("1001", ring_s=40), phone("1002", 2, 10), phone("1003", 12, 15))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B, start_s=2), ring_s=40)), TWO_STAGES),
+        plan(
+            (phone_leg("1001", ring_s=40), phone_leg("1002", start_s=2, ring_s=10), phone_leg("1003", start_s=12, ring_s=15))
+        ),
         [MATCHED_B],
     ),
     "sequential in parallel, cut": (
-        (hosted(A, rule(PARALLEL, endpoint("1001"), number(B), ring_s=20)), TWO_STAGES),
-        plan((phone("1001", ring_s=20), phone("1002", 0, 10), phone("1003", 10, 10))),
+        (hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B), ring_s=20)), TWO_STAGES),
+        plan((phone_leg("1001", ring_s=20), phone_leg("1002", ring_s=10), phone_leg("1003", start_s=10, ring_s=10))),
         [MATCHED_B],
     ),
     "parallel in sequential": (
-        (hosted(A, rule(SEQUENTIAL, endpoint("1001"), number(B), endpoint("1004"))), TOGETHER),
+        (hosted(A, rule(SEQUENTIAL, endpoint_target("1001"), hosted_target(B), endpoint_target("1004"))), TOGETHER),
         plan(
-            (phone("1001", ring_s=20),),
-            (phone("1002", ring_s=15), phone("1003", 5, 10)),
-            (phone("1004", ring_s=20),),
+            (phone_leg("1001", ring_s=20),),
+            (phone_leg("1002", ring_s=15), phone_leg("1003", start_s=5, ring_s=10)),
+            (phone_leg("1004", ring_s=20),),
         ),
         [MATCHED_B],
     ),
     "sequential in sequential": (
-        (hosted(A, rule(SEQUENTIAL, endpoint("1001"), number(B), endpoint("1004"))), TWO_STAGES),
+        (hosted(A, rule(SEQUENTIAL, endpoint_target("1001"), hosted_target(B), endpoint_target("1004"))), TWO_STAGES),
         plan(
-            (phone("1001", ring_s=20),),
-            (phone("1002", ring_s=10),),
-            (phone("1003", ring_s=15),),
-            (phone("1004", ring_s=20),),
+            (phone_leg("1001", ring_s=20),),
+            (phone_leg("1002", ring_s=10),),
+            (phone_leg("1003", ring_s=15),),
+            (phone_leg("1004", ring_s=20),),
         ),
         [MATCHED_B],
     ),
     "sequential in sequential, cut by the target": (
-        (hosted(A, rule(SEQUENTIAL, number(B, ring_s=12), endpoint("1004"))), TWO_STAGES),
-        plan((phone("1002", ring_s=10),), (phone("1003", ring_s=2),), (phone("1004", ring_s=20),)),
+        (hosted(A, rule(SEQUENTIAL, hosted_target(B, ring_s=12), endpoint_target("1004"))), TWO_STAGES),
+        plan((phone_leg("1002", ring_s=10),), (phone_leg("1003", ring_s=2),), (phone_leg("1004", ring_s=20),)),
         [MATCHED_B],
     ),
     "sequential in sequential, cut before its second stage": (
-        (hosted(A, rule(SEQUENTIAL, number(B, ring_s=10), endpoint("1004"))), TWO_STAGES),
-        plan((phone("1002", ring_s=10),), (phone("1004", ring_s=20),)),
+        (hosted(A, rule(SEQUENTIAL, hosted_target(B, ring_s=10), endpoint_target("1004"))), TWO_STAGES),
+        plan((phone_leg("1002", ring_s=10),), (phone_leg("1004", ring_s=20),)),
         [MATCHED_B, ("no_time_left", "endpoint 1003")],
     ),
     "sequential in sequential, cut by the rule": (
-        (hosted(A, rule(SEQUENTIAL, endpoint("1001"), number(B), ring_s=25)), TWO_STAGES),
-        plan((phone("1001", ring_s=20),), (phone("1002", ring_s=5),)),
+        (hosted(A, rule(SEQUENTIAL, endpoint_target("1001"), hosted_target(B), ring_s=25)), TWO_STAGES),
+        plan((phone_leg("1001", ring_s=20),), (phone_leg("1002", ring_s=5),)),
         [MATCHED_B, ("no_time_left", "endpoint 1003")],
     ),
     "another number's voicemail ends the way": (
         (
-            hosted(A, rule(SEQUENTIAL, number(B), endpoint("1004"))),
-            hosted(B, rule(SEQUENTIAL, endpoint("1002"), VOICEMAIL)),
+            hosted(A, rule(SEQUENTIAL, hosted_target(B), endpoint_target("1004"))),
+            hosted(B, rule(SEQUENTIAL, endpoint_target("1002"), VOICEMAIL)),
         ),
-        plan((phone("1002", ring_s=20),), final=Voicemail("1001", "acme.example")),
+        plan((phone_leg("1002", ring_s=20),), final=Voicemail("1001", "acme.example")),
         [MATCHED_B, ("after_final", "endpoint 1004")],
     ),
     "two levels": (
         (
-            hosted(A, rule(PARALLEL, endpoint("1001"), number(B))),
-            hosted(B, rule(SEQUENTIAL, endpoint("1002", ring_s=5), number(C))),
-            hosted(C, rule(PARALLEL, endpoint("1003"), external(), ring_s=10)),
+            hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B))),
+            hosted(B, rule(SEQUENTIAL, endpoint_target("1002", ring_s=5), hosted_target(C))),
+            hosted(C, rule(PARALLEL, endpoint_target("1003"), external_target(), ring_s=10)),
         ),
-        plan((phone("1001"), phone("1002", 0, 5), phone("1003", 5, 10), mobile(at=(5, 10), shown=C, confirm=True))),
+        plan(
+            (
+                phone_leg("1001", ring_s=25),
+                phone_leg("1002", ring_s=5),
+                phone_leg("1003", start_s=5, ring_s=10),
+                mobile(at=(5, 10), shown=C, confirm=True),
+            )
+        ),
         [MATCHED_B, MATCHED_C],
     ),
     "an external number that is hosted here stays inside": (
-        (hosted(A, rule(PARALLEL, external(B))), hosted(B, rule(PARALLEL, endpoint("1002")))),
-        plan((phone("1002"),)),
+        (hosted(A, rule(PARALLEL, external_target(B))), hosted(B, rule(PARALLEL, endpoint_target("1002")))),
+        plan((phone_leg("1002", ring_s=25),)),
         [("hosted_here", f"external {B}"), MATCHED_B],
     ),
     "a number that is switched off": (
         (
-            hosted(A, rule(PARALLEL, number(B), endpoint("1001"))),
-            hosted(B, rule(PARALLEL, endpoint("1002")), enabled=False),
+            hosted(A, rule(PARALLEL, hosted_target(B), endpoint_target("1001"))),
+            hosted(B, rule(PARALLEL, endpoint_target("1002")), enabled=False),
         ),
-        plan((phone("1001"),)),
+        plan((phone_leg("1001", ring_s=25),)),
         [("number_disabled", f"number {B}")],
     ),
     "a number of an account that is suspended": (
         (
-            hosted(A, rule(PARALLEL, external(B), endpoint("1001"))),
+            hosted(A, rule(PARALLEL, external_target(B), endpoint_target("1001"))),
             hosted(
                 B,
-                rule(PARALLEL, endpoint("1002")),
+                rule(PARALLEL, endpoint_target("1002")),
                 account=replace(ACME, name="other", status=AccountStatus.SUSPENDED),
             ),
         ),
-        plan((phone("1001"),)),
+        plan((phone_leg("1001", ring_s=25),)),
         [("hosted_here", f"external {B}"), ("account_suspended", f"number {B}")],
     ),
     "a number that was not read": (
-        (hosted(A, rule(PARALLEL, number(B), endpoint("1001"))),),
-        plan((phone("1001"),)),
+        (hosted(A, rule(PARALLEL, hosted_target(B), endpoint_target("1001"))),),
+        plan((phone_leg("1001", ring_s=25),)),
         [("number_limit", f"number {B}")],
     ),
     "a number without a rule": (
-        (hosted(A, rule(PARALLEL, number(B), endpoint("1001"))), hosted(B)),
-        plan((phone("1001"),)),
+        (hosted(A, rule(PARALLEL, hosted_target(B), endpoint_target("1001"))), hosted(B)),
+        plan((phone_leg("1001", ring_s=25),)),
         [],
     ),
     "a number whose rule is empty: what follows when it is unreachable": (
         (
-            hosted(A, rule(PARALLEL, number(B))),
+            hosted(A, rule(PARALLEL, hosted_target(B))),
             hosted(
                 B,
-                rule(PARALLEL, off(endpoint("1001"))),
-                replace(rule(PARALLEL, endpoint("1002")), type=RuleType.BUSY),
-                replace(rule(PARALLEL, endpoint("1003", off=("1003",))), type=RuleType.UNREACHABLE),
+                rule(PARALLEL, off(endpoint_target("1001"))),
+                replace(rule(PARALLEL, endpoint_target("1002")), type=RuleType.BUSY),
+                replace(rule(PARALLEL, endpoint_target("1003", off=("1003",))), type=RuleType.UNREACHABLE),
                 replace(rule(SEQUENTIAL, VOICEMAIL), type=RuleType.BASE),
             ),
         ),
@@ -503,20 +522,20 @@ def test_another_hosted_number_rings_in_place(
 
 LOOPS: dict[str, Case] = {
     "to itself": (
-        (hosted(A, rule(PARALLEL, number(A), endpoint("1001"))),),
-        plan((phone("1001"),)),
+        (hosted(A, rule(PARALLEL, hosted_target(A), endpoint_target("1001"))),),
+        plan((phone_leg("1001", ring_s=25),)),
         [("loop", f"number {A}")],
     ),
     "A, B, A": (
         (
-            hosted(A, rule(PARALLEL, endpoint("1001"), number(B))),
-            hosted(B, rule(PARALLEL, endpoint("1002"), number(A))),
+            hosted(A, rule(PARALLEL, endpoint_target("1001"), hosted_target(B))),
+            hosted(B, rule(PARALLEL, endpoint_target("1002"), hosted_target(A))),
         ),
-        plan((phone("1001"), phone("1002"))),
+        plan((phone_leg("1001", ring_s=25), phone_leg("1002", ring_s=25))),
         [MATCHED_B, ("loop", f"number {A}")],
     ),
     "A, B, A by external numbers": (
-        (hosted(A, rule(SEQUENTIAL, external(B))), hosted(B, rule(SEQUENTIAL, external(A)))),
+        (hosted(A, rule(SEQUENTIAL, external_target(B))), hosted(B, rule(SEQUENTIAL, external_target(A)))),
         plan(),
         [
             ("hosted_here", f"external {B}"),
@@ -528,21 +547,21 @@ LOOPS: dict[str, Case] = {
     ),
     "A, B, C, B": (
         (
-            hosted(A, rule(SEQUENTIAL, number(B))),
-            hosted(B, rule(SEQUENTIAL, number(C))),
-            hosted(C, rule(SEQUENTIAL, endpoint("1003"), number(B))),
+            hosted(A, rule(SEQUENTIAL, hosted_target(B))),
+            hosted(B, rule(SEQUENTIAL, hosted_target(C))),
+            hosted(C, rule(SEQUENTIAL, endpoint_target("1003"), hosted_target(B))),
         ),
-        plan((phone("1003", ring_s=20),)),
+        plan((phone_leg("1003", ring_s=20),)),
         [MATCHED_B, MATCHED_C, ("loop", f"number {B}")],
     ),
     "two ways to one number: the first": (
         (
-            hosted(A, rule(PARALLEL, number(B), number(C))),
-            hosted(B, rule(PARALLEL, endpoint("1002"), number(D))),
-            hosted(C, rule(PARALLEL, endpoint("1003"), number(D))),
-            hosted(D, rule(PARALLEL, endpoint("1004"))),
+            hosted(A, rule(PARALLEL, hosted_target(B), hosted_target(C))),
+            hosted(B, rule(PARALLEL, endpoint_target("1002"), hosted_target(D))),
+            hosted(C, rule(PARALLEL, endpoint_target("1003"), hosted_target(D))),
+            hosted(D, rule(PARALLEL, endpoint_target("1004"))),
         ),
-        plan((phone("1002"), phone("1004"), phone("1003"))),
+        plan((phone_leg("1002", ring_s=25), phone_leg("1004", ring_s=25), phone_leg("1003", ring_s=25))),
         [MATCHED_B, ("rule_matched", f"rule {D}/1 (general)"), MATCHED_C, ("loop", f"number {D}")],
     ),
 }
@@ -555,9 +574,9 @@ def test_loops_are_cut(numbers: tuple[HostedNumber, ...], expected: Plan, told: 
 
 def test_a_chain_of_as_many_numbers_as_are_read_is_followed_to_its_end() -> None:
     chain = [f"+4922147{i:05}" for i in range(128)]
-    numbers = [hosted(a, rule(SEQUENTIAL, number(b))) for a, b in pairwise(chain)]
-    found, _ = planned(*numbers, hosted(chain[-1], rule(SEQUENTIAL, endpoint("1001"))))
-    assert found == plan((phone("1001", ring_s=20),))
+    numbers = [hosted(a, rule(SEQUENTIAL, hosted_target(b))) for a, b in pairwise(chain)]
+    found, _ = planned(*numbers, hosted(chain[-1], rule(SEQUENTIAL, endpoint_target("1001"))))
+    assert found == plan((phone_leg("1001", ring_s=20),))
 
 
 # --- limits -----------------------------------------------------------------------------------------------
@@ -565,9 +584,9 @@ def test_a_chain_of_as_many_numbers_as_are_read_is_followed_to_its_end() -> None
 
 def test_a_stage_rings_128_legs_and_says_who_is_left_out() -> None:
     names = [f"{i}" for i in range(1000, 1130)]
-    of = rule(PARALLEL, group(*names[:100]), user(*names[50:]))
+    of = rule(PARALLEL, group_target(*names[:100]), user_target(*names[50:]))
     assert planned(hosted(A, of)) == (
-        plan(tuple(phone(name) for name in names[:MAX_LEGS])),
+        plan(tuple(phone_leg(name, ring_s=25) for name in names[:MAX_LEGS])),
         [("duplicate", f"endpoint {name}") for name in names[50:100]]
         + [("leg_limit", "endpoint 1128"), ("leg_limit", "endpoint 1129")],
     )
@@ -575,11 +594,11 @@ def test_a_stage_rings_128_legs_and_says_who_is_left_out() -> None:
 
 def test_a_plan_has_128_stages_and_says_what_is_left_out() -> None:
     names = [f"{i}" for i in range(1000, 1130)]
-    outer = hosted(A, rule(SEQUENTIAL, number(B), number(C), VOICEMAIL))
-    inner = hosted(B, rule(SEQUENTIAL, *(endpoint(name) for name in names[:100])))
-    other = hosted(C, rule(SEQUENTIAL, *(endpoint(name) for name in names[100:])))
+    outer = hosted(A, rule(SEQUENTIAL, hosted_target(B), hosted_target(C), VOICEMAIL))
+    inner = hosted(B, rule(SEQUENTIAL, *(endpoint_target(name) for name in names[:100])))
+    other = hosted(C, rule(SEQUENTIAL, *(endpoint_target(name) for name in names[100:])))
     assert planned(outer, inner, other) == (
-        plan(*((phone(name, ring_s=20),) for name in names[:128]), final=Voicemail("1001", "acme.example")),
+        plan(*((phone_leg(name, ring_s=20),) for name in names[:128]), final=Voicemail("1001", "acme.example")),
         [MATCHED_B, MATCHED_C, ("stage_limit", "endpoint 1128"), ("stage_limit", "endpoint 1129")],
     )
 
@@ -588,7 +607,7 @@ def test_a_plan_has_128_stages_and_says_what_is_left_out() -> None:
 
 
 def _trunk(name: str, *, enabled: bool = True) -> Trunk:
-    return Trunk(name, f"{name}-gw", "DE", "carrier.example", enabled=enabled)
+    return trunk(name, gateway=f"{name}-gw", enabled=enabled)
 
 
 ANY, GERMAN, GERMAN_2, MOBILES = (_trunk(name) for name in ("any", "german", "german-2", "mobiles"))
@@ -624,7 +643,7 @@ TRUNKS: dict[str, tuple[tuple[TrunkRoute, ...], str, str | None, list[tuple[str,
 def test_the_trunk_is_the_one_with_the_longest_prefix(
     routes: tuple[TrunkRoute, ...], to: str, trunk: str | None, told: list[tuple[str, str]]
 ) -> None:
-    numbers = hosted(A, rule(PARALLEL, external(to)), account=replace(ACME, routes=routes))
+    numbers = hosted(A, rule(PARALLEL, external_target(to)), account=replace(ACME, routes=routes))
     first, reasons = planned(numbers)
     legs = [replace(leg, fallbacks=()) for stage in first.stages for leg in stage]
     assert legs == ([replace(mobile(to), dial=TrunkDial(_trunk(trunk), to))] if trunk else [])
@@ -632,16 +651,15 @@ def test_the_trunk_is_the_one_with_the_longest_prefix(
 
 
 def test_the_other_trunks_are_what_the_leg_falls_back_on() -> None:
-    numbers = hosted(A, rule(PARALLEL, external()), account=replace(ACME, routes=ROUTES))
+    numbers = hosted(A, rule(PARALLEL, external_target()), account=replace(ACME, routes=ROUTES))
     others = [replace(mobile(), dial=TrunkDial(_trunk(name), MOBILE)) for name in ("mobiles", "german", "german-2", "any")]
     assert planned(numbers) == (plan((replace(others[0], fallbacks=tuple(others[1:])),)), [])
 
 
 def test_a_trunk_that_can_not_carry_the_number_is_left_out_of_them() -> None:
     from_only = replace(CARRIER, name="from-only", profile=IdentityProfile("from-only", header=IdentityHeader.NONE))
-    routes = (TrunkRoute("+", 1, from_only), TrunkRoute("+", 2, CARRIER))
-    shown_as = replace(external(), caller_id=ShowVerified("+493023125020"))
-    account = replace(ACME, routes=routes, network_number=B)
+    shown_as = replace(external_target(), caller_id=ShowVerified("+493023125020"))
+    account = replace(ACME, routes=routes(from_only, CARRIER), network_number=B)
     found, reasons = planned(
         hosted(A, rule(PARALLEL, shown_as), account=account),
         facts={"+493023125020": NumberFacts(verifications=(VERIFIED,))},
@@ -685,7 +703,14 @@ def test_no_attempt_rings_on_when_the_leg_would_have_ended(ring_s: int, others: 
 
 def test_a_stage_with_such_a_leg_is_a_round_of_its_own() -> None:
     several = replace(mobile(), fallbacks=(mobile(),))
-    a, b, c, d, e, f = (phone("1"),), (several,), (phone("2"), several), (phone("3"),), (phone("4"), mobile()), (several,)
+    a, b, c, d, e, f = (
+        (phone_leg("1", ring_s=25),),
+        (several,),
+        (phone_leg("2", ring_s=25), several),
+        (phone_leg("3", ring_s=25),),
+        (phone_leg("4", ring_s=25), mobile()),
+        (several,),
+    )
     assert rounds(plan(a, b, c, d, e, f)) == ((a,), (b,), (c,), (d, e), (f,))
     assert rounds(plan(a, d, e)) == ((a, d, e),)
     assert rounds(plan()) == ()
@@ -695,14 +720,16 @@ def test_a_stage_with_such_a_leg_is_a_round_of_its_own() -> None:
 def test_a_call_that_went_through_trunks_five_times_does_not_leave_again(hops: int) -> None:
     leg = replace(mobile(confirm=True), hops=hops + 1, diversion=Diversion(A, "unconditional", hops + 1))
     expected = (
-        (plan((phone("1001"), leg)), []) if hops < 5 else (plan((phone("1001"),)), [("hop_limit", f"external {MOBILE}")])
+        (plan((phone_leg("1001", ring_s=25), leg)), [])
+        if hops < 5
+        else (plan((phone_leg("1001", ring_s=25),)), [("hop_limit", f"external {MOBILE}")])
     )
-    assert planned(hosted(A, rule(PARALLEL, endpoint("1001"), external())), hops=hops) == expected
+    assert planned(hosted(A, rule(PARALLEL, endpoint_target("1001"), external_target())), hops=hops) == expected
 
 
 def test_every_reason_is_a_sentence_about_its_subject() -> None:
-    first = hosted(A, rule(PARALLEL, number(B), external(), endpoint("1001", off=("1001",))))
-    planner = Planner(Call(A), Routing("DE", A, {A: first}), NOW, SEEN, hop_limit=0)
+    first = hosted(A, rule(PARALLEL, hosted_target(B), external_target(), endpoint_target("1001", off=("1001",))))
+    planner = Planner(Call(A), Routing("DE", A, {A: first}), NOW, RECEIVED, hop_limit=0)
     planner.plan(first.rules[0], first)
     assert [str(reason.text) for reason in planner.reasons] == [
         "left out: the call leads to more numbers than are read for one",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsroute.callerid import policy
 from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
 from fsroute.model import (
     SHOW_ORIGINAL,
@@ -21,7 +20,6 @@ from fsroute.model import (
     Decision,
     Direction,
     Diversion,
-    Endpoint,
     EndpointDial,
     FailedPlan,
     HostedNumber,
@@ -42,78 +40,70 @@ from fsroute.model import (
     RuleType,
     ShowVerified,
     Target,
-    TimeProfile,
-    TimeRange,
     Trunk,
     TrunkDial,
     TrunkRoute,
     User,
-    Verification,
-    VerificationState,
     forwarded_caller_id,
 )
 from fsroute.numbers import regulation, short_numbers
 from fsroute.routing.causes import TRUNK_FAILURES
 from fsroute.routing.router import END_CAUSES, UNKNOWN, route
 from fsroute.target_kinds import Announcement, Hangup, LeadsTo, TargetKind, Voicemail
+from tests.support.builders import (
+    ACME,
+    CALLER,
+    CARRIER,
+    CLOSED,
+    LINE,
+    MOBILE,
+    MONDAY_NOON,
+    OFFICE_HOURS,
+    VOICEMAIL,
+    account,
+    decision,
+    endpoints,
+    external_target,
+    facts,
+    group_target,
+    hosted,
+    hosted_target,
+    outgoing_call,
+    phone_leg,
+    routing_of,
+    rule,
+    target,
+    trunk,
+    trunk_leg,
+    user,
+    verification,
+)
 
-A, B, C = "+492214710100", "+492214710200", "+492214710300"
-CALLER, MOBILE = "+493023125001", "+491713920042"
-NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
+A, B, C = LINE, "+492214710200", "+492214710300"
+NOW = MONDAY_NOON
 GENERAL, BUSY, NO_ANSWER, UNREACHABLE, BASE = RuleType
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=A, routes=(TrunkRoute("+", 1, CARRIER),))
 SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 
-RECEIVED = CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 FORWARDED = CallerId(A, A, CallerIdCode.OWN_NUMBER)
 DIVERSION = Diversion(A, "unconditional")
-
-
-def phones(*names: str, enabled: bool = True) -> Target:
-    return Target(1, TargetKind.RING_GROUP, "sales", tuple(Endpoint(name, "acme.example", enabled) for name in names))
-
-
-def target(kind: TargetKind, value: str) -> Target:
-    return Target(1, kind, value)
-
-
-VOICEMAIL = target(TargetKind.VOICEMAIL, "1001")
-CLOSED = target(TargetKind.ANNOUNCEMENT, "fsroute/closed.wav")
-NOBODY = phones("1009", enabled=False)
-
-
-def rule(position: int, type_: RuleType, *targets: Target, number: str = A, mode: Mode = SEQUENTIAL) -> Rule:
-    return Rule(number, position, type_, mode, targets=targets)
-
-
-def hosted(*rules: Rule, number: str = A, account: Account = ACME, enabled: bool = True) -> HostedNumber:
-    return HostedNumber(number, account, rules, enabled)
-
-
-def inbound(*numbers: HostedNumber) -> Routing:
-    return Routing("DE", numbers[0].number, {number.number: number for number in numbers})
-
-
-def phone(name: str, ring_s: int = 20, caller_id: CallerId = policy.RECEIVED) -> Leg:
-    return Leg(f"endpoint {name}", EndpointDial(name, "acme.example"), caller_id, ring_s=ring_s)
+NOBODY = group_target("1009", off=("1009",))
 
 
 def ring(*names: str) -> Plan:
     """One stage of phones."""
-    return Plan((tuple(phone(name) for name in names),))
+    return Plan((tuple(phone_leg(name, ring_s=20) for name in names),))
 
 
 def decided(of: Rule, plan: Plan, *reasons: Reason) -> Decision:
     """By a rule of a number that somebody called from outside."""
-    return Decision(A, "acme", of, plan, RECEIVED, ReasonCode.ROUTED, reasons)
+    return decision(plan, *reasons, rule=of)
 
 
 def ended(cause: str, *reasons: Reason, number: str | None = A, account: str | None = "acme") -> Decision:
     """Without a rule, for the last reason."""
-    return Decision(number, account, None, Plan(final=Hangup(cause)), RECEIVED, reasons[-1].code, reasons)
+    return decision(Plan(final=Hangup(cause)), *reasons, code=reasons[-1].code, number=number, account=account)
 
 
 def matched(of: Rule) -> Reason:
@@ -137,16 +127,16 @@ def exhausted(outcome: Outcome) -> Reason:
 
 
 def asked(*numbers: HostedNumber, failed: FailedPlan | None = None, call: Call | None = None) -> Decision:
-    return route(call or Call("02214710100", CALLER), inbound(*numbers), NOW, failed)
+    return route(call or Call("02214710100", CALLER), routing_of(*numbers), NOW, failed)
 
 
 # --- inbound ----------------------------------------------------------------------------------------------
 
 
 def test_a_caller_is_read_as_the_trunk_writes_and_shown() -> None:
-    american = replace(rule(1, GENERAL, phones("1001")), callers=("+1*",))
+    american = replace(rule(1, GENERAL, group_target("1001")), callers=("+1*",))
     digits = replace(CARRIER, number_format=NumberFormat.DIGITS)
-    routing = replace(inbound(hosted(american)), trunk=digits)
+    routing = replace(routing_of(hosted(american)), trunk=digits)
     assert route(Call(A, "12025550123", from_user="12025550123"), routing, NOW) == Decision(
         A,
         "acme",
@@ -187,10 +177,10 @@ def test_the_called_number_may_be_relative_to_nonsense() -> None:
     assert (found.code, found.plan) == ("phone_context_malformed", Plan(final=Hangup("INVALID_NUMBER_FORMAT")))
 
 
-RING = rule(1, GENERAL, phones("1001", "1002"))
-ON_BUSY = rule(2, BUSY, phones("1003"))
-ON_NO_ANSWER = rule(3, NO_ANSWER, phones("1004"))
-ON_UNREACHABLE = rule(4, UNREACHABLE, phones("1005"))
+RING = rule(1, GENERAL, group_target("1001", "1002"))
+ON_BUSY = rule(2, BUSY, group_target("1003"))
+ON_NO_ANSWER = rule(3, NO_ANSWER, group_target("1004"))
+ON_UNREACHABLE = rule(4, UNREACHABLE, group_target("1005"))
 LAST = rule(9, BASE, VOICEMAIL)
 ALL = hosted(RING, ON_BUSY, ON_NO_ANSWER, ON_UNREACHABLE, LAST)
 
@@ -200,17 +190,15 @@ def test_a_call_rings_what_its_rule_says() -> None:
 
 
 def test_an_external_number_sees_the_number_that_was_dialled() -> None:
-    of = rule(1, GENERAL, phones("1001"), target(TargetKind.EXTERNAL, MOBILE), mode=PARALLEL)
-    mobile = Leg(
-        f"external {MOBILE}", TrunkDial(CARRIER, MOBILE), FORWARDED, 0, 25, confirm=True, hops=1, diversion=DIVERSION
-    )
-    assert asked(hosted(of)) == decided(of, Plan(((phone("1001", 25), mobile),)), matched(of))
+    of = rule(1, GENERAL, group_target("1001"), external_target(MOBILE), mode=PARALLEL)
+    mobile = trunk_leg(MOBILE, caller_id=FORWARDED, ring_s=25, confirm=True, diversion=DIVERSION)
+    assert asked(hosted(of)) == decided(of, Plan(((phone_leg("1001", ring_s=25), mobile),)), matched(of))
 
 
 def test_a_phone_sees_an_anonymous_caller_as_one() -> None:
     call = Call("02214710100", CALLER, anonymous=True)
     hidden = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
-    expected = Plan(((phone("1001", caller_id=hidden), phone("1002", caller_id=hidden)),))
+    expected = Plan(((phone_leg("1001", ring_s=20, caller_id=hidden), phone_leg("1002", ring_s=20, caller_id=hidden)),))
     assert asked(ALL, call=call) == Decision(A, "acme", RING, expected, hidden, ReasonCode.ROUTED, (matched(RING),))
 
 
@@ -288,10 +276,10 @@ def test_the_caller_hears_the_outcome_when_no_rule_follows(outcome: Outcome, cau
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_rule_s_own_last_target_comes_before_every_other_rule(outcome: Outcome) -> None:
-    of = rule(1, GENERAL, phones("1001"), CLOSED)
+    of = rule(1, GENERAL, group_target("1001"), CLOSED)
     tables = hosted(of, ON_BUSY, ON_NO_ANSWER, ON_UNREACHABLE, LAST)
     announcement = Announcement("fsroute/closed.wav")
-    assert asked(tables) == decided(of, Plan(((phone("1001"),),), announcement), matched(of))
+    assert asked(tables) == decided(of, Plan(((phone_leg("1001", ring_s=20),),), announcement), matched(of))
     assert asked(tables, failed=FailedPlan(of.key, outcome)) == decided(
         of,
         Plan(final=announcement),
@@ -351,9 +339,9 @@ def test_the_base_rule_follows_a_rule_that_was_deleted_while_it_rang() -> None:
 
 # --- what follows of other numbers ------------------------------------------------------------------------
 
-TO_B = rule(1, GENERAL, target(TargetKind.HOSTED, B))
-B_RINGS = rule(1, GENERAL, phones("1001"), number=B)
-B_BUSY = rule(2, BUSY, phones("1003"), number=B)
+TO_B = rule(1, GENERAL, hosted_target(B))
+B_RINGS = rule(1, GENERAL, group_target("1001"), number=B)
+B_BUSY = rule(2, BUSY, group_target("1003"), number=B)
 B_LAST = rule(9, BASE, VOICEMAIL, number=B)
 NUMBER_B = hosted(B_RINGS, B_BUSY, B_LAST, number=B)
 
@@ -379,7 +367,7 @@ def test_its_own_base_rule_comes_first() -> None:
 
 def test_two_numbers_do_not_send_a_caller_round_in_circles() -> None:
     """B's rule for busy leads back to A; after it nothing of A follows once more."""
-    back = rule(2, BUSY, target(TargetKind.HOSTED, A), phones("1004"), number=B)
+    back = rule(2, BUSY, hosted_target(A), group_target("1004"), number=B)
     tables = hosted(TO_B), hosted(B_RINGS, back, number=B)
     assert asked(*tables, failed=FailedPlan(TO_B.key, Outcome.BUSY)) == decided(
         back,
@@ -394,8 +382,8 @@ def test_two_numbers_do_not_send_a_caller_round_in_circles() -> None:
 
 def test_what_follows_is_taken_from_other_numbers_only_once() -> None:
     """B's last resort leads to C; when it fails too, C's rule for busy is not for a caller of A any more."""
-    last = rule(9, BASE, target(TargetKind.HOSTED, C), number=B)
-    c_rings, c_busy = rule(1, GENERAL, phones("1004"), number=C), rule(2, BUSY, phones("1005"), number=C)
+    last = rule(9, BASE, hosted_target(C), number=B)
+    c_rings, c_busy = rule(1, GENERAL, group_target("1004"), number=C), rule(2, BUSY, group_target("1005"), number=C)
     tables = hosted(TO_B), hosted(B_RINGS, last, number=B), hosted(c_rings, c_busy, number=C)
     assert asked(*tables, failed=FailedPlan(TO_B.key, Outcome.BUSY)) == decided(
         last, ring("1004"), last_resort(last), matched(c_rings)
@@ -422,7 +410,7 @@ def test_the_weakest_of_the_caller_ids_that_leave_is_what_can_be_attested(
 ) -> None:
     account = replace(ACME, country=country)
     targets = [
-        replace(target(TargetKind.EXTERNAL, f"+1212555018{i}"), position=i + 1, caller_id=forwarded_caller_id(mode))
+        external_target(f"+1212555018{i}", position=i + 1, caller_id=forwarded_caller_id(mode))
         for i, mode in enumerate(modes)
     ]
     assert asked(hosted(rule(1, GENERAL, *targets, mode=PARALLEL), account=account)).attestation == hint
@@ -430,10 +418,10 @@ def test_the_weakest_of_the_caller_ids_that_leave_is_what_can_be_attested(
 
 # --- outbound ---------------------------------------------------------------------------------------------
 
-RECEPTION = User("reception", "11", (Endpoint("1001", "acme.example"), Endpoint("1002", "acme.example")))
-WORKSHOP = User("workshop", "12", (Endpoint("1003", "acme.example"), Endpoint("1009", "acme.example", enabled=False)))
+RECEPTION = user("reception", "11", *endpoints("1001", "1002"))
+WORKSHOP = user("workshop", "12", *endpoints("1003", "1009", off=("1009",)))
 INSIDE = CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION)
-LINE = CallerId(A, A, CallerIdCode.NETWORK_NUMBER)
+SHOWS_LINE = CallerId(A, A, CallerIdCode.NETWORK_NUMBER)
 IN_EMERGENCY = CallerId(A, A, CallerIdCode.EMERGENCY)
 
 
@@ -445,35 +433,20 @@ def protected(digits: str, country: str = "DE") -> Reason:
     return Reason(ReasonCode.PROTECTED, digits, f"is a number that must get through: {short_numbers.known(digits, country)}")
 
 
-def dialled(destination: str) -> Call:
-    return Call(destination, "1001", direction=Direction.OUTBOUND, account="acme", user="reception")
-
-
 def outbound(
     account: Account | None = ACME, *, callee: User | None = None, numbers: tuple[HostedNumber, ...] = ()
 ) -> Routing:
-    return Routing(
-        "DE",
-        numbers[0].number if numbers else None,
-        {number.number: number for number in numbers},
-        account,
-        RECEPTION,
-        callee,
-    )
+    return routing_of(*numbers, account=account, caller=RECEPTION, callee=callee)
 
 
-def named(name: str) -> Trunk:
-    return replace(CARRIER, name=name, gateway=name)
-
-
-def trunk_leg(to: str, caller_id: CallerId, trunk: Trunk = CARRIER) -> Leg:
-    return Leg(f"external {to}", TrunkDial(trunk, to), caller_id, ring_s=120, hops=1)
+def outgoing_leg(to: str, caller_id: CallerId, through: Trunk = CARRIER) -> Leg:
+    return trunk_leg(to, caller_id=caller_id, trunk=through, ring_s=120)
 
 
 def from_user(
     plan: Plan, caller_id: CallerId, *reasons: Reason, code: DecisionCode | None = None, trunks: int = 0
 ) -> Decision:
-    return Decision(None, "acme", None, plan, caller_id, code or reasons[-1].code, reasons, trunks)
+    return decision(plan, *reasons, caller_id=caller_id, code=code or reasons[-1].code, number=None, trunks=trunks)
 
 
 TO_MOBILE = Reason(ReasonCode.TRUNK, MOBILE, "is not hosted here: to the telephone network")
@@ -484,8 +457,8 @@ TO_MOBILE = Reason(ReasonCode.TRUNK, MOBILE, "is not hosted here: to the telepho
     ("spelling", "to"), [("110", "110"), ("112", "112"), ("sip:112@acme.example", "112"), ("1 1 2", "112")]
 )
 def test_an_emergency_call_passes_whatever_the_account_s_state(account: Account, spelling: str, to: str) -> None:
-    assert route(dialled(spelling), outbound(account), NOW) == from_user(
-        Plan(((trunk_leg(to, IN_EMERGENCY),),)),
+    assert route(outgoing_call(spelling), outbound(account), NOW) == from_user(
+        Plan(((outgoing_leg(to, IN_EMERGENCY),),)),
         IN_EMERGENCY,
         emergency(to),
         trunks=1,
@@ -494,16 +467,16 @@ def test_an_emergency_call_passes_whatever_the_account_s_state(account: Account,
 
 def test_an_emergency_number_comes_before_an_extension_and_a_hosted_number() -> None:
     callee = replace(WORKSHOP, extension="112")
-    found = route(dialled("112"), outbound(callee=callee, numbers=(ALL,)), NOW)
-    assert found == route(dialled("112"), outbound(), NOW)
+    found = route(outgoing_call("112"), outbound(callee=callee, numbers=(ALL,)), NOW)
+    assert found == route(outgoing_call("112"), outbound(), NOW)
 
 
 def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
-    off_, spare = replace(named("main"), enabled=False), named("spare")
+    off_, spare = replace(trunk("main"), enabled=False), trunk("spare")
     account = replace(ACME, network_number=None, routes=(TrunkRoute("+4917", 1, spare), TrunkRoute("+", 1, off_)))
     unknown_line = CallerId(None, None, CallerIdCode.EMERGENCY_LINE_UNKNOWN, as_received=True)
-    leg = replace(trunk_leg("112", unknown_line, spare), hops=10)
-    assert route(replace(dialled("112"), hops=9), outbound(account), NOW) == from_user(
+    leg = replace(outgoing_leg("112", unknown_line, spare), hops=10)
+    assert route(replace(outgoing_call("112"), hops=9), outbound(account), NOW) == from_user(
         Plan(((leg,),)),
         unknown_line,
         emergency("112"),
@@ -518,8 +491,8 @@ def test_an_emergency_call_takes_any_trunk_and_no_limit_of_hops() -> None:
 
 
 def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> None:
-    mobiles, second = named("mobiles"), named("second")
-    off_ = replace(named("off"), enabled=False)
+    mobiles, second = trunk("mobiles"), trunk("second")
+    off_ = replace(trunk("off"), enabled=False)
     routes = (
         TrunkRoute("+4917", 1, mobiles),
         TrunkRoute("+", 2, second),
@@ -531,7 +504,7 @@ def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> 
     for outcome, cause in ((Outcome.UNREACHABLE, "GATEWAY_DOWN"), (Outcome.BUSY, "USER_BUSY"), (Outcome.NO_ANSWER, "")):
         rung, failed = [], None
         for _ in range(3):
-            decision = route(dialled("112"), routing, NOW, failed)
+            decision = route(outgoing_call("112"), routing, NOW, failed)
             rung.append([(leg.dial, leg.progress_s) for stage in decision.plan.stages for leg in stage])
             failed = FailedPlan(None, outcome, cause, decision.trunks)
         assert rung == [
@@ -539,12 +512,12 @@ def test_an_emergency_call_tries_each_trunk_the_one_for_every_number_first() -> 
             [(TrunkDial(second, "112"), 10)],
             [(TrunkDial(mobiles, "112"), None)],
         ]
-        last = route(dialled("112"), routing, NOW, failed)
+        last = route(outgoing_call("112"), routing, NOW, failed)
         assert last.plan == Plan(final=Hangup(cause or "NO_ANSWER"))
 
 
 def test_an_emergency_call_without_any_trunk_has_no_route() -> None:
-    assert route(dialled("112"), outbound(replace(ACME, routes=())), NOW) == from_user(
+    assert route(outgoing_call("112"), outbound(replace(ACME, routes=())), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         emergency("112"),
@@ -557,25 +530,25 @@ def test_a_suspended_account_makes_no_other_call() -> None:
         Plan(final=Hangup("OUTGOING_CALL_BARRED")), INSIDE, Reason(ReasonCode.ACCOUNT_SUSPENDED, "acme", "is suspended")
     )
     routings = [outbound(SUSPENDED, callee=WORKSHOP), outbound(SUSPENDED, numbers=(ALL,)), outbound(SUSPENDED)]
-    assert [route(dialled(MOBILE), routing, NOW) for routing in routings] == [expected] * 3
+    assert [route(outgoing_call(MOBILE), routing, NOW) for routing in routings] == [expected] * 3
 
 
 def test_an_extension_rings_all_phones_of_its_user() -> None:
     workshop = Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12")
-    assert route(dialled("12"), outbound(callee=WORKSHOP), NOW) == from_user(
-        Plan(((phone("1003", 25, INSIDE),),)), INSIDE, workshop, off(), code=ReasonCode.EXTENSION
+    assert route(outgoing_call("12"), outbound(callee=WORKSHOP), NOW) == from_user(
+        Plan(((phone_leg("1003", ring_s=25, caller_id=INSIDE),),)), INSIDE, workshop, off(), code=ReasonCode.EXTENSION
     )
 
 
 def test_a_short_code_rings_the_phones_of_its_user_and_is_named() -> None:
-    found = route(dialled("77"), outbound(callee=replace(WORKSHOP, extension=None)), NOW)
-    assert found.plan == Plan(((phone("1003", 25, INSIDE),),))
+    found = route(outgoing_call("77"), outbound(callee=replace(WORKSHOP, extension=None)), NOW)
+    assert found.plan == Plan(((phone_leg("1003", ring_s=25, caller_id=INSIDE),),))
     assert found.reasons[0] == Reason(ReasonCode.EXTENSION, "user workshop", "has short code 77")
 
 
 HAS_12 = Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12")
 FOLLOWS = Reason(ReasonCode.EXTENSION_RULES, f"number {A}", "is called inside: its rules count")
-DESK = rule(1, GENERAL, phones("1003"))
+DESK = rule(1, GENERAL, group_target("1003"))
 MAILBOX = rule(9, BASE, VOICEMAIL)
 
 
@@ -586,18 +559,20 @@ def inside(of: Rule, plan: Plan, *reasons: Reason, code: DecisionCode = ReasonCo
 
 def test_an_extension_follows_the_rules_of_its_user_s_number_to_the_mailbox() -> None:
     tables = outbound(callee=WORKSHOP, numbers=(hosted(DESK, MAILBOX),))
-    assert route(dialled("12"), tables, NOW) == inside(DESK, Plan(((phone("1003", caller_id=INSIDE),),)), matched(DESK))
-    assert route(dialled("12"), tables, NOW, FailedPlan(DESK.key, Outcome.NO_ANSWER)) == inside(
+    assert route(outgoing_call("12"), tables, NOW) == inside(
+        DESK, Plan(((phone_leg("1003", ring_s=20, caller_id=INSIDE),),)), matched(DESK)
+    )
+    assert route(outgoing_call("12"), tables, NOW, FailedPlan(DESK.key, Outcome.NO_ANSWER)) == inside(
         MAILBOX, Plan(final=Voicemail("1001", "acme.example")), last_resort(MAILBOX)
     )
 
 
 def test_an_extension_is_forwarded_as_its_user_s_number_is_and_no_further() -> None:
-    away = rule(1, GENERAL, target(TargetKind.EXTERNAL, MOBILE))
+    away = rule(1, GENERAL, external_target(MOBILE))
     tables = outbound(callee=WORKSHOP, numbers=(hosted(away),))
-    leg = replace(trunk_leg(MOBILE, FORWARDED), ring_s=20, diversion=DIVERSION)
-    assert route(dialled("12"), tables, NOW) == inside(away, Plan(((leg,),)), matched(away))
-    assert route(replace(dialled("12"), hops=5), tables, NOW).reasons[3:] == (
+    leg = replace(outgoing_leg(MOBILE, FORWARDED), ring_s=20, diversion=DIVERSION)
+    assert route(outgoing_call("12"), tables, NOW) == inside(away, Plan(((leg,),)), matched(away))
+    assert route(replace(outgoing_call("12"), hops=5), tables, NOW).reasons[3:] == (
         Reason(ReasonCode.HOP_LIMIT, f"external {MOBILE}", "left out: the call came through trunks 5 times, a loop"),
         empty(away),
         Reason(ReasonCode.RULES_EXHAUSTED, A, "unreachable, and no rule follows"),
@@ -605,8 +580,8 @@ def test_an_extension_is_forwarded_as_its_user_s_number_is_and_no_further() -> N
 
 
 def test_two_extensions_that_forward_to_each_other_s_number_are_a_loop() -> None:
-    there, back = rule(1, GENERAL, target(TargetKind.HOSTED, B)), rule(1, GENERAL, target(TargetKind.HOSTED, A), number=B)
-    found = route(dialled("12"), outbound(callee=WORKSHOP, numbers=(hosted(there), hosted(back, number=B))), NOW)
+    there, back = rule(1, GENERAL, hosted_target(B)), rule(1, GENERAL, hosted_target(A), number=B)
+    found = route(outgoing_call("12"), outbound(callee=WORKSHOP, numbers=(hosted(there), hosted(back, number=B))), NOW)
     assert Reason(ReasonCode.LOOP, f"number {A}", "left out: the call has already been there") in found.reasons
     assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
 
@@ -615,7 +590,7 @@ def test_a_colleague_who_hides_their_number_outside_is_no_anonymous_caller_insid
     no_strangers = replace(rule(1, GENERAL, target(TargetKind.HANGUP, "CALL_REJECTED")), anonymous=True)
     desk = replace(DESK, position=2)
     tables = outbound(callee=WORKSHOP, numbers=(hosted(no_strangers, desk),))
-    assert route(replace(dialled("12"), anonymous=True), tables, NOW).rule == desk
+    assert route(replace(outgoing_call("12"), anonymous=True), tables, NOW).rule == desk
 
 
 RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
@@ -640,15 +615,17 @@ RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
 @pytest.mark.parametrize(("number", "reasons"), RINGS_AS_EVER.values(), ids=RINGS_AS_EVER.keys())
 def test_an_extension_without_rules_that_apply_rings_its_phones(number: HostedNumber, reasons: tuple[Reason, ...]) -> None:
     tables = outbound(callee=WORKSHOP, numbers=(number,))
-    ringing = from_user(Plan(((phone("1003", 25, INSIDE),),)), INSIDE, *reasons, off(), code=ReasonCode.EXTENSION)
-    assert route(dialled("12"), tables, NOW) == ringing
-    nobody = route(dialled("12"), tables, NOW, FailedPlan(None, Outcome.NO_ANSWER, "NO_ANSWER"))
+    ringing = from_user(
+        Plan(((phone_leg("1003", ring_s=25, caller_id=INSIDE),),)), INSIDE, *reasons, off(), code=ReasonCode.EXTENSION
+    )
+    assert route(outgoing_call("12"), tables, NOW) == ringing
+    nobody = route(outgoing_call("12"), tables, NOW, FailedPlan(None, Outcome.NO_ANSWER, "NO_ANSWER"))
     assert (nobody.code, nobody.plan) == ("call_failed", Plan(final=Hangup("NO_ANSWER")))
 
 
 def test_an_emergency_number_is_no_extension_whatever_rules_it_has() -> None:
     tables = outbound(callee=replace(WORKSHOP, extension="112"), numbers=(hosted(DESK),))
-    assert route(dialled("112"), tables, NOW) == route(dialled("112"), outbound(), NOW)
+    assert route(outgoing_call("112"), tables, NOW) == route(outgoing_call("112"), outbound(), NOW)
 
 
 # --- names that nobody has --------------------------------------------------------------------------------
@@ -660,8 +637,8 @@ def test_a_trunk_that_is_none_here_is_told_and_the_call_is_routed_without_one() 
         "gone",
         "is no trunk here: numbers without + are read as in DE, and no rule of a trunk applies",
     )
-    expected = route(Call(A, CALLER), inbound(ALL), NOW)
-    found = route(Call(A, CALLER, trunk="gone"), inbound(ALL), NOW)
+    expected = route(Call(A, CALLER), routing_of(ALL), NOW)
+    found = route(Call(A, CALLER, trunk="gone"), routing_of(ALL), NOW)
     assert found == replace(expected, reasons=(unknown, *expected.reasons))
     assert not {reason.code for reason in expected.reasons} & UNKNOWN
 
@@ -671,22 +648,22 @@ def test_a_user_who_is_none_of_the_account_is_told_and_the_call_is_the_account_s
         ReasonCode.USER_UNKNOWN, "gone", "is no user of account acme: the call shows what the account's calls show"
     )
     tables = replace(outbound(), caller=None)
-    expected = route(replace(dialled(MOBILE), user=None), tables, NOW)
-    found = route(replace(dialled(MOBILE), user="gone"), tables, NOW)
+    expected = route(replace(outgoing_call(MOBILE), user=None), tables, NOW)
+    found = route(replace(outgoing_call(MOBILE), user="gone"), tables, NOW)
     assert found == replace(expected, reasons=(unknown, *expected.reasons))
-    assert found.caller_id == LINE
+    assert found.caller_id == SHOWS_LINE
 
 
 def test_an_account_that_is_none_is_one_warning_and_not_two() -> None:
-    found = route(dialled(MOBILE), replace(outbound(None), caller=None), NOW)
+    found = route(outgoing_call(MOBILE), replace(outbound(None), caller=None), NOW)
     assert [reason.code for reason in found.reasons] == ["account_unknown"]
 
 
 def test_an_extension_of_130_phones_rings_128() -> None:
-    many = replace(WORKSHOP, endpoints=tuple(Endpoint(f"{i}", "acme.example") for i in range(1000, 1130)))
+    many = replace(WORKSHOP, endpoints=endpoints(*(f"{i}" for i in range(1000, 1130))))
     limit = [Reason(ReasonCode.LEG_LIMIT, f"endpoint {i}", "left out: more than 128 legs together") for i in (1128, 1129)]
-    assert route(dialled("12"), outbound(callee=many), NOW) == from_user(
-        Plan((tuple(phone(f"{i}", 25, INSIDE) for i in range(1000, 1128)),)),
+    assert route(outgoing_call("12"), outbound(callee=many), NOW) == from_user(
+        Plan((tuple(phone_leg(f"{i}", ring_s=25, caller_id=INSIDE) for i in range(1000, 1128)),)),
         INSIDE,
         Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12"),
         *limit,
@@ -696,7 +673,7 @@ def test_an_extension_of_130_phones_rings_128() -> None:
 
 def test_an_extension_without_a_phone_has_no_route() -> None:
     callee = replace(WORKSHOP, endpoints=WORKSHOP.endpoints[1:])
-    assert route(dialled("12"), outbound(callee=callee), NOW) == from_user(
+    assert route(outgoing_call("12"), outbound(callee=callee), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12"),
@@ -707,11 +684,11 @@ def test_an_extension_without_a_phone_has_no_route() -> None:
 
 def test_a_number_that_is_hosted_here_stays_inside() -> None:
     stays = Reason(ReasonCode.HOSTED_HERE, f"number {A}", "is hosted here and stays inside")
-    assert route(dialled("0221 4710100"), outbound(numbers=(ALL,)), NOW) == Decision(
+    assert route(outgoing_call("0221 4710100"), outbound(numbers=(ALL,)), NOW) == Decision(
         A,
         "acme",
         RING,
-        Plan(((phone("1001", caller_id=INSIDE), phone("1002", caller_id=INSIDE)),)),
+        Plan(((phone_leg("1001", ring_s=20, caller_id=INSIDE), phone_leg("1002", ring_s=20, caller_id=INSIDE)),)),
         INSIDE,
         ReasonCode.ROUTED,
         (stays, matched(RING)),
@@ -721,11 +698,11 @@ def test_a_number_that_is_hosted_here_stays_inside() -> None:
 def test_what_follows_follows_a_user_s_call_too() -> None:
     stays = Reason(ReasonCode.HOSTED_HERE, f"number {A}", "is hosted here and stays inside")
     failed = FailedPlan(RING.key, Outcome.BUSY)
-    assert route(dialled("0221 4710100"), outbound(numbers=(ALL,)), NOW, failed) == Decision(
+    assert route(outgoing_call("0221 4710100"), outbound(numbers=(ALL,)), NOW, failed) == Decision(
         A,
         "acme",
         ON_BUSY,
-        Plan(((phone("1003", caller_id=INSIDE),),)),
+        Plan(((phone_leg("1003", ring_s=20, caller_id=INSIDE),),)),
         INSIDE,
         ReasonCode.ROUTED,
         (stays, matched(ON_BUSY)),
@@ -733,15 +710,15 @@ def test_what_follows_follows_a_user_s_call_too() -> None:
 
 
 def test_another_account_s_phones_see_the_line_not_the_extension() -> None:
-    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=A)
-    found = route(dialled(A), outbound(numbers=(hosted(RING, account=other),)), NOW)
-    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {LINE}
+    other = account("other", network_number=A)
+    found = route(outgoing_call(A), outbound(numbers=(hosted(RING, account=other),)), NOW)
+    assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {SHOWS_LINE}
 
 
 def test_every_other_number_goes_to_a_trunk_with_the_line_s_number() -> None:
-    assert route(dialled("0171 3920042"), outbound(), NOW) == from_user(
-        Plan(((trunk_leg(MOBILE, LINE),),)),
-        LINE,
+    assert route(outgoing_call("0171 3920042"), outbound(), NOW) == from_user(
+        Plan(((outgoing_leg(MOBILE, SHOWS_LINE),),)),
+        SHOWS_LINE,
         TO_MOBILE,
         Reason(ReasonCode.CALLER_ID, A, "is shown (network_number)"),
         code=ReasonCode.TRUNK,
@@ -789,7 +766,7 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
 
 @pytest.mark.parametrize(("to", "account", "cause", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_user_s_call_that_can_not_leave_says_why(to: str, account: Account, cause: str, reason: Reason) -> None:
-    assert route(dialled(to), outbound(account), NOW) == from_user(Plan(final=Hangup(cause)), INSIDE, reason)
+    assert route(outgoing_call(to), outbound(account), NOW) == from_user(Plan(final=Hangup(cause)), INSIDE, reason)
 
 
 COLOGNE = replace(ACME, area_code="221")
@@ -810,7 +787,7 @@ COLOGNE = replace(ACME, area_code="221")
 def test_a_local_number_is_called_in_the_account_s_area_and_others_are_not(
     dialled_as: str, account: Account, to: str
 ) -> None:
-    found = route(dialled(dialled_as), outbound(account), NOW)
+    found = route(outgoing_call(dialled_as), outbound(account), NOW)
     assert (found.code, [leg.dial for stage in found.plan.stages for leg in stage]) == ("trunk", [TrunkDial(CARRIER, to)])
     told = [reason for reason in found.reasons if reason.code == "area_code"]
     local = dialled_as in {"4710200", "471 02 00", "5550123"}
@@ -819,11 +796,11 @@ def test_a_local_number_is_called_in_the_account_s_area_and_others_are_not(
 
 def test_an_emergency_call_is_no_local_number() -> None:
     for short in ("110", "112"):
-        assert route(dialled(short), outbound(COLOGNE), NOW).code == "emergency"
+        assert route(outgoing_call(short), outbound(COLOGNE), NOW).code == "emergency"
 
 
 def test_an_unknown_account_makes_no_call() -> None:
-    assert route(dialled(MOBILE), Routing("DE"), NOW) == Decision(
+    assert route(outgoing_call(MOBILE), Routing("DE"), NOW) == Decision(
         None,
         None,
         None,
@@ -835,7 +812,7 @@ def test_an_unknown_account_makes_no_call() -> None:
 
 
 def test_without_a_trunk_to_it_a_number_has_no_route() -> None:
-    assert route(dialled(MOBILE), outbound(replace(ACME, routes=())), NOW) == from_user(
+    assert route(outgoing_call(MOBILE), outbound(replace(ACME, routes=())), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         TO_MOBILE,
@@ -845,7 +822,7 @@ def test_without_a_trunk_to_it_a_number_has_no_route() -> None:
 
 
 def test_a_loop_through_a_trunk_is_cut() -> None:
-    assert route(replace(dialled(MOBILE), hops=5), outbound(), NOW) == from_user(
+    assert route(replace(outgoing_call(MOBILE), hops=5), outbound(), NOW) == from_user(
         Plan(final=Hangup("NO_ROUTE_DESTINATION")),
         INSIDE,
         TO_MOBILE,
@@ -865,7 +842,7 @@ def test_the_caller_of_a_direct_call_hears_how_the_called_side_ended_it(outcome:
         )
         for cause in ("UNALLOCATED_NUMBER", "")
     }
-    found = {cause: route(dialled(MOBILE), outbound(), NOW, FailedPlan(None, outcome, cause)) for cause in expected}
+    found = {cause: route(outgoing_call(MOBILE), outbound(), NOW, FailedPlan(None, outcome, cause)) for cause in expected}
     assert found == expected
 
 
@@ -874,21 +851,21 @@ def test_the_caller_of_a_direct_call_hears_how_the_called_side_ended_it(outcome:
 
 @pytest.mark.parametrize(("spelling", "to"), [("+112", "112"), ("+49112", "112"), ("0049110", "110"), ("49112", "112")])
 def test_an_emergency_number_behind_a_calling_code_is_one(spelling: str, to: str) -> None:
-    found = route(dialled(spelling), outbound(SUSPENDED), NOW)
-    assert found == route(dialled(to), outbound(SUSPENDED), NOW)
+    found = route(outgoing_call(spelling), outbound(SUSPENDED), NOW)
+    assert found == route(outgoing_call(to), outbound(SUSPENDED), NOW)
     assert found.code == "emergency"
 
 
 def test_the_american_test_number_is_an_emergency_number() -> None:
     american = replace(ACME, country="US", network_number="+12125550123")
     for spelling, to in (("911", "911"), ("933", "933"), ("+1911", "911")):
-        found = route(dialled(spelling), outbound(american), NOW)
+        found = route(outgoing_call(spelling), outbound(american), NOW)
         assert [leg.dial for stage in found.plan.stages for leg in stage] == [TrunkDial(CARRIER, to)]
         assert found.code == "emergency"
 
 
 def test_an_emergency_call_of_nobody_is_refused_but_not_silently() -> None:
-    assert route(dialled("112"), Routing("DE"), NOW) == Decision(
+    assert route(outgoing_call("112"), Routing("DE"), NOW) == Decision(
         None,
         None,
         None,
@@ -909,9 +886,9 @@ def test_an_emergency_call_of_nobody_is_refused_but_not_silently() -> None:
 
 @pytest.mark.parametrize("short", ["115", "124124", "11833"])
 def test_a_service_number_leaves_as_it_was_dialled(short: str) -> None:
-    assert route(dialled(short), outbound(), NOW) == from_user(
-        Plan(((trunk_leg(short, LINE),),)),
-        LINE,
+    assert route(outgoing_call(short), outbound(), NOW) == from_user(
+        Plan(((outgoing_leg(short, SHOWS_LINE),),)),
+        SHOWS_LINE,
         Reason(ReasonCode.TRUNK, short, "is not hosted here: to the telephone network"),
         Reason(ReasonCode.CALLER_ID, A, "is shown (network_number)"),
         code=ReasonCode.TRUNK,
@@ -941,9 +918,9 @@ def test_a_suspended_account_of_any_country_reaches_its_emergency_services(code:
     """Whatever is asked for: it shows the line, and hides nothing."""
     account = replace(AUSTRIAN, country=code, presented_number=B, refusal=RefusedCallerId.REJECT)
     callee = replace(WORKSHOP, extension=dialled_)
-    found = route(replace(dialled(dialled_), anonymous=True), outbound(account, callee=callee), NOW)
+    found = route(replace(outgoing_call(dialled_), anonymous=True), outbound(account, callee=callee), NOW)
     shown = CallerId(account.network_number, account.network_number, CallerIdCode.EMERGENCY)
-    leg = trunk_leg(dialled_, shown)
+    leg = outgoing_leg(dialled_, shown)
     assert found == from_user(Plan(((leg,),)), shown, emergency(dialled_, code), trunks=1)
 
 
@@ -953,17 +930,17 @@ def test_a_suspended_account_of_any_country_reaches_its_emergency_services(code:
 )
 def test_a_protected_number_passes_for_a_suspended_account(spelling: str, shown: bool) -> None:
     """It comes before an extension, shows the line where the chosen number may not be shown, and takes every trunk."""
-    mobiles = named("mobiles")
+    mobiles = trunk("mobiles")
     routes = (TrunkRoute("+4917", 1, mobiles), TrunkRoute("+1", 2, CARRIER))
     account = replace(SUSPENDED, routes=routes, presented_number=MOBILE if shown else None)
     callee = replace(WORKSHOP, extension="116117")
     caller_id = CallerId(A, A, CallerIdCode.ACCOUNT_SUSPENDED if shown else CallerIdCode.NETWORK_NUMBER)
-    found = route(dialled(spelling), outbound(account, callee=callee), NOW)
-    assert (found.code, found.plan, found.trunks) == ("trunk", Plan(((trunk_leg("116117", caller_id, CARRIER),),)), 1)
+    found = route(outgoing_call(spelling), outbound(account, callee=callee), NOW)
+    assert (found.code, found.plan, found.trunks) == ("trunk", Plan(((outgoing_leg("116117", caller_id, CARRIER),),)), 1)
     assert found.reasons[0] == protected("116117")
     failed = FailedPlan(None, Outcome.UNREACHABLE, "GATEWAY_DOWN", trunks=1)
-    following = route(dialled(spelling), outbound(account), NOW, failed)
-    assert following.plan == Plan(((trunk_leg("116117", caller_id, mobiles),),))
+    following = route(outgoing_call(spelling), outbound(account), NOW, failed)
+    assert following.plan == Plan(((outgoing_leg("116117", caller_id, mobiles),),))
 
 
 def test_who_hides_the_number_is_shown_to_a_doctor_and_not_to_a_crisis_line() -> None:
@@ -971,17 +948,17 @@ def test_who_hides_the_number_is_shown_to_a_doctor_and_not_to_a_crisis_line() ->
         ("116117", CallerId(A, A, CallerIdCode.NETWORK_NUMBER)),
         ("116123", CallerId(None, A, CallerIdCode.PRIVACY_REQUESTED)),
     ):
-        found = route(replace(dialled(digits), anonymous=True), outbound(SUSPENDED), NOW)
+        found = route(replace(outgoing_call(digits), anonymous=True), outbound(SUSPENDED), NOW)
         assert [leg.caller_id for stage in found.plan.stages for leg in stage] == [shown]
 
 
 def test_an_ordinary_service_number_is_barred_for_a_suspended_account() -> None:
-    assert route(dialled("115"), outbound(SUSPENDED), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
+    assert route(outgoing_call("115"), outbound(SUSPENDED), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
 
 
 def test_a_service_number_is_barred_by_its_number_with_a_calling_code() -> None:
     barred = replace(ACME, permissions=(Permission("+4911", allowed=False),))
-    assert route(dialled("115"), outbound(barred), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
+    assert route(outgoing_call("115"), outbound(barred), NOW).plan == Plan(final=Hangup("OUTGOING_CALL_BARRED"))
 
 
 # --- where an account may call ----------------------------------------------------------------------------
@@ -1014,7 +991,7 @@ PERMISSIONS: dict[str, tuple[tuple[Permission, ...], str, bool]] = {
 
 @pytest.mark.parametrize(("permissions", "to", "allowed"), PERMISSIONS.values(), ids=PERMISSIONS.keys())
 def test_an_account_calls_where_it_may(permissions: tuple[Permission, ...], to: str, allowed: bool) -> None:
-    found = route(dialled(to), outbound(replace(ACME, permissions=permissions)), NOW)
+    found = route(outgoing_call(to), outbound(replace(ACME, permissions=permissions)), NOW)
     assert found.plan.final == (None if allowed else Hangup("OUTGOING_CALL_BARRED"))
     assert ("destination_barred" in [reason.code for reason in found.reasons]) is not allowed
 
@@ -1026,7 +1003,7 @@ NOT_SHOWN = Reason(CallerIdCode.NOT_VERIFIED, SHOWN, "may not be shown: was neve
 
 
 def test_a_call_that_may_not_show_its_number_is_ended_with_the_reason() -> None:
-    assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(), NOW) == from_user(
+    assert route(replace(outgoing_call(MOBILE), presented=SHOWN), outbound(), NOW) == from_user(
         Plan(final=Hangup("CALL_REJECTED")), CallerId(None, None, CallerIdCode.NOT_VERIFIED), TO_MOBILE, NOT_SHOWN
     )
 
@@ -1034,8 +1011,8 @@ def test_a_call_that_may_not_show_its_number_is_ended_with_the_reason() -> None:
 def test_or_shows_the_network_number_with_the_reason_if_the_account_wants_that() -> None:
     account = replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER)
     shown = CallerId(A, A, CallerIdCode.NOT_VERIFIED)
-    assert route(replace(dialled(MOBILE), presented=SHOWN), outbound(account), NOW) == from_user(
-        Plan(((trunk_leg(MOBILE, shown),),)),
+    assert route(replace(outgoing_call(MOBILE), presented=SHOWN), outbound(account), NOW) == from_user(
+        Plan(((outgoing_leg(MOBILE, shown),),)),
         shown,
         TO_MOBILE,
         NOT_SHOWN,
@@ -1046,27 +1023,27 @@ def test_or_shows_the_network_number_with_the_reason_if_the_account_wants_that()
 
 
 def test_another_account_s_phones_do_not_see_who_hides() -> None:
-    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    other = account("other", network_number=B)
     tables = outbound(numbers=(hosted(RING, account=other),))
-    found = route(replace(dialled(A), anonymous=True), tables, NOW)
+    found = route(replace(outgoing_call(A), anonymous=True), tables, NOW)
     assert {leg.caller_id for stage in found.plan.stages for leg in stage} == {
         CallerId(None, A, CallerIdCode.PRIVACY_REQUESTED)
     }
 
 
 def test_another_account_s_phones_see_what_the_telephone_network_would() -> None:
-    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    other = account("other", network_number=B)
     owned = NumberFacts("acme")
     tables = replace(outbound(numbers=(hosted(RING, account=other),)), facts={C: owned})
-    found = [route(replace(dialled(A), presented=wish), tables, NOW) for wish in (C, SHOWN)]
+    found = [route(replace(outgoing_call(A), presented=wish), tables, NOW) for wish in (C, SHOWN)]
     assert {leg.caller_id for stage in found[0].plan.stages for leg in stage} == {CallerId(C, A, CallerIdCode.OWN_NUMBER)}
     assert (found[1].plan, found[1].code) == (Plan(final=Hangup("CALL_REJECTED")), "not_verified")
 
 
 def test_another_account_s_phones_do_not_see_an_extension_for_want_of_a_line() -> None:
-    other = Account("other", "DE", "Europe/Berlin", "other.example", network_number=B)
+    other = account("other", network_number=B)
     tables = outbound(replace(ACME, network_number=None), numbers=(hosted(RING, account=other),))
-    found = route(dialled(A), tables, NOW)
+    found = route(outgoing_call(A), tables, NOW)
     assert {leg.caller_id.presented for stage in found.plan.stages for leg in stage} == {None}
 
 
@@ -1091,32 +1068,25 @@ def test_an_incoming_call_with_an_emergency_number_is_ended() -> None:
 @pytest.mark.parametrize("caller", ["+49221", "0049221", "+49 22"])
 def test_a_german_number_from_a_foreign_trunk_is_hidden_also_when_it_is_impossible(caller: str) -> None:
     abroad = replace(CARRIER, name="abroad", is_foreign=True)
-    found = route(Call(A, caller, trunk="abroad", from_user=caller), replace(inbound(ALL), trunk=abroad), NOW)
+    found = route(Call(A, caller, trunk="abroad", from_user=caller), replace(routing_of(ALL), trunk=abroad), NOW)
     assert found.caller_id == CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
     assert "caller_from_foreign_trunk" in {reason.code for reason in found.reasons}
 
 
 def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mobiles() -> None:
     """Rules see an anonymous caller, phones too, and whoever the call is sent on to."""
-    hidden = rule(1, GENERAL, phones("1001"), replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=SHOW_ORIGINAL))
+    hidden = rule(1, GENERAL, group_target("1001"), external_target(MOBILE, caller_id=SHOW_ORIGINAL))
     of = replace(hidden, mode=PARALLEL, anonymous=True)
-    foreign = replace(inbound(hosted(of)), trunk=replace(CARRIER, is_foreign=True))
+    foreign = replace(routing_of(hosted(of)), trunk=replace(CARRIER, is_foreign=True))
     found = route(Call("02214710100", CALLER), foreign, NOW)
     nobody = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
-    mobile = Leg(
-        f"external {MOBILE}",
-        TrunkDial(CARRIER, MOBILE),
-        CallerId(None, A, CallerIdCode.ORIGINAL_CALLER_ANONYMOUS),
-        ring_s=25,
-        confirm=True,
-        hops=1,
-        diversion=DIVERSION,
-    )
+    seen = CallerId(None, A, CallerIdCode.ORIGINAL_CALLER_ANONYMOUS)
+    mobile = trunk_leg(MOBILE, caller_id=seen, ring_s=25, confirm=True, diversion=DIVERSION)
     assert found == Decision(
         A,
         "acme",
         of,
-        Plan(((phone("1001", 25, nobody), mobile),)),
+        Plan(((phone_leg("1001", ring_s=25, caller_id=nobody), mobile),)),
         nobody,
         ReasonCode.ROUTED,
         (
@@ -1131,13 +1101,13 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mo
 
 
 def sent_on(mode: str, account: Account = ACME, hops: int = 0) -> Decision:
-    of = rule(1, GENERAL, replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=forwarded_caller_id(mode)), number=B)
-    tables = inbound(hosted(of, number=B, account=account))
+    of = rule(1, GENERAL, external_target(MOBILE, caller_id=forwarded_caller_id(mode)), number=B)
+    tables = routing_of(hosted(of, number=B, account=account))
     return route(Call(B, CALLER, hops=hops), tables, NOW)
 
 
 def forwarded_leg(shown: CallerId, reason: str = "unconditional", hops: int = 1) -> Leg:
-    return replace(trunk_leg(MOBILE, shown), ring_s=20, hops=hops, diversion=Diversion(B, reason, hops))
+    return replace(outgoing_leg(MOBILE, shown), ring_s=20, hops=hops, diversion=Diversion(B, reason, hops))
 
 
 def test_a_forwarded_leg_names_the_number_that_diverted_it() -> None:
@@ -1151,9 +1121,9 @@ def test_a_forwarded_leg_names_the_number_that_diverted_it() -> None:
     [(BUSY, "user-busy"), (NO_ANSWER, "no-answer"), (UNREACHABLE, "unavailable"), (BASE, "no-answer")],
 )
 def test_and_why(type_: RuleType, reason: str) -> None:
-    of = rule(2, type_, target(TargetKind.EXTERNAL, MOBILE), number=B)
-    first = rule(1, GENERAL, phones("1001"), number=B)
-    tables = inbound(hosted(first, of, number=B))
+    of = rule(2, type_, external_target(MOBILE), number=B)
+    first = rule(1, GENERAL, group_target("1001"), number=B)
+    tables = routing_of(hosted(first, of, number=B))
     outcome = {BUSY: Outcome.BUSY, UNREACHABLE: Outcome.UNREACHABLE}.get(type_, Outcome.NO_ANSWER)
     found = route(Call(B, CALLER), tables, NOW, FailedPlan(first.key, outcome))
     assert found.plan.stages == ((forwarded_leg(CallerId(B, A, CallerIdCode.OWN_NUMBER), reason),),)
@@ -1178,7 +1148,7 @@ def test_or_shows_the_network_number_with_the_reason() -> None:
 
 # --- trunks that fail -------------------------------------------------------------------------------------
 
-ONE, TWO, THREE, OFF = named("one"), named("two"), named("three"), replace(named("off"), enabled=False)
+ONE, TWO, THREE, OFF = trunk("one"), trunk("two"), trunk("three"), replace(trunk("off"), enabled=False)
 MANY = replace(
     ACME,
     routes=(
@@ -1192,12 +1162,12 @@ MANY = replace(
 
 
 def tried(cause: str, trunks: int, outcome: Outcome = Outcome.UNREACHABLE) -> Decision:
-    return route(dialled(MOBILE), outbound(MANY), NOW, FailedPlan(None, outcome, cause, trunks))
+    return route(outgoing_call(MOBILE), outbound(MANY), NOW, FailedPlan(None, outcome, cause, trunks))
 
 
 @pytest.mark.parametrize("cause", sorted(TRUNK_FAILURES))
 def test_a_trunk_that_fails_is_followed_by_the_next_one_each_once(cause: str) -> None:
-    first = route(dialled(MOBILE), outbound(MANY), NOW)
+    first = route(outgoing_call(MOBILE), outbound(MANY), NOW)
     found = [first, *(tried(cause, trunks) for trunks in (1, 2, 3))]
     assert [[leg.dial for stage in each.plan.stages for leg in stage] for each in found] == [
         [TrunkDial(ONE, MOBILE)],
@@ -1248,25 +1218,18 @@ NUMBERS = tuple(f"+49221471010{i}" for i in range(4))
 EXTERNALS = (MOBILE, "+33142681234", "+12125550123", NUMBERS[0])
 VERIFIED = "+498999998123"
 LATER = NOW + timedelta(hours=12)
-FACTS = {
-    VERIFIED: NumberFacts(
-        verifications=(
-            Verification("acme", VERIFIED, VERIFIED, VerificationState.VERIFIED, expires_at=NOW + timedelta(hours=1)),
-        )
-    )
-}
+FACTS = {VERIFIED: facts(verification(VERIFIED, expires_at=NOW + timedelta(hours=1)))}
 """Verified now, and not any more LATER."""
 
-OFFICE = TimeProfile("office", "Europe/Berlin", None, (TimeRange(None, time(9), time(17)),))
 PHONES = tuple(f"{1000 + i}" for i in range(8))
-OFF_PHONES = frozenset(PHONES[-2:])
-OFF_TRUNK = Trunk("off", "off", "FR", "off.example", enabled=False)
+OFF_PHONES = PHONES[-2:]
+OFF_TRUNK = trunk("off", country="FR", enabled=False)
 HOST = replace(ACME, routes=(TrunkRoute("+49", 1, CARRIER), TrunkRoute("+33", 1, OFF_TRUNK)))
-CROWD = tuple(Endpoint(f"{2000 + i}", "acme.example") for i in range(130))
+CROWD = endpoints(*(f"{2000 + i}" for i in range(130)))
 
 _ring_s = st.none() | st.integers(1, 60)
 _endpoints = st.lists(st.sampled_from(PHONES), max_size=5).map(
-    lambda names: tuple(Endpoint(name, "acme.example", name not in OFF_PHONES) for name in names)
+    lambda names: endpoints(*names, off=OFF_PHONES)
 ) | st.integers(0, 129).map(lambda first: CROWD[first:])
 
 
@@ -1312,7 +1275,7 @@ def tables(draw: st.DrawFn) -> dict[str, HostedNumber]:
                 draw(st.sampled_from(Mode)),
                 draw(_ring_s),
                 draw(st.none() | st.booleans()) if type_ is not BASE else None,
-                draw(st.sampled_from([None, None, None, OFFICE])) if type_ is not BASE else None,
+                draw(st.sampled_from([None, None, None, OFFICE_HOURS])) if type_ is not BASE else None,
                 draw(st.sampled_from([(), (), (), (CALLER,)])) if type_ is not BASE else (),
                 targets=tuple(draw(st.lists(_targets(_KINDS), max_size=3))),
                 enabled=draw(st.sampled_from([True, True, True, False])),
@@ -1372,7 +1335,7 @@ def test_an_extension_leads_where_its_number_leads_a_colleague_to_the_end(
     numbers: dict[str, HostedNumber], hops: int, outcomes: list[Outcome]
 ) -> None:
     hosted = numbers[NUMBERS[0]]
-    by_number = replace(dialled(NUMBERS[0]), hops=hops)
+    by_number = replace(outgoing_call(NUMBERS[0]), hops=hops)
     routing = Routing("DE", NUMBERS[0], numbers, hosted.account, RECEPTION)
     tables, by_extension = replace(routing, callee=WORKSHOP), replace(by_number, destination="12")
     expected, found = route(by_number, routing, NOW), route(by_extension, tables, NOW)
@@ -1450,13 +1413,13 @@ def test_what_was_planned_for_other_calls_changes_nothing(
 
 
 def test_a_plan_is_made_once_for_all_callers() -> None:
-    routing = inbound(hosted(rule(1, GENERAL, phones("1001"), target(TargetKind.EXTERNAL, MOBILE))))
+    routing = routing_of(hosted(rule(1, GENERAL, group_target("1001"), external_target(MOBILE))))
     first, second = (route(Call(A, caller), routing, NOW).plan for caller in (CALLER, "+442079460018"))
     assert first is second
 
 
 def test_no_more_plans_are_kept_than_callers_can_not_make_up() -> None:
-    routing = inbound(hosted(rule(1, GENERAL, phones("1001"))))
+    routing = routing_of(hosted(rule(1, GENERAL, group_target("1001"))))
     for hops in range(99):
         route(Call(A, CALLER, hops=hops), routing, NOW)
     assert len(routing.plans) == 32
@@ -1464,9 +1427,10 @@ def test_no_more_plans_are_kept_than_callers_can_not_make_up() -> None:
 
 @pytest.mark.parametrize("mode", ["own", "original", f"verified:{VERIFIED}"])
 def test_what_a_forwarded_leg_shows_is_decided_for_each_call(mode: str) -> None:
-    sent = replace(target(TargetKind.EXTERNAL, MOBILE), caller_id=forwarded_caller_id(mode))
+    sent = external_target(MOBILE, caller_id=forwarded_caller_id(mode))
     routing = replace(
-        inbound(hosted(rule(1, GENERAL, sent), account=replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER))), facts=FACTS
+        routing_of(hosted(rule(1, GENERAL, sent), account=replace(ACME, refusal=RefusedCallerId.NETWORK_NUMBER))),
+        facts=FACTS,
     )
     for caller, now, hop_limit in ((CALLER, NOW, 5), ("+442079460018", NOW, 5), (CALLER, LATER, 5), (CALLER, NOW, 2)):
         call = Call(A, caller, hops=3)

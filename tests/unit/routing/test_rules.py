@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
-
 import pytest
 
-from fsroute.model import Account, Call, HostedNumber, Outcome, Rule, RuleType, TimeProfile, TimeRange
+from fsroute.model import Call, HostedNumber, Outcome, Rule, RuleType
 from fsroute.routing import rules
+from tests.support.builders import LINE, MONDAY_NOON, OFFICE_HOURS, daily, hosted, rule
 
-NUMBER = "+492214710100"
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example")
-MONDAY_NOON = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
-OFFICE = TimeProfile("office", "Europe/Berlin", None, (TimeRange(None, time(9), time(17)),))
-NIGHT = TimeProfile("night", "Europe/Berlin", None, (TimeRange(None, time(17), time(9)),))
+NIGHT = daily("night", 17, 9)
 
 GENERAL, BUSY, NO_ANSWER, UNREACHABLE, BASE = RuleType
 
 
-def rule(
-    position: int,
-    type_: RuleType = GENERAL,
-    *,
-    callers: tuple[str, ...] = (),
-    anonymous: bool | None = None,
-    times: TimeProfile | None = None,
-    enabled: bool = True,
-) -> Rule:
-    return Rule(NUMBER, position, type_, callers=callers, anonymous=anonymous, time_profile=times, enabled=enabled)
-
-
-def hosted(*of_it: Rule) -> HostedNumber:
-    return HostedNumber(NUMBER, ACME, of_it)
-
-
 def call(caller: str = "+491713920042", *, anonymous: bool = False) -> Call:
-    return Call(NUMBER, caller, anonymous=anonymous)
+    return Call(LINE, caller, anonymous=anonymous)
 
 
 Told = list[tuple[str, str]]
@@ -86,7 +65,7 @@ def test_every_rule_that_is_passed_by_says_why() -> None:
         rule(1, enabled=False),
         rule(2, anonymous=True),
         rule(3, callers=("+4930*",)),
-        rule(4, times=NIGHT),
+        rule(4, time_profile=NIGHT),
         rule(5, BUSY),
         rule(9, BASE),
     )
@@ -103,7 +82,7 @@ def test_every_rule_that_is_passed_by_says_why() -> None:
 
 
 def test_without_a_base_rule_there_may_be_none() -> None:
-    assert first(hosted(rule(1, times=NIGHT)), call()) == (
+    assert first(hosted(rule(1, time_profile=NIGHT)), call()) == (
         None,
         [("time_outside", "rule +492214710100/1 (general)")],
     )
@@ -170,19 +149,19 @@ FILTERS: dict[str, tuple[Rule, Call, str]] = {
     "a caller who is no number": (rule(1, callers=("+49*",)), call("alice"), "caller_not_listed"),
     "no caller": (rule(1, callers=("+49*",)), call(""), "caller_not_listed"),
     "a hidden number has no effect": (rule(1, callers=("+49171*",)), HIDDEN_BUT_SENT, "caller_not_listed"),
-    "a time profile that matches": (rule(1, times=OFFICE), call(), "rule_matched"),
-    "a time profile that does not": (rule(1, times=NIGHT), call(), "time_outside"),
+    "a time profile that matches": (rule(1, time_profile=OFFICE_HOURS), call(), "rule_matched"),
+    "a time profile that does not": (rule(1, time_profile=NIGHT), call(), "time_outside"),
     "everything holds": (
-        rule(1, callers=("+49171*",), anonymous=False, times=OFFICE),
+        rule(1, callers=("+49171*",), anonymous=False, time_profile=OFFICE_HOURS),
         call(),
         "rule_matched",
     ),
     "the time does not hold": (
-        rule(1, callers=("+49171*",), anonymous=False, times=NIGHT),
+        rule(1, callers=("+49171*",), anonymous=False, time_profile=NIGHT),
         call(),
         "time_outside",
     ),
-    "the caller does not hold": (rule(1, callers=("+4930*",), times=OFFICE), call(), "caller_not_listed"),
+    "the caller does not hold": (rule(1, callers=("+4930*",), time_profile=OFFICE_HOURS), call(), "caller_not_listed"),
     "switched off": (rule(1, enabled=False), call(), "rule_disabled"),
 }
 
@@ -243,7 +222,7 @@ def test_without_a_rule_for_the_outcome_the_base_rule_follows(outcome: Outcome) 
 def test_rules_for_outcomes_have_filters_too() -> None:
     tables = hosted(
         rule(1),
-        rule(2, BUSY, times=NIGHT),
+        rule(2, BUSY, time_profile=NIGHT),
         rule(3, BUSY, callers=("+4930*",)),
         rule(4, BUSY, anonymous=False),
         rule(5, BUSY),
