@@ -6,22 +6,17 @@ A kind that is added needs a line in EXAMPLES: what its column holds and, if it 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import pytest
 
-from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.data import tables
 from fsroute.eventsocket import frames
-from fsroute.model import Account, Call, CallerId, Decision, Endpoint, HostedNumber, Plan, Routing, Rule, Target
+from fsroute.model import Call, Mode, Plan, Routing, RuleType
 from fsroute.routing.planner import Planner
 from fsroute.switch import call_commands
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Announcement, Application, Ending, Hangup, LeadsTo, TargetKind, Voicemail
-
-A = "+492214710100"
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=A)
-ANONYMOUS = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
+from tests.support.builders import ACME, CALLER, HIDDEN_CALLER, LINE, MONDAY_NOON, decision, endpoints, hosted, rule, target
 
 
 @dataclass(frozen=True)
@@ -74,11 +69,9 @@ def test_every_kind_has_its_column() -> None:
 @pytest.mark.parametrize("kind", ENDS)
 def test_a_plan_ends_as_the_table_says(kind: TargetKind) -> None:
     example = EXAMPLES[kind]
-    target = Target(1, kind, example.value)
-    late = Target(2, kind, example.value)
-    rule = Rule(A, 1, targets=(target, late))
-    planner = Planner(Call(A), Routing("DE", A), datetime(2026, 11, 23, tzinfo=UTC), ANONYMOUS)
-    assert planner.plan(rule, HostedNumber(A, ACME, (rule,))) == Plan(final=example.ending)
+    of = rule(1, RuleType.GENERAL, target(kind, example.value), target(kind, example.value, position=2), mode=Mode.PARALLEL)
+    planner = Planner(Call(LINE), Routing("DE", LINE), MONDAY_NOON, HIDDEN_CALLER)
+    assert planner.plan(of, hosted(of)) == Plan(final=example.ending)
     assert [(reason.code, reason.subject) for reason in planner.reasons] == [
         ("after_final", f"{kind.label} {example.value}")
     ]
@@ -87,9 +80,9 @@ def test_a_plan_ends_as_the_table_says(kind: TargetKind) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind.leads_to is LeadsTo.ENDPOINTS])
 def test_a_kind_of_endpoints_rings_them(kind: TargetKind) -> None:
-    rule = Rule(A, 1, targets=(Target(1, kind, EXAMPLES[kind].value, (Endpoint("1001", "acme.example"),)),))
-    planner = Planner(Call(A), Routing("DE", A), datetime(2026, 11, 23, tzinfo=UTC), ANONYMOUS)
-    ((leg,),) = planner.plan(rule, HostedNumber(A, ACME, (rule,))).stages
+    of = rule(1, RuleType.GENERAL, target(kind, EXAMPLES[kind].value, endpoints=endpoints("1001")), mode=Mode.PARALLEL)
+    planner = Planner(Call(LINE), Routing("DE", LINE), MONDAY_NOON, HIDDEN_CALLER)
+    ((leg,),) = planner.plan(of, hosted(of)).stages
     assert leg.target == "endpoint 1001"
     with pytest.raises(ValueError, match="does not end a call"):
         kind.ending("1001", "acme.example")
@@ -102,8 +95,8 @@ def test_an_ending_is_what_freeswitch_does_and_what_people_read(kind: TargetKind
     assert ending == example.ending
     assert str(ending) == example.text
     assert ending.as_data() == {"kind": example.text.partition(" ")[0], example.data[0]: example.data[1]}
-    decision = Decision(A, "acme", None, Plan(final=ending), ANONYMOUS, ReasonCode.ROUTED, ())
-    commands = call_commands.commands_for(Call(A, "+493023125001", anonymous=True), decision, Confirmation())
+    ends = decision(Plan(final=ending), caller_id=HIDDEN_CALLER)
+    commands = call_commands.commands_for(Call(LINE, CALLER, anonymous=True), ends, Confirmation())
     written = frames.encode(commands[1:]).decode()
     if isinstance(ending, Hangup):
         assert commands[1:] == [frames.End(ending.cause)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +31,6 @@ from fsroute.model import (
     Decision,
     Denial,
     Direction,
-    Endpoint,
     FailedPlan,
     ForwardedCallerId,
     Grant,
@@ -67,20 +66,31 @@ from fsroute.simulator import dialstring_reader
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup, TargetKind
+from tests.support.builders import (
+    ACME,
+    CALLER,
+    CARRIER,
+    LINE,
+    MOBILE,
+    MONDAY_NOON,
+    endpoint,
+    facts,
+    outgoing_call,
+    user,
+    verification,
+)
 from tests.support.strategies import IDENTITY_PROFILES
 
-NOW = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
+NOW = MONDAY_NOON
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
 PENDING, VERIFIED, FAILED, EXPIRED, CANCELLED, REVOKED = VerificationState
 
-LINE, OWN, SHOWN, OTHER = "+492214710100", "+492214710113", "+498999998123", "+494066969001"
+OWN, SHOWN, OTHER = "+492214710113", "+498999998123", "+494066969001"
 FIRST, INSIDE, LAST = "+493023125300", "+493023125325", "+493023125349"
 BEFORE, AFTER = "+493023125299", "+493023125350"
-MOBILE, ABROAD, GERMAN = "+491713920042", "+33142681234", "+493023125001"
+ABROAD, GERMAN = "+33142681234", CALLER
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
 FROM_ONLY = replace(CARRIER, name="plain", profile=IdentityProfile("from-only", header=IdentityHeader.NONE))
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=LINE, routes=(TrunkRoute("+", 1, CARRIER),))
 TRIAL = replace(ACME, status=AccountStatus.TRIAL)
 SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 AMERICAN = replace(ACME, country="US", network_number="+12125550123")
@@ -94,11 +104,7 @@ def verified(
     until: datetime | None = LATER,
     account: str = "acme",
 ) -> Verification:
-    return Verification(account, first, last or first, state, until)
-
-
-def facts(*verifications: Verification, owner: str | None = None) -> NumberFacts:
-    return NumberFacts(owner, verifications)
+    return verification(first, last, account=account, state=state, expires_at=until)
 
 
 BLOCK = facts(verified(FIRST, LAST))
@@ -115,7 +121,7 @@ def asked_for(
     anonymous: bool = False,
 ) -> CallerId | CallerIdRefused:
     """What a user's call shows that asks for this number."""
-    call = Call(to, "1001", direction=Direction.OUTBOUND, anonymous=anonymous, account="acme", presented=wish)
+    call = outgoing_call(to, user=None, anonymous=anonymous, presented=wish)
     routing = Routing(account.country, account=account, facts={wish: of} if wish and of else {})
     return of_outgoing(call, routing, account, trunk, to, NOW)
 
@@ -400,7 +406,7 @@ def test_a_call_s_own_wish_is_before_its_user_s_and_its_account_s(
     wish: str | None, primary: str | None, default: str | None, expected: str | None
 ) -> None:
     account = replace(ACME, presented_number=default)
-    caller = User("reception", "11", primary_number=primary)
+    caller = user("reception", "11", primary_number=primary)
     owned = {number: facts(owner="acme") for number in (WISH, PRIMARY, DEFAULT)}
     routing = Routing("DE", account=account, caller=caller, facts=owned)
     call = Call(MOBILE, "1001", direction=Direction.OUTBOUND, account="acme", user="reception", presented=wish)
@@ -582,8 +588,8 @@ def test_phones_see_who_calls() -> None:
 
 def test_phones_see_the_extension_of_a_colleague() -> None:
     received = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
-    assert of_extension(User("reception", "11"), received) == CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION)
-    assert of_extension(User("reception", None), received) == received
+    assert of_extension(user("reception", "11"), received) == CallerId("11", None, CallerIdCode.INTERNAL_EXTENSION)
+    assert of_extension(user("reception", None), received) == received
     assert of_extension(None, received) == received
 
 
@@ -653,7 +659,7 @@ _accounts = st.builds(
 )
 _verifications = st.builds(
     lambda account, block, state, until: (
-        lambda number: Verification(account, FIRST if block else number, LAST if block else number, state, until)
+        lambda number: verified(FIRST if block else number, LAST if block else number, state, until, account)
     ),
     st.sampled_from(["acme", "acme", "other"]),
     st.booleans(),
@@ -791,7 +797,7 @@ def test_an_emergency_call_is_never_blocked_rewritten_or_hidden(
 ) -> None:
     call, routing, now = made
     account = replace(_account(routing), country="DE")
-    colleague = User("x", call.destination, (Endpoint("1001", "acme.example"),)) if extension else None
+    colleague = user("x", call.destination, endpoint()) if extension else None
     decision = route(call, replace(routing, account=account, callee=colleague), now)
     dialled = "110" if "110" in call.destination else "112"
     trunks = {each.trunk for each in account.routes if each.trunk.enabled}

@@ -22,19 +22,14 @@ from fsroute.model import (
     Decision,
     Direction,
     Diversion,
-    Endpoint,
     EndpointDial,
     FailedPlan,
-    HostedNumber,
     Outcome,
     Permission,
     Routing,
-    Rule,
     RuleKey,
-    Target,
+    RuleType,
     TransferredCallerId,
-    Trunk,
-    TrunkRoute,
     User,
 )
 from fsroute.routing.router import TRANSFER_RING_S, route
@@ -42,36 +37,35 @@ from fsroute.simulator.simulated_channel import encode
 from fsroute.switch.call_commands import commands_for
 from fsroute.switch.channel_state import FACTS, Departure, call_of, departure_of, plans_of, progress_of
 from fsroute.switch.dialstring import Confirmation
-from fsroute.target_kinds import Hangup, TargetKind
+from fsroute.target_kinds import Hangup
+from tests.support.builders import (
+    ACME,
+    CALLER,
+    LINE,
+    MOBILE,
+    endpoint,
+    endpoint_target,
+    hosted,
+    outgoing_call,
+    routing_of,
+    rule,
+    user,
+)
 
-LINE, QUEUE = "+492214710100", "+492214710200"
-CALLER, MOBILE, OWN = "+493023125001", "+491713920042", "+492214710113"
+QUEUE, OWN = "+492214710200", "+492214710113"
 NOW = datetime(2026, 11, 26, 11, 0, tzinfo=UTC)
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number=LINE, routes=(TrunkRoute("+", 1, CARRIER),))
-
-
-def endpoint(name: str, user: str | None = None) -> Endpoint:
-    return Endpoint(name, "acme.example", account="acme", user=user)
-
-
-RECEPTION = User("reception", "11", (endpoint("1001", "reception"),))
-WORKSHOP = User("workshop", "12", (endpoint("1003", "workshop"),))
+RECEPTION = user("reception", "11", endpoint("1001", account="acme", user="reception"))
+WORKSHOP = user("workshop", "12", endpoint("1003", account="acme", user="workshop"))
 
 
 def transferred(to: str, **more: Any) -> Call:
     """By the reception: a caller from the carrier."""
-    call = Call(
-        to, CALLER, direction=Direction.OUTBOUND, account="acme", user="reception", endpoint="1001", transferred=True
-    )
-    return replace(call, **more)
+    return outgoing_call(to, **{"caller": CALLER, "endpoint": "1001", "transferred": True, **more})
 
 
 def tables(account: Account | None = ACME, callee: User | None = None, caller: User | None = RECEPTION) -> Routing:
-    queue = HostedNumber(
-        QUEUE, ACME, (Rule(QUEUE, 1, targets=(Target(1, TargetKind.ENDPOINT, "1004", (endpoint("1004"),)),)),)
-    )
-    return Routing("DE", None, {QUEUE: queue}, account, caller, callee)
+    queue = hosted(rule(1, RuleType.GENERAL, endpoint_target("1004"), number=QUEUE), number=QUEUE)
+    return routing_of(queue, dialled=None, account=account, caller=caller, callee=callee)
 
 
 def rings(decision: Decision) -> list[str]:
@@ -202,7 +196,7 @@ def test_a_phone_without_a_user_gets_its_call_back() -> None:
 
 
 def test_a_user_without_a_phone_gets_none() -> None:
-    nobody = User("reception", "11")
+    nobody = user("reception", "11")
     found = route(transferred("12"), tables(callee=WORKSHOP, caller=nobody), NOW, NOBODY_ANSWERED)
     assert (found.code, found.plan.final) == ("call_failed", Hangup("NO_ANSWER"))
     assert found.reasons[-1].code == "no_endpoints"

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.codes import VerificationCode as Code
-from fsroute.model import Account, AccountStatus, Denial, Permission, Verification, VerificationState
+from fsroute.model import AccountStatus, Denial, Permission, VerificationState
 from fsroute.numbers import phone_number
 from fsroute.verification import eligibility
 from fsroute.verification.budgets import Limits, Start
 from fsroute.verification.eligibility import Applicant, Claims, Line
 from fsroute.verification.method import Method
+from tests.support import builders
+from tests.support.builders import verification
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 LATER, BEFORE = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -24,7 +26,7 @@ LIMITS = Limits(
     starts_per_day=6, wrong_codes=7, call_pause_s=60,
 )  # fmt: skip
 ACME = Applicant(
-    Account("acme", "DE", "Europe/Berlin", "acme.example"),
+    builders.account(network_number=None, routes=()),
     verifies_abroad=False, verification_days=365, approves_blocks=False,
 )  # fmt: skip
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
@@ -46,7 +48,7 @@ def account(**changed: object) -> Applicant:
 def verified(
     owner: str, first: str, last: str = "", state: VerificationState = VerificationState.VERIFIED, until: datetime = LATER
 ) -> Claims:
-    return Claims(verifications=(Verification(owner, first, last or first, state, until),))
+    return Claims(verifications=(verification(first, last, account=owner, state=state, expires_at=until),))
 
 
 def judged(

@@ -21,48 +21,34 @@ from fsroute.model import (
     Account,
     AccountStatus,
     Call,
-    CallerId,
     Direction,
-    HostedNumber,
     Leg,
     Permission,
     Routing,
     Trunk,
-    TrunkDial,
-    TrunkRoute,
-    User,
 )
 from fsroute.simulator import dialstring_reader
 from fsroute.verification import prompts, voice_call
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.voice_call import SOUNDS, VoiceCall
+from tests.support.builders import CARRIER, LINE, MOBILE, account, hosted, routes, routing_of, shown, trunk, trunk_leg, user
 from tests.support.dial_strings import bridge, trunk_call
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, Placed, Said, Story, missing, read_out
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-NUMBER = "+491713920042"
+NUMBER = MOBILE
 MESSAGE = Message("0123456789abcdef", "acme", NUMBER, "4711", "en")
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-SECOND = Trunk("second", "second", "DE", "second.example")
-ACME = Account(
-    "acme",
-    "DE",
-    "Europe/Berlin",
-    "acme.example",
-    network_number="+492214710100",
-    presented_number="+498999998123",
-    routes=(TrunkRoute("+", 1, CARRIER), TrunkRoute("+", 2, SECOND)),
-)
+ACME = account(presented_number="+498999998123", routes=routes(CARRIER, trunk("second")))
 
 
-def routing_of(account: Account | None) -> Callable[[Call], Routing]:
+def read_for(account: Account | None) -> Callable[[Call], Routing]:
     return lambda _: Routing("DE", account=account)
 
 
 def voice(server: EventSocketServer | None = None, **changes: Any) -> VoiceCall:
     values: dict[str, Any] = {
-        "routing": routing_of(ACME),
+        "routing": read_for(ACME),
         "now": lambda: NOW,
         "address": server.address if server else ("127.0.0.1", 9),
         "password": PASSWORD,
@@ -135,12 +121,12 @@ def test_the_tables_are_asked_once_and_as_for_a_users_call() -> None:
 def test_the_prompts_of_this_installation_are_the_default() -> None:
     call = voice_call.from_settings(
         Settings(event_socket="[::1]:8022", event_socket_password="x", event_socket_s=2.5, verify_ring_s=30),  # noqa: S106 - a test's
-        routing_of(ACME),
+        read_for(ACME),
         lambda: NOW,
     )
     assert (call.address, call.password, call.timeout_s, call.ring_s) == (("::1", 8022), "x", 2.5, 30)
     assert call.prompts == str(SOUNDS)
-    assert voice_call.from_settings(Settings(prompts="/p"), routing_of(ACME), lambda: NOW).prompts == "/p"
+    assert voice_call.from_settings(Settings(prompts="/p"), read_for(ACME), lambda: NOW).prompts == "/p"
 
 
 # --- what may enter a dial string -------------------------------------------------------------------------
@@ -186,11 +172,11 @@ def test_the_password_is_not_shown() -> None:
 @pytest.mark.parametrize("address", ["", "x", "1:x", "1:99999"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="event_socket"):
-        voice_call.from_settings(Settings(event_socket=address), routing_of(ACME), lambda: NOW)
+        voice_call.from_settings(Settings(event_socket=address), read_for(ACME), lambda: NOW)
 
 
-def leg_to(number: str = NUMBER, trunk: Trunk = CARRIER, line: str = "+492214710100") -> Leg:
-    return Leg("t", TrunkDial(trunk, number), CallerId(line, line, CallerIdCode.NETWORK_NUMBER), ring_s=40, hops=1)
+def leg_to(number: str = NUMBER, through: Trunk = CARRIER, line: str = LINE) -> Leg:
+    return trunk_leg(number, target="t", trunk=through, caller_id=shown(line, CallerIdCode.NETWORK_NUMBER), ring_s=40)
 
 
 PATHS = st.text("abcXYZ019_.-/", max_size=50).map(lambda text: f"/{text}")
@@ -220,8 +206,8 @@ def test_what_freeswitch_reads_is_what_was_meant(directory: str, code: str, lang
     "leg",
     [
         leg_to(number="+49 1"),
-        leg_to(trunk=replace(CARRIER, gateway="x y")),
-        leg_to(trunk=replace(CARRIER, domain="x]y")),
+        leg_to(through=replace(CARRIER, gateway="x y")),
+        leg_to(through=replace(CARRIER, domain="x]y")),
         leg_to(line="+49$1"),
     ],
 )
@@ -237,8 +223,8 @@ def test_a_quoted_value_makes_no_call() -> None:
 
 
 def test_a_row_that_does_not_fit_is_an_outcome() -> None:
-    account = replace(ACME, routes=(TrunkRoute("+", 1, replace(CARRIER, gateway="x y")),))
-    result, server = delivered(read_out, routing=routing_of(account))
+    account = replace(ACME, routes=routes(trunk("carrier", gateway="x y")))
+    result, server = delivered(read_out, routing=read_for(account))
     assert result.outcome == "no_trunk"
     assert "'x y' does not fit into a dial string" in result.answer
     assert server.placed == []
@@ -262,20 +248,19 @@ NO_WAY: dict[str, tuple[Account | None, str, str]] = {
 
 @pytest.mark.parametrize(("account", "number", "code"), NO_WAY.values(), ids=NO_WAY.keys())
 def test_without_a_way_out_there_is_no_call(account: Account | None, number: str, code: str) -> None:
-    result, server = delivered(read_out, routing=routing_of(account), message=replace(MESSAGE, number=number))
+    result, server = delivered(read_out, routing=read_for(account), message=replace(MESSAGE, number=number))
     assert result == Delivered(DeliveryOutcome.NO_TRUNK, code)
     assert server.commands == []
 
 
 def test_a_number_that_is_hosted_here_is_not_called() -> None:
-    hosted = HostedNumber(NUMBER, replace(ACME, name="other"))
-    routing = Routing("DE", dialled=NUMBER, numbers={NUMBER: hosted}, account=ACME)
+    routing = routing_of(hosted(number=NUMBER, account=replace(ACME, name="other")), account=ACME)
     result, server = delivered(read_out, routing=lambda _: routing)
     assert (result.outcome, server.commands) == ("no_trunk", [])
 
 
 def test_an_extension_is_not_called() -> None:
-    routing = Routing("DE", account=ACME, callee=User("office", NUMBER))
+    routing = Routing("DE", account=ACME, callee=user("office", NUMBER))
     result, server = delivered(read_out, routing=lambda _: routing)
     assert (result.outcome, server.commands) == ("no_trunk", [])
 
