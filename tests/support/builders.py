@@ -17,6 +17,7 @@ from fsroute.model import (
     Account,
     Call,
     CallerId,
+    ContactDial,
     Decision,
     Direction,
     Endpoint,
@@ -197,6 +198,13 @@ def phone_leg(
     """To a phone that sees what FreeSWITCH received. 20 s is a leg's usual ring time in a sequential rule, 25 s in a
     parallel one."""
     return Leg(f"endpoint {name}", EndpointDial(name, domain), caller_id, ring_s=ring_s, **changes)
+
+
+def contact_leg(
+    address: str = "sip:1001@192.0.2.11", *, caller_id: CallerId = policy.RECEIVED, profile: str = "internal", **changes: Any
+) -> Leg:
+    """To a phone by the address that it registered."""
+    return Leg(**{"target": "endpoint 1001", "dial": ContactDial(profile, address), "caller_id": caller_id, **changes})
 
 
 def trunk_leg(

@@ -7,11 +7,11 @@ from dataclasses import fields, replace
 
 import pytest
 
-from fsroute.codes import CallerIdCode, ReasonCode
+from fsroute.callerid import policy
+from fsroute.codes import ReasonCode
 from fsroute.model import (
     SHOW_ORIGINAL,
     SHOW_OWN,
-    CallerId,
     ContactDial,
     Decision,
     EndpointDial,
@@ -32,19 +32,18 @@ from fsroute.routing.planner import rounds
 from fsroute.switch import contacts, dialstring
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
+from tests.support.builders import LINE, decision
 
-A = "+492214710100"
-RECEIVED = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 FIRST, OTHER = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
 REGISTERED = {dial: Registered((ContactDial("internal", f"sip:{dial.user}@192.0.2.7"),)) for dial in (FIRST, OTHER)}
 
 
 def plan(dial: EndpointDial | ContactDial) -> Plan:
-    return Plan(((Leg("endpoint", dial, RECEIVED),),))
+    return Plan(((Leg("endpoint", dial, policy.RECEIVED),),))
 
 
-def decision(of: Plan) -> Decision:
-    return Decision(A, "acme", Rule(A, 1), of, RECEIVED, ReasonCode.ROUTED, ())
+def decided(of: Plan) -> Decision:
+    return decision(of, rule=Rule(LINE, 1), caller_id=policy.RECEIVED)
 
 
 def test_a_copied_plan_has_its_own_phones_and_dial_string() -> None:
@@ -61,7 +60,7 @@ def use(of: Plan) -> tuple[object, ...]:
     return (
         contacts.endpoints(of),
         rounds(of),
-        contacts.resolve(decision(of), REGISTERED),
+        contacts.resolve(decided(of), REGISTERED),
         dialstring.bridge(of, Confirmation()),
         dialstring.is_enterprise(of),
     )
@@ -85,7 +84,7 @@ def test_nothing_can_be_handed_to_a_new_plan_or_routing_but_its_own_values() -> 
 
 def test_a_copied_routing_has_no_plans() -> None:
     routing = Routing("DE")
-    routing.plans[A, 1, RECEIVED, 0, 5] = KeptPlan(plan(FIRST), ())
+    routing.plans[LINE, 1, policy.RECEIVED, 0, 5] = KeptPlan(plan(FIRST), ())
     assert replace(routing, country="US").plans == {}
     assert routing.plans
 
@@ -100,11 +99,11 @@ def test_a_plan_is_equal_to_one_that_has_computed_more() -> None:
 def test_a_decision_with_another_plan_keeps_every_other_field() -> None:
     """No field has its default here, so one that is not copied is seen, also one that is added to Decision later."""
     values = {
-        "number": A,
+        "number": LINE,
         "account": "acme",
-        "rule": Rule(A, 1),
+        "rule": Rule(LINE, 1),
         "plan": plan(FIRST),
-        "caller_id": RECEIVED,
+        "caller_id": policy.RECEIVED,
         "code": "routed",
         "reasons": (Reason(ReasonCode.RULE_MATCHED, "rule", "applies"),),
         "trunks": 2,

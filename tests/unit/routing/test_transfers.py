@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.codes import CallerIdCode
-from fsroute.eventsocket.frames import Execute, Facts, Frame
+from fsroute.eventsocket.frames import Execute, Facts
 from fsroute.model import (
     HANGUP,
     Account,
@@ -33,9 +33,8 @@ from fsroute.model import (
     User,
 )
 from fsroute.routing.router import TRANSFER_RING_S, route
-from fsroute.simulator.simulated_channel import encode
 from fsroute.switch.call_commands import commands_for
-from fsroute.switch.channel_state import FACTS, Departure, call_of, departure_of, plans_of, progress_of
+from fsroute.switch.channel_state import Departure, call_of, departure_of, plans_of, progress_of
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
 from tests.support.builders import (
@@ -51,6 +50,7 @@ from tests.support.builders import (
     rule,
     user,
 )
+from tests.support.snapshots import facts_of
 
 QUEUE, OWN = "+492214710200", "+492214710113"
 NOW = datetime(2026, 11, 26, 11, 0, tzinfo=UTC)
@@ -262,9 +262,7 @@ HEADERS = ("Call_Direction", "Channel_State_Number", "Answer_State")
 def leg(**variables: str) -> Facts:
     """A snapshot of a leg that has come back. Call-Direction and such are given with `_` for `-`."""
     headers = {name: variables.pop(name) for name in HEADERS if name in variables}
-    lines = [f"{name.replace('_', '-')}: {text}" for name, text in headers.items()]
-    lines += [f"variable_{name}: {encode(text)}" for name, text in variables.items()]
-    return Frame("\n".join(("Event-Name: CHANNEL_DATA", "Caller-Destination-Number: 12", *lines)).encode()).only(FACTS)
+    return facts_of(variables, Caller_Destination_Number="12", **headers)
 
 
 NOBODY = "-USAGE: <uuid> <var>\n"

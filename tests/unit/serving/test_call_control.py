@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from structlog.testing import CapturingLogger
 
-from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
+from fsroute.callerid import policy
+from fsroute.codes import DecisionCode, ReasonCode
 from fsroute.errors import CallEnded, DataError, Disconnected, FsrouteError, ProtocolError, ReplyTimeout
 from fsroute.eventsocket.frames import Command, End, Execute, Frame
 from fsroute.eventsocket.wait import Wait
 from fsroute.model import (
     Call,
-    CallerId,
     ContactDial,
     Decision,
     EndpointDial,
@@ -29,31 +29,28 @@ from fsroute.model import (
 )
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.registrations import SETTLED_S, Registrations
-from fsroute.simulator.simulated_channel import encode
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Announcement, Hangup, Voicemail
+from tests.support import snapshots
+from tests.support.builders import CALLER, LINE, decision
 
-NUMBER, CALLER, SWITCH = "+492214710100", "+493023125001", "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a001"
+SWITCH = "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a001"
 ANNA = EndpointDial("anna", "acme.example")
-RECEIVED = CallerId(None, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
-PHONE = Plan((((Leg("endpoint anna", ANNA, RECEIVED)),),))
-FIXED = Plan((((Leg("endpoint anna", ContactDial("internal", "sip:anna@192.0.2.1:5060"), RECEIVED)),),))
+PHONE = Plan((((Leg("endpoint anna", ANNA, policy.RECEIVED)),),))
+FIXED = Plan((((Leg("endpoint anna", ContactDial("internal", "sip:anna@192.0.2.1:5060"), policy.RECEIVED)),),))
 """A plan whose phones need no query."""
 
 
-def decision(plan: Plan, code: DecisionCode = ReasonCode.ROUTED, *reasons: DecisionCode) -> Decision:
-    named = tuple(Reason(reason, "subject", "text") for reason in reasons or (code,))
-    return Decision(NUMBER, "acme", None, plan, RECEIVED, code, named)
+def decided(plan: Plan, code: DecisionCode = ReasonCode.ROUTED, *reasons: DecisionCode) -> Decision:
+    named = (Reason(reason, "subject", "text") for reason in reasons or (code,))
+    return decision(plan, *named, caller_id=policy.RECEIVED, code=code)
 
 
 def snapshot(state: str = "4", headers: dict[str, str] | None = None, **variables: str) -> Frame:
     """What FreeSWITCH knows of the call."""
-    named = {"Channel-State-Number": state, "Unique-ID": "c1", "Core-UUID": SWITCH, "Caller-Destination-Number": NUMBER}
+    named = {"Channel-State-Number": state, "Unique-ID": "c1", "Core-UUID": SWITCH, "Caller-Destination-Number": LINE}
     named |= {"Caller-Caller-ID-Number": CALLER, "Caller-Caller-ID-Name": "Eve", **(headers or {})}
-    variables = {"sip_from_user": CALLER, **variables}
-    named |= {f"variable_{name}": value for name, value in variables.items()}
-    lines = [f"{name}: {encode(value)}" for name, value in named.items()]
-    return Frame("\n".join(["Event-Name: CHANNEL_DATA", *lines]).encode())
+    return snapshots.snapshot(named, {"sip_from_user": CALLER, **variables})
 
 
 FIRST = snapshot()
@@ -196,7 +193,7 @@ def names(sent: Sequence[Command]) -> list[str]:
 
 def test_a_call_that_is_rejected_ends_with_the_cause_of_its_plan() -> None:
     script = Script([FIRST])
-    log, _, waits = run(script, decision(Plan(final=Hangup("CALL_REJECTED")), ReasonCode.CALL_FAILED))
+    log, _, waits = run(script, decided(Plan(final=Hangup("CALL_REJECTED")), ReasonCode.CALL_FAILED))
     assert names(script.sent) == ["multiset", "end CALL_REJECTED"]
     assert script.steps == ["execute and snapshot", "wait REPLY", "execute", "end REPLY"]
     assert waits == [Wait.REPLY, Wait.REPLY]
@@ -206,7 +203,7 @@ def test_a_call_that_is_rejected_ends_with_the_cause_of_its_plan() -> None:
 
 def test_phones_are_queried_and_a_busy_plan_is_decided_again() -> None:
     script = Script([FIRST, with_phones, BUSY])
-    log, decide, waits = run(script, decision(PHONE), decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.RULES_EXHAUSTED))
+    log, decide, waits = run(script, decided(PHONE), decided(Plan(final=Hangup("USER_BUSY")), ReasonCode.RULES_EXHAUSTED))
     assert names(script.sent)[:2] == ["set", "set"]
     assert names(script.sent)[2:] == ["multiset", "ring_ready", "bridge", "multiset", "end USER_BUSY"]
     bridge = script.sent[4]
@@ -227,7 +224,7 @@ def test_phones_that_are_known_are_not_queried() -> None:
     now[0] += SETTLED_S + 1
     known.keep(SWITCH, {ANNA: Registered((ContactDial("internal", "sip:anna@192.0.2.1:5060"),), 0)}, now[0])
     script = Script([FIRST, BUSY])
-    run(script, decision(PHONE), decision(Plan(final=Hangup("USER_BUSY"))), registrations=known)
+    run(script, decided(PHONE), decided(Plan(final=Hangup("USER_BUSY"))), registrations=known)
     assert names(script.sent)[0] == "multiset"
 
 
@@ -236,20 +233,20 @@ def test_phones_that_were_queried_are_kept() -> None:
     known = Registrations(100, lambda: now[0])
     known.subscribed(SWITCH)
     now[0] += SETTLED_S + 1
-    run(Script([FIRST, with_phones, CallEnded("X")]), decision(PHONE), registrations=known)
+    run(Script([FIRST, with_phones, CallEnded("X")]), decided(PHONE), registrations=known)
     assert known.known(SWITCH, [ANNA]) is not None
 
 
 def test_a_plan_without_registered_phones_is_decided_again_without_a_bridge() -> None:
     script = Script([FIRST, without_phones])
-    _, decide, _ = run(script, decision(PHONE), decision(Plan(final=Hangup("SUBSCRIBER_ABSENT"))))
+    _, decide, _ = run(script, decided(PHONE), decided(Plan(final=Hangup("SUBSCRIBER_ABSENT"))))
     assert names(script.sent) == ["set", "set", "multiset", "end SUBSCRIBER_ABSENT"]
     assert decide.given[1] == FailedPlan(None, Outcome.UNREACHABLE)
 
 
 def test_a_follow_up_without_phones_keeps_the_outcome_before_it() -> None:
     script = Script([FIRST, BUSY])
-    _, decide, _ = run(script, decision(FIXED), decision(Plan()), decision(Plan(final=Hangup("USER_BUSY"))))
+    _, decide, _ = run(script, decided(FIXED), decided(Plan()), decided(Plan(final=Hangup("USER_BUSY"))))
     last = decide.given[2]
     assert last is not None
     assert last.outcome is Outcome.BUSY
@@ -258,7 +255,7 @@ def test_a_follow_up_without_phones_keeps_the_outcome_before_it() -> None:
 @pytest.mark.parametrize("final", [Announcement("closed.wav"), Voicemail("anna", "acme.example")])
 def test_after_an_announcement_or_a_mailbox_the_call_ends(final: Announcement | Voicemail) -> None:
     script = Script([FIRST, PLAYED, after(0.1, PLAYED)])
-    log, _, waits = run(script, decision(Plan(final=final)))
+    log, _, waits = run(script, decided(Plan(final=final)))
     assert names(script.sent)[-2:] == ["sleep", "end NORMAL_CLEARING"]
     assert waits == [Wait.REPLY, Wait.CALL, Wait.CALL, Wait.REPLY]
     assert log.line("call ended")["cause"] == "NORMAL_CLEARING"
@@ -275,13 +272,13 @@ def test_a_pause_that_is_cut_short_is_a_transfer() -> None:
     script = Script([ANSWERED, ANSWERED])
     log, _, _ = run(script)
     assert names(script.sent) == ["sleep"]  # no hang-up, which would reach the call where it is now
-    assert log.line("call left") == {"how": "transferred", "to": NUMBER, "seconds": 0.0}
+    assert log.line("call left") == {"how": "transferred", "to": LINE, "seconds": 0.0}
 
 
 @pytest.mark.parametrize("snapshots", [[FIRST, PARKED], [PLAYED, PARKED]], ids=["after a bridge", "during the pause"])
 def test_a_call_that_freeswitch_took_elsewhere_is_left_alone(snapshots: list[Answer]) -> None:
     script = Script(snapshots)
-    log, _, _ = run(script, decision(FIXED))
+    log, _, _ = run(script, decided(FIXED))
     assert log.events[-1] == "call left"
     assert (log.line("call left")["how"], log.line("call left")["to"]) == ("parked", "orbit")
     assert script.rejected == []
@@ -289,7 +286,7 @@ def test_a_call_that_freeswitch_took_elsewhere_is_left_alone(snapshots: list[Ans
 
 
 def test_a_caller_who_hangs_up_during_the_query_ends_the_call() -> None:
-    log, _, _ = run(Script([FIRST, CallEnded("ORIGINATOR_CANCEL")]), decision(PHONE))
+    log, _, _ = run(Script([FIRST, CallEnded("ORIGINATOR_CANCEL")]), decided(PHONE))
     assert log.events == ["call ended"]
     assert log.line("call ended")["cause"] == "ORIGINATOR_CANCEL"
 
@@ -307,7 +304,7 @@ def test_a_call_that_cannot_be_decided_is_ended_or_handed_back(on_failure: str, 
     assert script.rejected == FAILURES[on_failure]
     event, level = ("call not routed", "error") if isinstance(error, DataError) else ("call failed", "exception")
     assert (log.events, log.level(event)) == ([event], level)
-    assert log.line(event)["to"] == NUMBER
+    assert log.line(event)["to"] == LINE
 
 
 @pytest.mark.parametrize("dialled", ["112", "911", "+49112"])
@@ -328,7 +325,7 @@ def test_an_emergency_call_without_a_trunk_is_handed_back() -> None:
     script = Script([snapshot(headers={"Caller-Destination-Number": "112"}, fsroute_direction="outbound")])
     log, _, _ = run(
         script,
-        decision(Plan(final=Hangup("NO_ROUTE_DESTINATION")), ReasonCode.NO_TRUNK, ReasonCode.EMERGENCY, ReasonCode.NO_TRUNK),
+        decided(Plan(final=Hangup("NO_ROUTE_DESTINATION")), ReasonCode.NO_TRUNK, ReasonCode.EMERGENCY, ReasonCode.NO_TRUNK),
     )
     assert (script.sent, script.rejected) == ([], [])
     assert log.events == ["call routed", "call not routed"]
@@ -337,7 +334,7 @@ def test_an_emergency_call_without_a_trunk_is_handed_back() -> None:
 def test_an_emergency_call_whose_trunks_have_failed_ends() -> None:
     variables = {"fsroute_direction": "outbound", "fsroute_step": "direct/1", "originate_disposition": "USER_BUSY"}
     script = Script([snapshot(headers={"Caller-Destination-Number": "112"}, **variables)])
-    run(script, decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED, ReasonCode.EMERGENCY))
+    run(script, decided(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED, ReasonCode.EMERGENCY))
     assert names(script.sent)[-1] == "end USER_BUSY"
 
 
@@ -377,7 +374,7 @@ STEPS = [
 
 def whole_call(fails_at: int | None, failure: Exception) -> tuple[Script, Log]:
     script = Script([FIRST, with_phones, BUSY, PLAYED, after(0.1, PLAYED)], fails_at, failure)
-    log, _, _ = run(script, decision(PHONE), decision(Plan(final=Announcement("closed.wav"))))
+    log, _, _ = run(script, decided(PHONE), decided(Plan(final=Announcement("closed.wav"))))
     return script, log
 
 
@@ -430,12 +427,12 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
     script = Script([FIRST, busy])
     log, _, _ = run(
         script,
-        decision(FIXED),
-        decision(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED),
+        decided(FIXED),
+        decided(Plan(final=Hangup("USER_BUSY")), ReasonCode.CALL_FAILED),
         shown=lambda number: f"<{number[:3]}>",
     )
     first, second = (call.kwargs for call in log.calls if call.args[0] == "call routed")
-    assert (first["caller"], first["to"], first["legs"], first["stages"]) == ("<+49>", NUMBER, [["endpoint anna"]], [1])
+    assert (first["caller"], first["to"], first["legs"], first["stages"]) == ("<+49>", LINE, [["endpoint anna"]], [1])
     assert second["ended"] == ["<+49> USER_BUSY", "1001 NO_ANSWER"]
     assert (second["after"], second["final"]) == ("no_answer", "hangup USER_BUSY")
 
@@ -450,11 +447,11 @@ def test_numbers_are_shortened_where_they_may_be_a_persons() -> None:
     ],
 )
 def test_an_unknown_name_makes_the_line_a_warning(code: DecisionCode, level: str) -> None:
-    log, _, _ = run(Script([FIRST]), decision(Plan(final=Hangup("X_Y")), ReasonCode.CALL_FAILED, code))
+    log, _, _ = run(Script([FIRST]), decided(Plan(final=Hangup("X_Y")), ReasonCode.CALL_FAILED, code))
     assert log.level("call routed") == level
 
 
 def test_a_hidden_caller_is_anonymous_in_the_log() -> None:
     script = Script([snapshot(headers={"Caller-Privacy-Hide-Number": "true"})])
-    log, _, _ = run(script, decision(Plan(final=Hangup("X_Y"))))
+    log, _, _ = run(script, decided(Plan(final=Hangup("X_Y"))))
     assert log.line("call routed")["caller"] == "anonymous"

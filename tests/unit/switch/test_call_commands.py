@@ -9,65 +9,33 @@ import pytest
 from fsroute.callerid import policy
 from fsroute.codes import CallerIdCode, ReasonCode
 from fsroute.errors import DialStringError
-from fsroute.eventsocket.frames import Command, End, Execute, Facts, Frame
+from fsroute.eventsocket.frames import Command, End, Execute
 from fsroute.model import (
     Call,
     CallerId,
-    ContactDial,
     Decision,
     Direction,
     EndpointDial,
-    FailedPlan,
     Identity,
     IdentityHeader,
-    Leg,
     Outcome,
     Plan,
     Rule,
-    RuleKey,
-    Trunk,
-    TrunkDial,
 )
 from fsroute.simulator import dialstring_reader
-from fsroute.simulator.simulated_channel import encode
 from fsroute.switch import call_commands, outcome
 from fsroute.switch.call_commands import commands_for
-from fsroute.switch.channel_state import FACTS, MediaState, progress_of
+from fsroute.switch.channel_state import MediaState, progress_of
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Announcement, Hangup, Voicemail
+from tests.support.builders import HIDDEN_CALLER, LINE, RECEIVED, contact_leg, shown, trunk_leg
+from tests.support.snapshots import after_bridge, failed_plan
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-LINE = CallerId("+492214710100", "+492214710100", CallerIdCode.NETWORK_NUMBER)
-RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)
-LINE_NUMBER = "+492214710100"
+SHOWS_LINE = shown(LINE, CallerIdCode.NETWORK_NUMBER)
 PAI = IdentityHeader.PAI
 UNREAD = replace(RECEIVED, presented=None)
 """Of a caller whose number can not be read."""
 CONFIRMATION = Confirmation()
-
-
-def channel(variables: dict[str, str] | None = None, **headers: str) -> Facts:
-    """A snapshot of a channel: its headers, with `_` for `-`, and its variables."""
-    lines = {name.replace("_", "-"): text for name, text in headers.items()}
-    lines |= {f"variable_{name}": text for name, text in (variables or {}).items()}
-    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode()).only(FACTS)
-
-
-# --- a snapshot after a round -----------------------------------------------------------------------------
-
-
-def after(step: str, cause: str, **headers: str) -> Facts:
-    variables = {"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"}
-    return channel(variables | {"originated_legs": "leg;name;1001"}, Channel_State_Number="4", **headers)
-
-
-def failed(
-    cause: str, outcome: Outcome, *, rule: RuleKey | None = None, trunks: int = 0, is_recall: bool = False, why: str = ""
-) -> FailedPlan:
-    return FailedPlan(rule, outcome, cause, trunks, is_recall, (f"1001 {why or cause}",))
-
-
-GONE, RANG = Outcome.UNREACHABLE, Outcome.NO_ANSWER
 
 
 # --- what FreeSWITCH is sent ------------------------------------------------------------------------------
@@ -119,7 +87,7 @@ def test_a_call_that_may_not_show_its_number_ends_with_the_reason_in_a_header(co
 
 ENDS: dict[str, tuple[Decision, list[Command]]] = {
     "a cause": (
-        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), LINE, ReasonCode.CALL_FAILED, ()),
+        Decision(None, "acme", None, Plan(final=Hangup("USER_BUSY")), SHOWS_LINE, ReasonCode.CALL_FAILED, ()),
         [variables("done", "call_failed", "network_number"), End("USER_BUSY")],
     ),
     "an announcement": (
@@ -149,12 +117,12 @@ def test_every_other_end_has_no_such_header(decision: Decision, expected: list[C
 
 
 ANSWER_LIMIT = "bridge_answer_timeout=120|continue_on_answer_timeout=true"
-MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), LINE, ring_s=120, hops=1)
+BY_TRUNK = trunk_leg(caller_id=SHOWS_LINE, ring_s=120)
 BY_CARRIER = [["sofia/gateway/carrier/+491713920042"]]
 
 
 def test_a_user_s_call_remembers_how_many_trunks_it_has_tried() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((BY_TRUNK,),)), SHOWS_LINE, ReasonCode.TRUNK, (), trunks=2)
     *before, bridge = sent(decision)
     assert before == [variables("direct/2", "trunk", "network_number", more=f"|{ANSWER_LIMIT}"), Execute("ring_ready")]
     assert bridged(bridge) == ("false", BY_CARRIER)
@@ -172,12 +140,12 @@ SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
         {NAME: "+12025550123", NUMBER: "+12025550123"},
     ),
     "whose name is From's number": (
-        Call("1", "+12025550123", LINE_NUMBER, from_user=LINE_NUMBER),
+        Call("1", "+12025550123", LINE, from_user=LINE),
         AMERICAN,
         {NAME: "+12025550123"},
     ),
     "whose name is a line's number": (
-        Call("1", LINE_NUMBER, LINE_NUMBER, from_user="+12025550123", identities=(Identity(PAI, LINE_NUMBER),)),
+        Call("1", LINE, LINE, from_user="+12025550123", identities=(Identity(PAI, LINE),)),
         AMERICAN,
         {NAME: "+12025550123", NUMBER: "+12025550123"},
     ),
@@ -193,7 +161,7 @@ SEEN: dict[str, tuple[Call, CallerId, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("call", "caller_id", "expected"), SEEN.values(), ids=SEEN.keys())
 def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, expected: dict[str, str]) -> None:
-    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), caller_id)
+    phone = contact_leg(caller_id=caller_id)
     for plan in (Plan(((phone,),)), Plan(final=Voicemail("1001", "acme.example"))):
         given = sent(Decision(None, "acme", None, plan, caller_id, ReasonCode.ROUTED, ()), call)
         profile = [
@@ -203,7 +171,7 @@ def test_phones_see_the_number_that_was_read(call: Call, caller_id: CallerId, ex
 
 
 def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((BY_TRUNK,),)), SHOWS_LINE, ReasonCode.TRUNK, (), trunks=2)
     *before, bridge = commands_for(Call("0171 3920042", "1001"), decision, CONFIRMATION, media=MediaState.EARLY)
     more = f"|{ANSWER_LIMIT}|ringback=%(1000,4000,425)"
     assert before == [variables("direct/2", "trunk", "network_number", more=more), Execute("ring_ready")]
@@ -211,14 +179,14 @@ def test_who_has_heard_something_is_given_a_ringing_tone() -> None:
 
 
 def test_who_was_answered_before_keeps_the_tone() -> None:
-    decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=2)
+    decision = Decision(None, "acme", None, Plan(((BY_TRUNK,),)), SHOWS_LINE, ReasonCode.TRUNK, (), trunks=2)
     *before, bridge = commands_for(Call("0171 3920042", "1001"), decision, CONFIRMATION, media=MediaState.ANSWERED)
     assert before == [variables("direct/2", "trunk", "network_number"), Execute("ring_ready")]
     assert bridged(bridge) == ("true", BY_CARRIER)
 
 
-SEVERAL = replace(MOBILE, ring_s=20, fallbacks=(MOBILE,))
-DESK = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
+SEVERAL = replace(BY_TRUNK, ring_s=20, fallbacks=(BY_TRUNK,))
+DESK = contact_leg(caller_id=RECEIVED)
 RULE = Rule("+492214710100", 3)
 
 
@@ -256,14 +224,13 @@ def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
     for cause, now in (("USER_BUSY", Outcome.BUSY), ("NO_ANSWER", Outcome.NO_ANSWER), ("X", Outcome.UNREACHABLE)):
         ended = min(before or now, now, key=[Outcome.NO_ANSWER, Outcome.BUSY, Outcome.UNREACHABLE].index)
         rung = 0 if step == "+492214710100/3" else rounds + 1
-        assert progress_of(after(step, cause)) == replace(
-            failed("" if cause == "X" else cause, ended, rule=RULE.key, why=cause), rounds=rung
+        assert progress_of(after_bridge(step, cause)) == replace(
+            failed_plan("" if cause == "X" else cause, ended, rule=RULE.key, why=cause), rounds=rung
         )
 
 
 def test_a_rule_s_call_remembers_its_rule() -> None:
-    phone = Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), RECEIVED)
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((phone,),)), UNREAD, ReasonCode.ROUTED, ())
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((DESK,),)), UNREAD, ReasonCode.ROUTED, ())
     *before, bridge = sent(decision, Call("+492214710100", '+49;x>1"', 'A"b'))
     assert before == [
         variables(
@@ -281,23 +248,22 @@ def test_a_rule_s_call_remembers_its_rule() -> None:
     assert bridged(bridge) == ("true", [["sofia/internal/sip:1001@192.0.2.11"]])
 
 
-NOBODY = CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)
 HIDING = Call("+492214710100", "+493023125001", "Anna", anonymous=True)
-RINGS = Plan(((Leg("endpoint 1001", ContactDial("internal", "sip:1001@192.0.2.11"), NOBODY),),))
+RINGS = Plan(((contact_leg(caller_id=HIDDEN_CALLER),),))
 FORGOTTEN = [
     Execute("set_profile_var", "caller_id_name=anonymous"),
     Execute("set_profile_var", "caller_id_number=anonymous"),
 ]
 HIDDEN: dict[str, tuple[Call, CallerId, Plan, bool]] = {
-    "a phone rings": (HIDING, NOBODY, RINGS, True),
-    "a mailbox answers": (HIDING, NOBODY, Plan(final=Voicemail("1001", "acme.example")), True),
-    "an announcement plays": (HIDING, NOBODY, Plan(final=Announcement("closed.wav")), False),
-    "the law hides it": (replace(HIDING, anonymous=False), NOBODY, RINGS, True),
-    "a name alone": (replace(HIDING, caller="anonymous"), NOBODY, RINGS, True),
-    "there is nothing to hide": (replace(HIDING, caller="anonymous", caller_name="Anonymous"), NOBODY, RINGS, False),
+    "a phone rings": (HIDING, HIDDEN_CALLER, RINGS, True),
+    "a mailbox answers": (HIDING, HIDDEN_CALLER, Plan(final=Voicemail("1001", "acme.example")), True),
+    "an announcement plays": (HIDING, HIDDEN_CALLER, Plan(final=Announcement("closed.wav")), False),
+    "the law hides it": (replace(HIDING, anonymous=False), HIDDEN_CALLER, RINGS, True),
+    "a name alone": (replace(HIDING, caller="anonymous"), HIDDEN_CALLER, RINGS, True),
+    "there is nothing to hide": (replace(HIDING, caller="anonymous", caller_name="Anonymous"), HIDDEN_CALLER, RINGS, False),
     "nothing is hidden": (replace(HIDING, anonymous=False), RECEIVED, RINGS, False),
     "no number came": (replace(HIDING, anonymous=False), replace(RECEIVED, presented=None), RINGS, False),
-    "a user's own call": (replace(HIDING, direction=Direction.OUTBOUND), NOBODY, RINGS, False),
+    "a user's own call": (replace(HIDING, direction=Direction.OUTBOUND), HIDDEN_CALLER, RINGS, False),
 }
 
 
@@ -312,11 +278,13 @@ def test_the_channel_forgets_a_number_that_is_hidden(call: Call, caller_id: Call
 def test_what_a_channel_keeps_comes_back_as_its_progress() -> None:
     """The count of trunks survives the way through the channel's variable."""
     for trunks in (0, 1, 7):
-        decision = Decision(None, "acme", None, Plan(((MOBILE,),)), LINE, ReasonCode.TRUNK, (), trunks=trunks)
+        decision = Decision(None, "acme", None, Plan(((BY_TRUNK,),)), SHOWS_LINE, ReasonCode.TRUNK, (), trunks=trunks)
         multiset = sent(decision)[0]
         assert isinstance(multiset, Execute)
         step = multiset.argument.split("|")[1].removeprefix("fsroute_step=")
-        assert progress_of(after(step, "GATEWAY_DOWN")) == failed("GATEWAY_DOWN", GONE, trunks=trunks)
+        assert progress_of(after_bridge(step, "GATEWAY_DOWN")) == failed_plan(
+            "GATEWAY_DOWN", Outcome.UNREACHABLE, trunks=trunks
+        )
 
 
 def test_a_plan_without_stages_and_end_is_no_decision() -> None:

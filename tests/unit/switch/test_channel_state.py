@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.eventsocket.frames import Execute, Facts, Frame
+from fsroute.eventsocket.frames import Facts
 from fsroute.model import (
     Call,
     Direction,
@@ -14,28 +14,20 @@ from fsroute.model import (
     Identity,
     IdentityHeader,
     Outcome,
-    Rule,
     RuleKey,
 )
-from fsroute.simulator.simulated_channel import encode
-from fsroute.switch.channel_state import FACTS, Ended, MediaState, call_of, media_state_of, progress_of
+from fsroute.switch.channel_state import Ended, MediaState, call_of, media_state_of, progress_of
+from tests.support.builders import LINE
+from tests.support.snapshots import after_bridge, facts_of, failed_plan
 
-LINE_NUMBER = "+492214710100"
 PAI = IdentityHeader.PAI
-
-
-def channel(variables: dict[str, str] | None = None, **headers: str) -> Facts:
-    """A snapshot of a channel: its headers, with `_` for `-`, and its variables."""
-    lines = {name.replace("_", "-"): text for name, text in headers.items()}
-    lines |= {f"variable_{name}": text for name, text in (variables or {}).items()}
-    return Frame("\n".join(f"{name}: {encode(text)}" for name, text in lines.items()).encode()).only(FACTS)
 
 
 # --- the call ---------------------------------------------------------------------------------------------
 
 
 def test_an_outbound_call_has_everything_that_the_dialplan_set() -> None:
-    snapshot = channel(
+    snapshot = facts_of(
         {
             "fsroute_direction": "outbound",
             "fsroute_account": "acme",
@@ -62,7 +54,7 @@ def test_an_outbound_call_has_everything_that_the_dialplan_set() -> None:
 
 
 def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> None:
-    snapshot = channel(
+    snapshot = facts_of(
         {"fsroute_direction": "inbound", "fsroute_trunk": "carrier", "fsroute_roaming": "true", "sip_from_user": "x"},
         Caller_Caller_ID_Number="+491713920042",
         Caller_Destination_Number="+492214710100",
@@ -72,22 +64,22 @@ def test_an_inbound_call_has_its_trunk_and_whether_its_caller_is_roaming() -> No
 
 HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
     "none": ({}, ()),
-    "P-Asserted-Identity": ({"sip_P-Asserted-Identity": LINE_NUMBER}, (Identity(PAI, LINE_NUMBER),)),
+    "P-Asserted-Identity": ({"sip_P-Asserted-Identity": LINE}, (Identity(PAI, LINE),)),
     "of which more is known": (
         {
             "sip_P-Asserted-Identity": "alice",
-            "sip_i_p_asserted_identity": f'ARRAY::"A, <B>" <sip:alice@x.example>|:<tel:{LINE_NUMBER};phone-context=+49>',
+            "sip_i_p_asserted_identity": f'ARRAY::"A, <B>" <sip:alice@x.example>|:<tel:{LINE};phone-context=+49>',
         },
-        (Identity(PAI, "sip:alice@x.example"), Identity(PAI, f"tel:{LINE_NUMBER};phone-context=+49")),
+        (Identity(PAI, "sip:alice@x.example"), Identity(PAI, f"tel:{LINE};phone-context=+49")),
     ),
     "all three": (
         {
-            "sip_P-Asserted-Identity": LINE_NUMBER,
+            "sip_P-Asserted-Identity": LINE,
             "sip_P-Preferred-Identity": "<sip:+493023125001@x>",
             "sip_Remote-Party-ID": '"R" <sip:+493023125002@x>;party=calling;privacy=off',
         },
         (
-            Identity(PAI, LINE_NUMBER),
+            Identity(PAI, LINE),
             Identity(IdentityHeader.PPI, "sip:+493023125001@x"),
             Identity(IdentityHeader.RPID, "sip:+493023125002@x"),
         ),
@@ -100,25 +92,25 @@ HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
 @pytest.mark.parametrize(("variables", "expected"), HEADERS.values(), ids=HEADERS.keys())
 def test_an_inbound_call_has_all_its_identities(variables: dict[str, str], expected: tuple[Identity, ...]) -> None:
     named = {"fsroute_direction": "inbound", "sip_from_user": "x"} | variables
-    assert call_of(channel(named, Caller_Caller_ID_Number="x")).identities == expected
-    assert call_of(channel(named | {"fsroute_direction": "outbound"})).identities == ()
+    assert call_of(facts_of(named, Caller_Caller_ID_Number="x")).identities == expected
+    assert call_of(facts_of(named | {"fsroute_direction": "outbound"})).identities == ()
 
 
 def test_numbers_keep_what_they_are_relative_to() -> None:
     params = {f"sip_{header}_params": "phone-context=+49221;user=phone" for header in ("req", "from", "to")}
     users = {"sip_req_user": "4710602", "sip_from_user": "4710603", "sip_to_user": "4710604"}
-    call = call_of(channel(params | users, Caller_Destination_Number="4710602"))
+    call = call_of(facts_of(params | users, Caller_Destination_Number="4710602"))
     assert (call.destination, call.from_user, call.to_user) == tuple(
         f"{text};phone-context=+49221" for text in ("4710602", "4710603", "4710604")
     )
-    transferred = call_of(channel(params | users, Caller_Destination_Number="12"))
+    transferred = call_of(facts_of(params | users, Caller_Destination_Number="12"))
     assert transferred.destination == "12"
     whole = {"sip_req_user": "1;phone-context=+49", "sip_req_params": "user=phone;x-phone-context=+1"}
-    assert call_of(channel(whole, Caller_Destination_Number="1;phone-context=+49")).destination == "1;phone-context=+49"
+    assert call_of(facts_of(whole, Caller_Destination_Number="1;phone-context=+49")).destination == "1;phone-context=+49"
 
 
 def test_a_call_of_which_nothing_is_known_is_inbound_and_anonymous() -> None:
-    assert call_of(Frame(b"Event-Name: CHANNEL_DATA").only(FACTS)) == Call("", anonymous=True)
+    assert call_of(facts_of()) == Call("", anonymous=True)
 
 
 PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
@@ -151,9 +143,9 @@ PRIVACY: dict[str, tuple[dict[str, str], bool]] = {
 
 @pytest.mark.parametrize(("more", "expected"), PRIVACY.values(), ids=PRIVACY.keys())
 def test_a_caller_hides_however_they_say_so(more: dict[str, str], expected: bool) -> None:
-    snapshot = channel({"sip_from_user": "1001"} | more, Caller_Caller_ID_Number="1001")
+    snapshot = facts_of({"sip_from_user": "1001"} | more, Caller_Caller_ID_Number="1001")
     assert call_of(snapshot).anonymous is expected
-    hidden = channel({"sip_from_user": "1001"}, Caller_Caller_ID_Number="1001", Caller_Privacy_Hide_Number="true")
+    hidden = facts_of({"sip_from_user": "1001"}, Caller_Caller_ID_Number="1001", Caller_Privacy_Hide_Number="true")
     assert call_of(hidden).anonymous
 
 
@@ -171,8 +163,8 @@ def test_a_caller_hides_however_they_say_so(more: dict[str, str], expected: bool
 )
 def test_a_name_counts_where_no_number_stands_beside_it(name: str, caller: str, from_user: str, expected: bool) -> None:
     snapshot = {"Caller_Caller_ID_Name": name, "Caller_Caller_ID_Number": caller}
-    assert call_of(channel({"sip_from_user": from_user}, **snapshot)).anonymous is expected
-    from_phone = channel({"sip_from_user": from_user, "fsroute_direction": "outbound"}, **snapshot)
+    assert call_of(facts_of({"sip_from_user": from_user}, **snapshot)).anonymous is expected
+    from_phone = facts_of({"sip_from_user": from_user, "fsroute_direction": "outbound"}, **snapshot)
     assert call_of(from_phone).anonymous is False
 
 
@@ -182,23 +174,23 @@ WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "
 @pytest.mark.parametrize("text", WISHES)
 def test_the_number_to_show_is_taken_as_it_is(text: str) -> None:
     """What is none is refused later, with a reason."""
-    assert call_of(channel({"fsroute_presented": text})).presented == text
+    assert call_of(facts_of({"fsroute_presented": text})).presented == text
 
 
 def test_without_a_wish_there_is_none() -> None:
-    assert call_of(channel({"fsroute_presented": ""})).presented is None
+    assert call_of(facts_of({"fsroute_presented": ""})).presented is None
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("true", True), ("false", False), ("", False), ("TRUE", False), ("1", False)]
 )
 def test_only_the_dialplan_s_true_is_roaming(text: str, expected: bool) -> None:
-    assert call_of(channel({"fsroute_roaming": text})).is_roaming is expected
+    assert call_of(facts_of({"fsroute_roaming": text})).is_roaming is expected
 
 
 def test_a_header_that_a_caller_sends_is_not_a_variable_of_the_dialplan() -> None:
     sent = {"sip_h_X-fsroute_presented": "+49110", "sip_h_P-fsroute_roaming": "true"}
-    found = call_of(channel(sent, Caller_Caller_ID_Number="+493023125001"))
+    found = call_of(facts_of(sent, Caller_Caller_ID_Number="+493023125001"))
     assert (found.presented, found.is_roaming, found.direction) == (None, False, Direction.INBOUND)
 
 
@@ -237,59 +229,48 @@ HOPS: dict[str, tuple[dict[str, str], int]] = {
 
 @pytest.mark.parametrize(("variables", "expected"), HOPS.values(), ids=HOPS.keys())
 def test_hops_are_counted_however_their_header_is_written(variables: dict[str, str], expected: int) -> None:
-    assert call_of(channel(variables)).hops == expected
+    assert call_of(facts_of(variables)).hops == expected
 
 
 @given(st.text(), st.text(), st.text())
 def test_any_text_in_these_headers_makes_a_call(hops: str, diversion: str, wish: str) -> None:
-    call = call_of(channel({"sip_h_X-FSRoute-Hops": hops, "sip_h_Diversion": diversion, "fsroute_presented": wish}))
+    call = call_of(facts_of({"sip_h_X-FSRoute-Hops": hops, "sip_h_Diversion": diversion, "fsroute_presented": wish}))
     assert 0 <= call.hops <= 99
 
 
 # --- what became of it ------------------------------------------------------------------------------------
 
 
-def after(step: str, cause: str, **headers: str) -> Facts:
-    variables = {"fsroute_step": step, "originate_disposition": cause, "originate_causes": f"leg;{cause}"}
-    return channel(variables | {"originated_legs": "leg;name;1001"}, Channel_State_Number="4", **headers)
-
-
-def failed(
-    cause: str, outcome: Outcome, *, rule: RuleKey | None = None, trunks: int = 0, is_recall: bool = False, why: str = ""
-) -> FailedPlan:
-    return FailedPlan(rule, outcome, cause, trunks, is_recall, (f"1001 {why or cause}",))
-
-
 GONE, RANG = Outcome.UNREACHABLE, Outcome.NO_ANSWER
 PROGRESS: dict[str, tuple[Facts, FailedPlan | Ended | None]] = {
-    "a new call": (channel(), None),
+    "a new call": (facts_of(), None),
     "a rule": (
-        after("+492214710100/2", "USER_BUSY"),
-        failed("USER_BUSY", Outcome.BUSY, rule=RuleKey("+492214710100", 2)),
+        after_bridge("+492214710100/2", "USER_BUSY"),
+        failed_plan("USER_BUSY", Outcome.BUSY, rule=RuleKey("+492214710100", 2)),
     ),
-    "the first trunk": (after("direct/1", "GATEWAY_DOWN"), failed("GATEWAY_DOWN", GONE, trunks=1)),
+    "the first trunk": (after_bridge("direct/1", "GATEWAY_DOWN"), failed_plan("GATEWAY_DOWN", GONE, trunks=1)),
     "the third trunk": (
-        after("direct/3", "NORMAL_TEMPORARY_FAILURE"),
-        failed("NORMAL_TEMPORARY_FAILURE", GONE, trunks=3),
+        after_bridge("direct/3", "NORMAL_TEMPORARY_FAILURE"),
+        failed_plan("NORMAL_TEMPORARY_FAILURE", GONE, trunks=3),
     ),
-    "a call that needs no trunk": (after("direct/0", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
-    "without a count": (after("direct", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
-    "a count that is none": (after("direct/x", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
-    "a count below zero": (after("direct/-1", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
-    "a count too large": (after(f"direct/{'9' * 5000}", "NO_ANSWER"), failed("NO_ANSWER", RANG)),
-    "a cause that is none": (after("direct/1", "x y"), failed("", GONE, trunks=1, why="x y")),
+    "a call that needs no trunk": (after_bridge("direct/0", "NO_ANSWER"), failed_plan("NO_ANSWER", RANG)),
+    "without a count": (after_bridge("direct", "NO_ANSWER"), failed_plan("NO_ANSWER", RANG)),
+    "a count that is none": (after_bridge("direct/x", "NO_ANSWER"), failed_plan("NO_ANSWER", RANG)),
+    "a count below zero": (after_bridge("direct/-1", "NO_ANSWER"), failed_plan("NO_ANSWER", RANG)),
+    "a count too large": (after_bridge(f"direct/{'9' * 5000}", "NO_ANSWER"), failed_plan("NO_ANSWER", RANG)),
+    "a cause that is none": (after_bridge("direct/1", "x y"), failed_plan("", GONE, trunks=1, why="x y")),
     "a transferred call that came back": (
-        after("recall:direct/0", "NO_ANSWER"),
-        failed("NO_ANSWER", RANG, is_recall=True),
+        after_bridge("recall:direct/0", "NO_ANSWER"),
+        failed_plan("NO_ANSWER", RANG, is_recall=True),
     ),
     "a transferred call that went to a number": (
-        after("recall:+492214710100/2", "NO_ANSWER"),
-        failed("NO_ANSWER", RANG, rule=RuleKey("+492214710100", 2), is_recall=True),
+        after_bridge("recall:+492214710100/2", "NO_ANSWER"),
+        failed_plan("NO_ANSWER", RANG, rule=RuleKey("+492214710100", 2), is_recall=True),
     ),
-    "done": (after("done", "USER_BUSY"), Ended()),
-    "answered": (after("direct/1", "SUCCESS", Answer_State="answered"), Ended(pause_ms=1000)),
+    "done": (after_bridge("done", "USER_BUSY"), Ended()),
+    "answered": (after_bridge("direct/1", "SUCCESS", Answer_State="answered"), Ended(pause_ms=1000)),
     "bridged by early media, and nobody answered": (
-        channel(
+        facts_of(
             {"fsroute_step": "direct/1", "originate_disposition": "SUCCESS", "last_bridge_hangup_cause": "USER_BUSY"},
             Channel_State_Number="4",
             Answer_State="early",
@@ -304,17 +285,6 @@ def test_what_became_of_the_plan_that_rang(snapshot: Facts, expected: FailedPlan
     assert progress_of(snapshot) == expected
 
 
-def variables(step: str, code: str, caller_id: str, number: str = "none", rule: str = "none", more: str = "") -> Execute:
-    after_bridge = "" if step == "done" else "|hangup_after_bridge=true"
-    return Execute(
-        "multiset",
-        (
-            f"^^|fsroute_step={step}|fsroute_plan=1|fsroute_code={code}|fsroute_number={number}|fsroute_rule={rule}"
-            f"|fsroute_caller_id={caller_id}{more}|fsroute_contacts=read{after_bridge}"
-        ),
-    )
-
-
 @pytest.mark.parametrize(
     ("state", "media"),
     [
@@ -326,12 +296,12 @@ def variables(step: str, code: str, caller_id: str, number: str = "none", rule: 
     ],
 )
 def test_what_the_caller_receives(state: str, media: MediaState) -> None:
-    assert media_state_of(Frame(f"Event-Name: CHANNEL_DATA\nAnswer-State: {state}".encode()).only(FACTS)) is media
+    assert media_state_of(facts_of(Answer_State=state)) is media
 
 
-RULE = Rule("+492214710100", 3)
+RULE = RuleKey("+492214710100", 3)
 
 
 @pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
 def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
-    assert progress_of(after(step, "USER_BUSY")) == failed("USER_BUSY", Outcome.BUSY, rule=RULE.key)
+    assert progress_of(after_bridge(step, "USER_BUSY")) == failed_plan("USER_BUSY", Outcome.BUSY, rule=RULE)

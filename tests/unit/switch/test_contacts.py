@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsroute.codes import CallerIdCode, ReasonCode
+from fsroute.codes import ReasonCode
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import FrameReader
 from fsroute.model import (
-    CallerId,
     ContactDial,
     Decision,
     EndpointDial,
@@ -22,7 +21,6 @@ from fsroute.model import (
     Reason,
     Registered,
     Rule,
-    Trunk,
     TrunkDial,
 )
 from fsroute.simulator import dialstring_reader
@@ -31,20 +29,19 @@ from fsroute.switch import call_commands, dialstring
 from fsroute.switch.contacts import endpoints, query, read, resolve
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
+from tests.support.builders import CARRIER, MOBILE, RECEIVED, decision
 
 MARK = "0123456789abcdef"
-RECEIVED = CallerId("+493023125001", None, CallerIdCode.CALLER_RECEIVED, as_received=True)
 P1001, P1002 = EndpointDial("1001", "acme.example"), EndpointDial("1002", "acme.example")
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-MOBILE = TrunkDial(CARRIER, "+491713920042")
+BY_TRUNK = TrunkDial(CARRIER, MOBILE)
 
 
 def leg(dial: EndpointDial | ContactDial | TrunkDial, target: str = "endpoint") -> Leg:
     return Leg(target, dial, RECEIVED)
 
 
-def decision(*stages: tuple[Leg, ...], final: Hangup | None = None) -> Decision:
-    return Decision("+492214710100", "acme", None, Plan(stages, final), RECEIVED, ReasonCode.ROUTED, ())
+def rings(*stages: tuple[Leg, ...], final: Hangup | None = None) -> Decision:
+    return decision(Plan(stages, final))
 
 
 def one(answer_text: str) -> Registered:
@@ -53,7 +50,7 @@ def one(answer_text: str) -> Registered:
 
 
 def test_each_endpoint_is_asked_for_once_at_each_profile() -> None:
-    plan = Plan(((leg(P1001), leg(P1002), leg(MOBILE)), (leg(P1001),)))
+    plan = Plan(((leg(P1001), leg(P1002), leg(BY_TRUNK)), (leg(P1001),)))
     asked = endpoints(plan)
     assert asked == (P1001, P1002)
     assert query(asked, ("internal", "wss"), "M") == (
@@ -143,9 +140,9 @@ def test_an_endpoint_may_be_named_like_a_telephone_number() -> None:
 
 def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
     phone, other = ContactDial("internal", "sip:1001@192.0.2.7"), ContactDial("internal", "sip:1001@192.0.2.8")
-    before = decision((leg(P1001, "endpoint 1001"), leg(P1002, "endpoint 1002"), leg(MOBILE, "external")))
+    before = rings((leg(P1001, "endpoint 1001"), leg(P1002, "endpoint 1002"), leg(BY_TRUNK, "external")))
     after = resolve(before, {P1001: Registered((phone, other), 1)})
-    assert after.plan == Plan(((leg(phone, "endpoint 1001"), leg(other, "endpoint 1001"), leg(MOBILE, "external")),))
+    assert after.plan == Plan(((leg(phone, "endpoint 1001"), leg(other, "endpoint 1001"), leg(BY_TRUNK, "external")),))
     assert after.reasons == (
         Reason(ReasonCode.CONTACT_REFUSED, "endpoint 1001", "1 contacts are no plain SIP addresses"),
         Reason(ReasonCode.NOT_REGISTERED, "endpoint 1002", "left out: no phone is registered"),
@@ -163,19 +160,19 @@ def test_nothing_of_a_decision_is_lost_but_what_rings() -> None:
 
 
 def test_stages_without_a_phone_go_and_the_end_stays() -> None:
-    before = decision((leg(P1001),), (leg(MOBILE),), (leg(P1002),), final=Hangup("USER_BUSY"))
-    assert resolve(before, {}).plan == Plan(((leg(MOBILE),),), Hangup("USER_BUSY"))
+    before = rings((leg(P1001),), (leg(BY_TRUNK),), (leg(P1002),), final=Hangup("USER_BUSY"))
+    assert resolve(before, {}).plan == Plan(((leg(BY_TRUNK),),), Hangup("USER_BUSY"))
 
 
 def test_when_all_that_is_left_starts_late_the_first_starts_at_once() -> None:
-    late = [replace(leg(MOBILE), start_s=5), replace(leg(TrunkDial(CARRIER, "+491713920043")), start_s=8)]
-    stage = resolve(decision((leg(P1001), *late)), {}).plan.stages[0]
+    late = [replace(leg(BY_TRUNK), start_s=5), replace(leg(TrunkDial(CARRIER, "+491713920043")), start_s=8)]
+    stage = resolve(rings((leg(P1001), *late)), {}).plan.stages[0]
     assert [each.start_s for each in stage] == [0, 3]
 
 
 def test_more_phones_than_freeswitch_can_ring_together_are_left_out_with_a_reason() -> None:
     phones = tuple(ContactDial("internal", f"sip:1001@192.0.2.{i}") for i in range(130))
-    after = resolve(decision((leg(P1001, "endpoint 1001"),)), {P1001: Registered(phones)})
+    after = resolve(rings((leg(P1001, "endpoint 1001"),)), {P1001: Registered(phones)})
     assert len(after.plan.stages[0]) == 128
     assert [reason.code for reason in after.reasons] == ["leg_limit"]
 
@@ -196,7 +193,7 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
         return ",".join(f"sofia/{profile}/{text}" for text in texts) or "error/user_not_registered"
 
     channel = SimulatedChannel({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
-    before = decision((leg(P1001), leg(MOBILE), leg(P1002)))
+    before = rings((leg(P1001), leg(BY_TRUNK), leg(P1002)))
     said = b""
     asked = frames.encode(call_commands.contacts_query([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
     for command in parse(asked)[0]:
@@ -217,16 +214,16 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
 
 
 def test_the_phones_of_this_call_count_not_those_of_the_one_before() -> None:
-    before = decision((leg(P1001, "endpoint 1001"),), (leg(MOBILE),))
+    before = rings((leg(P1001, "endpoint 1001"),), (leg(BY_TRUNK),))
     first, second = (ContactDial("internal", f"sip:1001@192.0.2.{i}") for i in (7, 8))
     for phones in ((first,), (first, second), (), (second,), (second,)):
-        anew = decision((leg(P1001, "endpoint 1001"),), (leg(MOBILE),))
+        anew = rings((leg(P1001, "endpoint 1001"),), (leg(BY_TRUNK),))
         known = {P1001: Registered(phones)}
         assert resolve(before, known) == resolve(anew, known)
         assert len(resolve(before, known).plan.stages) == (2 if phones else 1)
 
 
 def test_a_plan_is_resolved_once_for_the_same_phones() -> None:
-    before = decision((leg(P1001),))
+    before = rings((leg(P1001),))
     known = {P1001: Registered((ContactDial("internal", "sip:1001@192.0.2.7"),))}
     assert resolve(before, known).plan is resolve(before, dict(known)).plan

@@ -10,30 +10,25 @@ from fsroute.eventsocket.frames import Facts, Frame
 from fsroute.model import Outcome
 from fsroute.switch.channel_state import FACTS
 from fsroute.switch.outcome import legs, of_failed, was_answered
+from tests.support.snapshots import facts_of
 
 UUIDS = ("3f0c7a52-4f0e-4a7d-8a0e-0d1f5c1f3b11", "a0c1ce18-6f0b-43c5-9d52-8b8c7f0ab6a2", "77ac7a3d-1d0b-4a39-a9b1-2f")
 
 
-def channel(disposition: str, *causes: str) -> Facts:
+def ended_with(disposition: str, *causes: str) -> Facts:
     """A snapshot after a bridge: how it ended, and the cause of each leg that existed."""
     entries = [f"{uuid};{cause}" for uuid, cause in zip(UUIDS, causes, strict=False)]
     array = entries[0] if len(entries) == 1 else "ARRAY::" + "|:".join(entries)
     variables = {"originate_disposition": disposition, **({"originate_causes": array} if entries else {})}
-    state = "answered" if disposition.upper() == "SUCCESS" else "ringing"
-    lines = [
-        "Event-Name: CHANNEL_DATA",
-        f"Answer-State: {state}",
-        *(f"variable_{name}: {quote(text)}" for name, text in variables.items()),
-    ]
-    return Frame("\n".join(lines).encode()).only(FACTS)
+    return facts_of(variables, Answer_State="answered" if disposition.upper() == "SUCCESS" else "ringing")
 
 
 ANSWERED: dict[str, tuple[Facts, bool]] = {
-    "one leg took it": (channel("SUCCESS", "NONE"), True),
-    "one of several": (channel("SUCCESS", "LOSE_RACE", "NONE"), True),
-    "in an enterprise string": (channel("success"), True),
-    "nobody": (channel("USER_BUSY", "USER_BUSY"), False),
-    "not even tried": (channel("failure"), False),
+    "one leg took it": (ended_with("SUCCESS", "NONE"), True),
+    "one of several": (ended_with("SUCCESS", "LOSE_RACE", "NONE"), True),
+    "in an enterprise string": (ended_with("success"), True),
+    "nobody": (ended_with("USER_BUSY", "USER_BUSY"), False),
+    "not even tried": (ended_with("failure"), False),
     "early media made the bridge, and nobody answered": (
         Frame(b"Event-Name: CHANNEL_DATA\nAnswer-State: early\nvariable_originate_disposition: SUCCESS").only(FACTS),
         False,
@@ -96,7 +91,7 @@ FAILED: dict[str, tuple[tuple[str, ...], Outcome]] = {
 @pytest.mark.parametrize(("ended", "expected"), FAILED.values(), ids=FAILED.keys())
 def test_the_best_that_happened_to_any_leg_is_the_outcome(ended: tuple[str, ...], expected: Outcome) -> None:
     disposition, *causes = ended
-    assert of_failed(channel(disposition, *causes)) == (expected, disposition)
+    assert of_failed(ended_with(disposition, *causes)) == (expected, disposition)
 
 
 ARRAYS: dict[str, tuple[str, Outcome]] = {
