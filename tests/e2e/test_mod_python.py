@@ -18,9 +18,11 @@ from tests.e2e.conftest import (
     phones,
     switch_inside,
 )
-from tests.support.server import demo_database, memory_kb
+from tests.support.server import memory_kb
 from tests.support.sip import Carrier, OutgoingCall, Ring
 from tests.support.switch import CONFIGURATION, Switch
+from tests.support.tables import demo_database
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -144,10 +146,11 @@ def test_arguments_in_the_dialplan_are_refused_and_freeswitch_ends_when_it_is_to
         assert_fallback(switch, logged(reason))
         stat = Path(f"/proc/{switch.pid}/stat")
         switch.api("fsctl shutdown")
-        deadline = time.monotonic() + 20
-        while stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z":
-            assert time.monotonic() < deadline, switch.log()[-5000:]
-            time.sleep(0.05)
+        wait_until(
+            lambda: not stat.exists() or stat.read_text().rpartition(") ")[2][0] == "Z",
+            "the end of FreeSWITCH",
+            shown=lambda: switch.log()[-5000:],
+        )
         assert stat.read_text().split()[-1] == "0"  # the exit code of one that has ended
 
 

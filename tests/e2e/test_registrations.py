@@ -9,17 +9,16 @@ import secrets
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import MakePhone, Process, demo_password, idle
 from tests.support.sip import Carrier, Phone, Ring
 from tests.support.switch import CONFIGURATION, IP, Switch, find_freeswitch
+from tests.support.wait import wait_until
 
 NUMBER = "+492214710602"
 """Rings 1001, and then 1003."""
@@ -115,13 +114,6 @@ def fsroute(switch: Switch, running_fsroute: Process) -> Process:
     return running_fsroute
 
 
-def until(true: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline, f"{WAIT_S:g} s without {what}"
-        time.sleep(0.01)
-
-
 @dataclass
 class Office:
     switch: Switch
@@ -134,7 +126,7 @@ class Office:
         """How often FreeSWITCH was asked for phones, by what it says that it executed. A mark of ours ends its log."""
         mark, log = secrets.token_hex(8), self.switch.path / "log" / "freeswitch.log"
         self.switch.api(f"log NOTICE {mark}")
-        until(lambda: mark in log.read_text("utf-8", "replace"), "a line in FreeSWITCH's log")
+        wait_until(lambda: mark in log.read_text("utf-8", "replace"), "a line in FreeSWITCH's log")
         return log.read_text("utf-8", "replace").count(" set(fsroute_contacts=")
 
     def told(self) -> list[str]:
@@ -154,7 +146,7 @@ class Office:
 
     def until_known(self, *phones: Phone) -> None:
         """Calls until nobody is asked any more."""
-        until(lambda: not self.rings(*phones), "a call that asks for no phones")
+        wait_until(lambda: not self.rings(*phones), "a call that asks for no phones")
 
     @property
     def reasons(self) -> list[str]:
@@ -185,7 +177,7 @@ def test_a_phone_that_moves_rings_where_it_is_now(office: Office, phone: MakePho
     told, calls = len(office.told()), len(before.calls)
     now = phone("1001", Ring())
     before.unregister()
-    until(lambda: len(office.told()) >= told + 2, "word of both")
+    wait_until(lambda: len(office.told()) >= told + 2, "word of both")
     assert office.rings(now)
     office.until_known(now)
     assert (office.told()[told:], len(before.calls)) == (["'1001'"] * 2, calls)
@@ -196,7 +188,7 @@ def test_a_second_phone_of_the_same_user_rings_too(office: Office, phone: MakePh
     office.until_known(first)
     told = len(office.told())
     second = phone("1001", Ring())
-    until(lambda: office.told()[told:], "word of the registration")
+    wait_until(lambda: office.told()[told:], "word of the registration")
     assert office.rings(first, second)
     office.until_known(first, second)
 
@@ -206,7 +198,7 @@ def test_who_was_not_registered_rings_once_they_are(office: Office, phone: MakeP
     assert NOT_REGISTERED in office.reasons
     told = len(office.told())
     desk = phone("1001", Ring())
-    until(lambda: office.told()[told:], "word of the registration")
+    wait_until(lambda: office.told()[told:], "word of the registration")
     assert office.rings(desk)
     assert NOT_REGISTERED not in office.reasons
 
@@ -221,7 +213,7 @@ def is_flushed(office: Office, desk: Phone) -> None:
 
 def is_flushed_with_all_others(office: Office, desk: Phone) -> None:
     office.switch.api("sofia profile internal flush_inbound_reg")
-    until(lambda: not office.switch.registered("1003"), "the end of all registrations")
+    wait_until(lambda: not office.switch.registered("1003"), "the end of all registrations")
     assert office.other.register() == 200
 
 
@@ -240,7 +232,7 @@ def test_who_is_registered_no_more_does_not_ring(office: Office, end: Callable[[
         office.until_known(desk)
         told, calls = len(office.told()), len(desk.calls)
         end(office, desk)
-        until(lambda: "'1001'" in office.told()[told:] and not switch.registered("1001"), "word of the end")
+        wait_until(lambda: "'1001'" in office.told()[told:] and not switch.registered("1001"), "word of the end")
         assert office.rings(office.other)
         assert NOT_REGISTERED in office.reasons
         office.until_known(office.other)
@@ -249,7 +241,9 @@ def test_who_is_registered_no_more_does_not_ring(office: Office, end: Callable[[
 
 def up_for_long_enough(switch: Switch, command: str) -> None:
     """Stops or restarts the profile, which FreeSWITCH refuses in its first ten seconds."""
-    until(lambda: "ing: internal" in switch.api(f"sofia profile internal {command}", WAIT_S), f"{command} of the profile")
+    wait_until(
+        lambda: "ing: internal" in switch.api(f"sofia profile internal {command}", WAIT_S), f"{command} of the profile"
+    )
 
 
 def test_a_profile_that_restarts_has_the_phones_of_before(office: Office, phone: MakePhone) -> None:
@@ -257,8 +251,8 @@ def test_a_profile_that_restarts_has_the_phones_of_before(office: Office, phone:
     office.until_known(desk)
     told = len(office.told())
     up_for_long_enough(office.switch, "restart")
-    until(lambda: office.told()[told:] == ["all"] * 2, "word of its end and of its start")
-    until(lambda: office.switch.registered("1001"), "the profile")
+    wait_until(lambda: office.told()[told:] == ["all"] * 2, "word of its end and of its start")
+    wait_until(lambda: office.switch.registered("1001"), "the profile")
     assert office.rings(desk)
     office.until_known(desk)
 
@@ -269,14 +263,14 @@ def test_a_profile_that_starts_slowly_has_the_phones_of_before(office: Office, p
     office.until_known(desk)
     told = len(office.told())
     up_for_long_enough(office.switch, "stop")
-    until(lambda: office.told()[told:] == ["all"], "word of its end")
+    wait_until(lambda: office.told()[told:] == ["all"], "word of its end")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(office.switch.internal)
         office.switch.api("sofia profile internal start", WAIT_S)
-        until(lambda: not asks_and_ends(office), "a call that asks for no phones")
+        wait_until(lambda: not asks_and_ends(office), "a call that asks for no phones")
         assert NOT_REGISTERED in office.fsroute.routed()[-2]["reasons"]
-    until(lambda: office.told()[told:] == ["all"] * 2, "word of its start")
-    until(lambda: office.switch.registered("1001"), "the profile")
+    wait_until(lambda: office.told()[told:] == ["all"] * 2, "word of its start")
+    wait_until(lambda: office.switch.registered("1001"), "the profile")
     assert office.rings(desk)
 
 
@@ -293,10 +287,10 @@ def test_while_freeswitch_tells_nothing_every_call_asks(office: Office, phone: M
     lost, heard = "registration events: unavailable, querying on every call", "registration events: subscribed"
     times = office.fsroute.events().count(heard)
     line.cut()
-    until(lambda: lost in office.fsroute.events(), "word of the loss")
+    wait_until(lambda: lost in office.fsroute.events(), "word of the loss")
     assert [office.rings(desk) for _ in range(3)] == [True] * 3
     line.mend()
-    until(lambda: office.fsroute.events().count(heard) > times, "word of the new connection")
+    wait_until(lambda: office.fsroute.events().count(heard) > times, "word of the new connection")
     office.until_known(desk)
 
 

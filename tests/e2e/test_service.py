@@ -32,6 +32,7 @@ from tests.support.switch import (
     find_freeswitch,
     free_ports,
 )
+from tests.support.wait import wait_until
 
 GIVEN = {"SWITCH_EVENT_SOCKET_PASSWORD": PASSWORD}
 START_S = 20.0
@@ -55,11 +56,9 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     log = tmp_path / "log"
     with log.open("wb") as output, subprocess.Popen([*program, "serve"], env=environment, stderr=output) as process:
         try:
-            deadline = time.monotonic() + START_S
-            while b'"serving"' not in log.read_bytes():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.02)
+            wait_until(
+                lambda: b'"serving"' in log.read_bytes(), "serving", shown=log.read_text, timeout_s=START_S, process=process
+            )
             yield port
         finally:
             process.terminate()
@@ -88,10 +87,7 @@ def test_the_suite_can_call_a_switch_that_runs_already(running_switch: Switch) -
             assert getattr(same, name) == getattr(running_switch, name), name
         mark = f"written by {same.api('create_uuid')}"
         running_switch.api(f"log NOTICE {mark}")
-        deadline = time.monotonic() + START_S
-        while mark not in same.log():  # FreeSWITCH writes its log a little later
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: mark in same.log())  # FreeSWITCH writes its log a little later
     assert running_switch.api("status").startswith("UP")
 
 

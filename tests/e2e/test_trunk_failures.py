@@ -25,6 +25,7 @@ from tests.support.sip import (
     Step,
 )
 from tests.support.switch import Switch
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -283,10 +284,7 @@ def down(switch: Switch, carrier: Carrier, second: Carrier, change: Change) -> I
         address: Address = nobody.address
     ping = '<param name="ping" value="5"/><param name="ping-max" value="1"/><param name="ping-min" value="1"/>'
     with gateway(switch, "down", address, ping):
-        deadline = time.monotonic() + 20
-        while "DOWN" not in switch.api("sofia status gateway down"):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: "DOWN" in switch.api("sofia status gateway down"), pause_s=0.1)
         change("UPDATE trunks SET gateway = 'down' WHERE name = 'carrier'")
         yield
 

@@ -38,6 +38,7 @@ from tests.e2e.conftest import TOP, Process, demo_password, idle, other_side
 from tests.support.rtp import heard, read_prompts
 from tests.support.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring
 from tests.support.switch import IP, Switch
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -618,10 +619,7 @@ def assert_begun_and_nothing_else(portal: Portal) -> None:
 
 
 def wait_audible(call: IncomingCall) -> None:
-    deadline = time.monotonic() + 10
-    while not call.audio.audible:
-        assert time.monotonic() < deadline, call
-        time.sleep(0.01)
+    wait_until(lambda: call.audio.audible, "audio", shown=lambda: call)
 
 
 # --- by SMS -----------------------------------------------------------------------------------------------

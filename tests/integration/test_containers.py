@@ -12,7 +12,6 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,6 +34,7 @@ from tests.support.containers import (
     service_environment,
     stage,
 )
+from tests.support.wait import wait_until
 
 WORKFLOW = TOP / ".github" / "workflows" / "ci.yml"
 VARIABLES = TOP / "freeswitch" / "vars.xml"
@@ -242,11 +242,7 @@ class Image:
         return [json.loads(line)["event"] for line in (self.volume / "log").read_text().splitlines()]
 
     def wait_for(self, event: str, server: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_S
-        while event not in self.events():
-            assert server.poll() is None, self.events()
-            assert time.monotonic() < deadline, self.events()
-            time.sleep(0.02)
+        wait_until(lambda: event in self.events(), event, shown=self.events, timeout_s=START_S, process=server)
 
     def rename_table(self, old: str, new: str) -> None:
         """A database that can not be used for a while."""

@@ -35,7 +35,7 @@ import pytest
 from fsroute.configuration.settings import load_settings
 from scripts.make_docs import TOP, pages
 from tests.support.documents import Block, blocks
-from tests.support.server import demo_database
+from tests.support.tables import demo_database
 
 LINKED = (
     "Makefile",

@@ -19,7 +19,8 @@ from fsroute.model import Call, Direction, Routing
 from fsroute.reports.explanation import as_data
 from fsroute.routing.planner import DEFAULT_HOP_LIMIT
 from fsroute.switch.dialstring import Confirmation
-from tests.support.postgresql import DEMO, LOADED, Databases
+from tests.support.postgresql import Databases
+from tests.support.tables import DEMO, LOADED
 
 EXAMPLES = DEMO.parent / "examples"
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,11 +22,7 @@ import pytest
 
 from fsroute.data import loader
 from fsroute.data.database import open_database
-
-DEMO = Path(__file__).parents[2] / "scripts" / "demo.sql"
-
-LOADED = (datetime(2026, 1, 1, 12, tzinfo=UTC), "tests")
-"""When the tests' scripts are loaded, and by whom."""
+from tests.support.tables import DEMO, LOADED
 
 _START_S = 30
 _STOP_S = 30

@@ -14,24 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fsroute.data import database, loader
 from fsroute.simulator import simulated_channel
 from fsroute.simulator.dialstring_reader import Parsed
 from fsroute.simulator.simulated_channel import Command, Result, SimulatedChannel
-from tests.support.postgresql import LOADED
 
 TOP = Path(__file__).resolve().parents[2]
 START_S = 10.0
 TIMEOUT_S = 5.0
-
-
-def demo_database(path: Path, *more: Path) -> str:
-    """A database with the demo in it, and more scripts."""
-    url = f"sqlite:///{path}"
-    opened = database.open_database(url, create=True)
-    loader.make_tables(opened, url)
-    loader.load(opened, url, [TOP / "scripts" / "demo.sql", *more], *LOADED)
-    return url
 
 
 def memory_kb(pid: int) -> int:

@@ -9,8 +9,12 @@ from peewee import Database
 
 from fsroute.data import loader
 from fsroute.data.database import open_database
+from fsroute.data.routing_store import Store
 
 DEMO = Path(__file__).resolve().parents[2] / "scripts" / "demo.sql"
+
+LOADED = (datetime(2026, 1, 1, 12, tzinfo=UTC), "tests")
+"""When the tests' scripts are loaded, and by whom."""
 
 
 def make_tables(path: Path) -> tuple[Database, str]:
@@ -21,8 +25,22 @@ def make_tables(path: Path) -> tuple[Database, str]:
     return database, url
 
 
-def make_demo(path: Path) -> tuple[Database, str]:
-    """The same, with the demo's rows in it."""
+def demo_database(path: Path, *more: Path) -> str:
+    """The URL of a new file with the demo in it, and more scripts."""
     database, url = make_tables(path)
-    loader.load(database, url, [DEMO], datetime(2026, 1, 7, tzinfo=UTC), "tests")
-    return database, url
+    loader.load(database, url, [DEMO, *more], *LOADED)
+    return url
+
+
+def demo_store(path: Path) -> Store:
+    """What reads the demo for a call, from a new file."""
+    url = demo_database(path)
+    return Store(open_database(url), url, "DE")
+
+
+def execute(url: str, *statements: str) -> None:
+    """Changes a database of any kind as another process would, each statement in a transaction of its own."""
+    database = open_database(url)
+    with database.connection_context():
+        for statement in statements:
+            database.execute_sql(statement)

@@ -21,7 +21,7 @@ import pytest
 from fsroute.reports import explanation
 from fsroute.simulator import dialstring_reader
 from tests.support.dial_strings import DEMO_ONE_AFTER_ANOTHER
-from tests.support.postgresql import DEMO
+from tests.support.tables import DEMO
 
 MONDAY_AT_NINE, MONDAY_AT_FIVE = "2026-11-23T09:00", "2026-11-23T17:00"
 MOBILE = "external +491713920042"

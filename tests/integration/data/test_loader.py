@@ -21,7 +21,8 @@ from fsroute.data.database import is_sqlite, open_database
 from fsroute.data.loader import Statement, statements
 from fsroute.errors import DataError
 from fsroute.numbers.regulation import rules_for
-from tests.support.postgresql import LOADED, Databases
+from tests.support.postgresql import Databases
+from tests.support.tables import LOADED
 
 GOOD = "INSERT INTO users (account, name, extension) VALUES ('acme', 'new', '14');\n"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import CapturingLogger
@@ -18,10 +17,10 @@ from fsroute.data.routing_cache import RoutingCache, SqliteChanges, watch
 from fsroute.data.routing_store import Store
 from fsroute.errors import DataError
 from fsroute.model import Call, Direction, Routing
-from tests.support.server import demo_database
+from tests.support.tables import demo_database, execute
+from tests.support.wait import wait_until
 
 N100, N200 = "+492214710100", "+492214710200"
-PATIENCE_S = 5.0
 
 
 class Changes:
@@ -171,21 +170,6 @@ def remembered(url: str) -> Iterator[tuple[Store, RoutingCache]]:
     store.close()
 
 
-def until(is_so: Callable[[], Any]) -> None:
-    """SQLite is so at once; PostgreSQL's word takes a moment."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def change(url: str, sql: str) -> None:
-    """As another process would."""
-    other = open_database(url)
-    with other.connection_context():
-        other.execute_sql(sql)
-
-
 @pytest.mark.parametrize(
     "sql",
     [
@@ -200,14 +184,14 @@ def test_a_change_by_anybody_is_seen(remembering: tuple[Store, RoutingCache], sq
     call = Call(N100)
     if not is_sqlite(store.database):
         # Until PostgreSQL's listener listens there is nothing to wait for; its first word is that it does.
-        until(lambda: cache.fresh(call) is None)
+        wait_until(lambda: cache.fresh(call) is None)
         cache.read(call)
         time.sleep(0.3)
     cache.fresh(call)
     before = cache.read(call)
     assert cache.fresh(call) is before
-    change(store.url, sql)
-    until(lambda: cache.fresh(call) is None)
+    execute(store.url, sql)
+    wait_until(lambda: cache.fresh(call) is None)
     assert cache.read(call) == store.routing(call)
 
 
@@ -229,7 +213,7 @@ def test_attempts_to_verify_do_not_make_calls_slower(postgresql_demo_url: str) -
         time.sleep(0.3)
         cache.fresh(Call(N100))
         before = cache.read(Call(N100))
-        change(
+        execute(
             store.url,
             "INSERT INTO audit_log (id, at, actor, origin, action, account, first_number, last_number)"
             " VALUES (1000, '2026-11-22T00:00:00Z', 'a', 'b', 'start', 'acme', '+4930', '+4930')",
@@ -250,14 +234,14 @@ def test_postgresql_that_comes_back_counts_as_changed(postgresql_demo_url: str) 
     url = postgresql_demo_url
     changes = watch(url, CapturingLogger())
     first = changes.version()
-    until(lambda: changes.version() != first)
+    wait_until(lambda: changes.version() != first)
     listening = changes.version()
-    change(
+    execute(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND starts_with(query, 'LISTEN')",
     )
-    until(lambda: changes.version() != listening)
+    wait_until(lambda: changes.version() != listening)
     changes.close()
 
 

@@ -52,7 +52,8 @@ from fsroute.model import (
     VerificationState,
 )
 from fsroute.target_kinds import TargetKind
-from tests.support.postgresql import DEMO, LOADED, Databases, Server
+from tests.support.postgresql import Databases, Server
+from tests.support.tables import DEMO, LOADED
 
 WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached: psycopg is not installed"
 

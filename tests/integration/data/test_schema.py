@@ -22,7 +22,8 @@ from peewee import Database, DatabaseError, IntegrityError
 
 from fsroute.data.database import is_sqlite, open_database, schema
 from fsroute.target_kinds import TargetKind
-from tests.support.postgresql import DEMO, Databases
+from tests.support.postgresql import Databases
+from tests.support.tables import DEMO
 
 Row = dict[str, Any]
 

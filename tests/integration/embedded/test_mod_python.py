@@ -29,8 +29,9 @@ from fsroute.eventsocket.wait import Wait
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, read_commands
 from tests.support.modpython import PythonEvent, PythonModule, PythonSession, PythonStream
 from tests.support.recording import FREESWITCH, FSROUTE, RECORDINGS, Recording
-from tests.support.server import Server, applications, carrier_channel, demo_database, serving
+from tests.support.server import Server, applications, carrier_channel, serving
 from tests.support.server import call as call_by_socket
+from tests.support.tables import demo_database
 
 TOP = Path(__file__).resolve().parents[3]
 CALLS = TOP / "tests" / "support" / "calls.sql"

@@ -22,7 +22,9 @@ from fsroute.model import ContactDial, EndpointDial, Registered
 from fsroute.serving import registrations
 from fsroute.serving.registrations import SETTLED_S, Listener, Registrations
 from tests.support.event_socket import PASSWORD, Event, EventSocketServer, of_profile, of_user
-from tests.support.server import Server, applications, carrier_channel, converse, demo_database, serving
+from tests.support.server import Server, applications, carrier_channel, converse, serving
+from tests.support.tables import demo_database
+from tests.support.wait import wait_until
 
 SWITCH = "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a001"
 OTHER_SWITCH = "5b2c0b5e-6e3c-4b1d-9a53-0f4a52c1a002"
@@ -628,7 +630,7 @@ def test_an_event_without_sense_forgets_everything() -> None:
 @pytest.mark.usefixtures("impatient")
 def test_an_outage_is_told_once_however_often_it_is_tried() -> None:
     with listening(password="other") as heard:  # noqa: S106 - a wrong one
-        wait_for(lambda: len(heard.server.commands) >= 4)
+        wait_until(lambda: len(heard.server.commands) >= 4)
         heard.log.wait(WRONG_PASSWORD)
         assert {command.name for command in heard.server.commands} == {"auth other"}
 
@@ -668,13 +670,6 @@ def test_the_pause_between_attempts_grows() -> None:
 def test_the_password_is_not_in_its_picture() -> None:
     listener = Listener(Registrations(0), ("127.0.0.1", 8021), "hunter2", 1.0, Log())
     assert "hunter2" not in repr(listener)
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 # --- calls ------------------------------------------------------------------------------------------------
@@ -721,7 +716,7 @@ def rings(server: Server, phone: Phone, core: str = SWITCH, **variables: str) ->
 
 
 def until_known(server: Server, phone: Phone) -> None:
-    wait_for(lambda: rings(server, phone)[0] == 0)
+    wait_until(lambda: rings(server, phone)[0] == 0)
 
 
 def bridged(told: list[tuple[str, str]]) -> str:

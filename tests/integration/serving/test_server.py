@@ -15,7 +15,8 @@ from fsroute.data import database
 from fsroute.eventsocket import frames
 from fsroute.eventsocket.frames import MAX_BLOCK
 from fsroute.simulator.simulated_channel import parse, reply
-from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, demo_database, serving
+from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, serving
+from tests.support.tables import demo_database
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.server import Server, applications, call, carrier_channel, converse, demo_database, serving
+from tests.support.server import Server, applications, call, carrier_channel, converse, serving
+from tests.support.tables import demo_database
+from tests.support.wait import wait_until
 
 PATIENCE_S = 8.0
 
@@ -38,13 +38,6 @@ def children(server: Server) -> list[int]:
     return [int(pid) for pid in tasks.read_text().split()]
 
 
-def until(is_so: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -65,7 +58,7 @@ def test_both_take_calls(pair: Server) -> None:
     before = holders(children(pair))
     socks = [pair.connect() for _ in range(32)]
     try:
-        until(lambda: sum(holders(children(pair)).values()) == sum(before.values()) + 32)
+        wait_until(lambda: sum(holders(children(pair)).values()) == sum(before.values()) + 32)
         taken = [count - before[pid] for pid, count in holders(children(pair)).items()]
     finally:
         for sock in socks:
@@ -117,7 +110,7 @@ def test_running_calls_get_their_time_to_end(pair: Server) -> None:
 def test_none_stays_when_the_master_is_killed(pair: Server) -> None:
     pids = children(pair)
     pair.process.kill()
-    until(lambda: not any(map(is_alive, pids)))
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_one_that_can_not_start_is_tried_again_with_pauses(url: str, tmp_path: Path) -> None:

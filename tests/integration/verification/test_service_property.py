@@ -31,13 +31,14 @@ from fsroute.codes import DeliveryOutcome
 from fsroute.data import audit, loader
 from fsroute.data import tables as t
 from fsroute.data.audit import Author
-from fsroute.data.database import open_database, rows
+from fsroute.data.database import rows
 from fsroute.errors import DataError
 from fsroute.verification import history, verification_code
 from fsroute.verification.budgets import Limits
 from fsroute.verification.delivery import DELIVERED, Delivered, Message
 from fsroute.verification.method import Method
 from fsroute.verification.service import VerificationRefused, Verifications
+from tests.support.tables import make_tables
 
 LIMITS = Limits(
     code_s=600, tries=3, starts_per_number=8, starts_per_account=12, starts_per_kind=20, starts_per_country=20,
@@ -81,13 +82,11 @@ class Life(RuleBasedStateMachine):
     def begin(self) -> None:
         """An hour that nobody has used, and tables with four accounts."""
         self.directory = Path(mkdtemp(prefix="fsroute-property-"))
-        self.url = f"sqlite:///{self.directory}/life.db"
         self.now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
         self.way = Way()
-        database = open_database(self.url, create=True)
+        database, self.url = make_tables(self.directory / "life.db")
         tables = self.directory / "tables.sql"
         tables.write_text(TABLES)
-        loader.make_tables(database, self.url)
         loader.load(database, self.url, [tables], self.now, "test")
         self.numbers = Verifications(database, self.url, LIMITS, {Method.CALL: self.way, Method.SMS: self.way})
         self.database = database

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fsroute.cli.main import main
-from tests.support import tables
+from tests.support.tables import demo_database
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Cli:
 @pytest.fixture(scope="session")
 def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demo") / "demo.db"
-    tables.make_demo(path)
+    demo_database(path)
     return path
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fsroute.codes import DeliveryOutcome
-from fsroute.data.database import open_database
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.sms import SmsGateway
+from tests.support.tables import execute
 
 if TYPE_CHECKING:
 
@@ -34,12 +34,6 @@ NUMBER, MOBILE, VERIFIED = "+4922129191999", "+491713920042", "+498999998123"
 FIRST, LAST = "+4922129191000", "+4922129191099"
 BLOCK = f"{FIRST} to {LAST}"
 START = ("start", "--account", "acme", "--number", MOBILE, "--method", "sms")
-
-
-def change(cli: Cli, sql: str) -> None:
-    database = open_database(cli.url)
-    with database.connection_context():
-        database.execute_sql(sql)
 
 
 @pytest.fixture
@@ -112,7 +106,7 @@ def test_cancel(cli: Cli, messages: list[Message]) -> None:
 
 
 def test_a_block(cli: Cli) -> None:
-    change(cli, "UPDATE accounts SET approves_blocks = TRUE WHERE name = 'acme'")
+    execute(cli.url, "UPDATE accounts SET approves_blocks = TRUE WHERE name = 'acme'")
     block = ("--account", "acme", "--first", FIRST, "--last", LAST)
     pending = cli.data("verify", "add-block", *block, "--evidence", "a letter")
     waits = f"{BLOCK}: another person must approve it: fsroute verify approve --id "
@@ -147,8 +141,8 @@ def test_import(cli: Cli) -> None:
 
 
 def test_expire(cli: Cli) -> None:
-    change(
-        cli,
+    execute(
+        cli.url,
         "UPDATE verified_numbers SET verified_at = '2020-01-01T00:00:00Z', expires_at = '2021-01-01T00:00:00Z'"
         " WHERE first_number = '+498999998123'",
     )

@@ -9,7 +9,6 @@ import pytest
 from peewee import Database, DatabaseError, InterfaceError, OperationalError, Value
 
 from fsroute.data import database as databases
-from fsroute.data import loader
 from fsroute.data import tables as t
 from fsroute.data.database import (
     Prepared,
@@ -22,6 +21,7 @@ from fsroute.data.database import (
     schema,
 )
 from fsroute.errors import ConfigError, DataError
+from tests.support.tables import make_tables
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,9 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tables(url: str) -> Database:
+def tables(tmp_path: Path) -> Database:
     """An SQLite file with fsroute's tables and two accounts."""
-    made = open_database(url, create=True)
-    loader.make_tables(made, url)
+    made, _ = make_tables(tmp_path / "routes.db")
     with made.connection_context():
         for name in ("acme", "beta"):
             t.Account.insert(name=name, country="DE", timezone="Europe/Berlin", domain=f"{name}.example").bind(

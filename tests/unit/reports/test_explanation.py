@@ -5,38 +5,29 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
 
-from fsroute.data.database import open_database
-from fsroute.data.loader import load, make_tables
 from fsroute.data.routing_store import Store
-from fsroute.model import Account, Call, Direction, Routing, Trunk, TrunkRoute
+from fsroute.model import Call, Direction, Routing
 from fsroute.numbers import short_numbers
 from fsroute.reports import explanation
 from fsroute.routing.planner import DEFAULT_HOP_LIMIT
 from fsroute.simulator import dialstring_reader
 from fsroute.switch.dialstring import Confirmation
+from tests.support.builders import CALLER, MONDAY_NOON, account, routes, trunk
 from tests.support.dial_strings import DEMO_ONE_AFTER_ANOTHER, DEMO_TOGETHER
-from tests.support.postgresql import LOADED
+from tests.support.tables import demo_store
 
-DEMO = Path(__file__).parents[3] / "scripts" / "demo.sql"
-CALLER = "+493023125001"
-MONDAY_NOON = datetime(2026, 3, 16, 12, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+IN_BERLIN = MONDAY_NOON.astimezone(ZoneInfo("Europe/Berlin"))
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
-    database = open_database(url, create=True)
-    make_tables(database, url)
-    load(database, url, [DEMO], *LOADED)
-    return Store(database, url, "DE")
+    return demo_store(tmp_path_factory.mktemp("demo") / "demo.db")
 
 
 def explained(demo: Store, to: str, caller: str = CALLER, *, anonymous: bool = False) -> dict[str, Any]:
@@ -48,7 +39,7 @@ def called_by(demo: Store, user: str, to: str, account: str = "acme", *, anonymo
 
 
 def _explained(demo: Store, call: Call) -> dict[str, Any]:
-    return explanation.as_data(call, demo.routing(call), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    return explanation.as_data(call, demo.routing(call), IN_BERLIN, Confirmation(), DEFAULT_HOP_LIMIT)
 
 
 def printed(data: dict[str, Any]) -> list[str]:
@@ -336,7 +327,7 @@ def test_why_an_emergency_call_is_anonymous(demo: Store) -> None:
     routing = demo.routing(call)
     assert routing.account is not None
     routing = replace(routing, account=replace(routing.account, network_number=None))
-    data = explanation.as_data(call, routing, MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    data = explanation.as_data(call, routing, IN_BERLIN, Confirmation(), DEFAULT_HOP_LIMIT)
     assert data["caller_id"] == {"presented": None, "network": None, "reason": "emergency_line_unknown"}
     lines = printed(data)
     assert "  external 112  From: <sip:anonymous@anonymous.invalid>" in lines
@@ -351,7 +342,7 @@ def test_why_an_emergency_call_is_anonymous(demo: Store) -> None:
 
 def test_a_name_that_nobody_has_is_explained(demo: Store) -> None:
     call = Call("02214710500", CALLER, trunk="gone")
-    data = explanation.as_data(call, demo.routing(call), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    data = explanation.as_data(call, demo.routing(call), IN_BERLIN, Confirmation(), DEFAULT_HOP_LIMIT)
     assert data["reasons"][0]["code"] == "trunk_unknown"
     assert called_by(demo, "gone", "0171 3920042")["reasons"][0]["code"] == "user_unknown"
 
@@ -365,11 +356,9 @@ def test_who_is_shown_when_a_call_is_refused_for_it(demo: Store) -> None:
 
 
 def test_what_follows_a_trunk_that_fails_is_the_next_one_to_the_last() -> None:
-    trunks = [Trunk(name, name, "DE", f"{name}.example") for name in ("one", "two", "three")]
-    routes = tuple(TrunkRoute("+", position, trunk) for position, trunk in enumerate(trunks, 1))
-    account = Account("acme", "DE", "Europe/Berlin", "acme.example", network_number="+492214710100", routes=routes)
+    several = account(routes=routes(trunk("one"), trunk("two"), trunk("three")))
     call = Call("0171 3920042", "1001", direction=Direction.OUTBOUND, account="acme")
-    data = explanation.as_data(call, Routing("DE", account=account), MONDAY_NOON, Confirmation(), DEFAULT_HOP_LIMIT)
+    data = explanation.as_data(call, Routing("DE", account=several), IN_BERLIN, Confirmation(), DEFAULT_HOP_LIMIT)
     dials = []
     step = data
     while step["stages"]:

@@ -22,7 +22,7 @@ from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.registrations import Registrations
 from fsroute.serving.wiring import Read, make_controller
 from fsroute.serving.workers import hold
-from tests.support.server import demo_database
+from tests.support.tables import demo_database
 
 CALL = Call("+492214710100", "+493023125001")
 PATIENCE_S = 5.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,23 +11,17 @@ from hypothesis import strategies as st
 
 from fsroute.callerid import identity
 from fsroute.codes import CallerIdCode
-from fsroute.data.database import open_database
-from fsroute.data.loader import load, make_tables
 from fsroute.data.routing_store import Store
 from fsroute.errors import DialStringError
 from fsroute.model import (
     Call,
     CallerId,
     ContactDial,
-    Direction,
     Diversion,
     EndpointDial,
     FailedPlan,
-    IdentityHeader,
-    IdentityProfile,
     Leg,
     NumberFormat,
-    NumberRole,
     Outcome,
     Plan,
     Registered,
@@ -48,11 +40,23 @@ from fsroute.simulator.dialstring_reader import ParsedLeg
 from fsroute.switch import contacts, dialstring
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
-from tests.support.postgresql import LOADED
+from tests.support import builders
+from tests.support.builders import (
+    CALLER,
+    CARRIER,
+    HIDDEN_CALLER,
+    LINE,
+    MOBILE,
+    MONDAY_NOON,
+    RECEIVED,
+    contact_leg,
+    outgoing_call,
+    phone_leg,
+    trunk_leg,
+)
+from tests.support.strategies import IDENTITY_PROFILES
+from tests.support.tables import demo_store
 
-DEMO = Path(__file__).parents[3] / "scripts" / "demo.sql"
-CALLER = "+493023125001"
-MONDAY_NOON = datetime(2026, 3, 16, 11, 0, tzinfo=UTC)
 CONFIRMATION = Confirmation()
 
 
@@ -74,11 +78,7 @@ PHONES = dict(
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    url = f"sqlite:///{tmp_path_factory.mktemp('demo')}/demo.db"
-    database = open_database(url, create=True)
-    make_tables(database, url)
-    load(database, url, [DEMO], *LOADED)
-    return Store(database, url, "DE")
+    return demo_store(tmp_path_factory.mktemp("demo") / "demo.db")
 
 
 # --- the demo ---------------------------------------------------------------------------------------------
@@ -86,10 +86,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def inbound(to: str, *, anonymous: bool = False) -> Call:
     return Call(to, CALLER, anonymous=anonymous)
-
-
-def outbound(to: str) -> Call:
-    return Call(to, "1001", direction=Direction.OUTBOUND, account="acme", user="reception")
 
 
 def failed(number: str, position: int, outcome: Outcome) -> FailedPlan:
@@ -199,7 +195,7 @@ BRIDGES: dict[str, tuple[Call, FailedPlan | None, str]] = {
     ),
     "500, an anonymous caller: nothing rings": (inbound("+492214710500", anonymous=True), None, ""),
     "extension 12": (
-        outbound("12"),
+        outgoing_call("12"),
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=27}"
@@ -208,7 +204,7 @@ BRIDGES: dict[str, tuple[Call, FailedPlan | None, str]] = {
         ),
     ),
     "a mobile, called from inside": (
-        outbound("0171 3920042"),
+        outgoing_call("0171 3920042"),
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
@@ -218,7 +214,7 @@ BRIDGES: dict[str, tuple[Call, FailedPlan | None, str]] = {
         ),
     ),
     "112": (
-        outbound("112"),
+        outgoing_call("112"),
         None,
         (
             "{ignore_early_media=true,originate_continue_on_timeout=true,originate_timeout=122}"
@@ -238,12 +234,10 @@ def test_the_demo_s_calls_are_these_strings(demo: Store, call: Call, after: Fail
 
 # --- refusals ---------------------------------------------------------------------------------------------
 
-RECEIVED = CallerId(CALLER, None, CallerIdCode.CALLER_RECEIVED, as_received=True)
-OWN = CallerId("+492214710100", "+492214710100", CallerIdCode.OWN_NUMBER)
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-PHONE = Leg("endpoint 1001", EndpointDial("1001", "acme.example"), RECEIVED)
-CONTACT = replace(PHONE, dial=ContactDial("internal", "sip:1001@192.0.2.11:5060"))
-MOBILE = Leg("external +491713920042", TrunkDial(CARRIER, "+491713920042"), OWN, hops=1)
+OWN = builders.shown(LINE, CallerIdCode.OWN_NUMBER)
+PHONE = phone_leg(caller_id=RECEIVED, ring_s=20)
+CONTACT = contact_leg("sip:1001@192.0.2.11:5060", caller_id=RECEIVED)
+BY_TRUNK = trunk_leg(caller_id=OWN, ring_s=20)
 
 
 def phone(user: str = "1001", domain: str = "acme.example", shown: CallerId = RECEIVED) -> Leg:
@@ -254,10 +248,8 @@ def contact(address: str = "sip:1001@192.0.2.11:5060", profile: str = "internal"
     return replace(PHONE, dial=ContactDial(profile, address), caller_id=shown)
 
 
-def mobile(
-    gateway: str = "carrier", number: str = "+491713920042", shown: CallerId = OWN, domain: str = "carrier.example"
-) -> Leg:
-    return replace(MOBILE, dial=TrunkDial(replace(CARRIER, gateway=gateway, domain=domain), number), caller_id=shown)
+def mobile(gateway: str = "carrier", number: str = MOBILE, shown: CallerId = OWN, domain: str = "carrier.example") -> Leg:
+    return replace(BY_TRUNK, dial=TrunkDial(replace(CARRIER, gateway=gateway, domain=domain), number), caller_id=shown)
 
 
 def line(presented: str | None, network: str | None) -> CallerId:
@@ -342,7 +334,7 @@ REFUSED: dict[str, tuple[Leg, str]] = {
         "external +491713920042: trunk domain: 'carrier.example;x' does not fit into a dial string",
     ),
     "a diverting number that is none": (
-        replace(MOBILE, diversion=Diversion("${x}", "no-answer")),
+        replace(BY_TRUNK, diversion=Diversion("${x}", "no-answer")),
         (
             "external +491713920042: sip_h_Diversion: "
             "'sip_h_Diversion=<sip:${x}@carrier.example>;reason=no-answer;counter=1' "
@@ -358,7 +350,7 @@ REFUSED: dict[str, tuple[Leg, str]] = {
         "endpoint 1001: ring_s 0, start_s 0: at least 1 and 0 are needed",
     ),
     "a start in the past": (
-        replace(MOBILE, start_s=-1),
+        replace(BY_TRUNK, start_s=-1),
         "external +491713920042: ring_s 20, start_s -1: at least 1 and 0 are needed",
     ),
 }
@@ -418,7 +410,7 @@ def test_a_plan_without_stages_is_no_string() -> None:
     [
         (PHONE, "user/1001@acme.example"),
         (CONTACT, "sofia/internal/sip:1001@192.0.2.11:5060"),
-        (MOBILE, "sofia/gateway/carrier/+491713920042"),
+        (BY_TRUNK, "sofia/gateway/carrier/+491713920042"),
     ],
 )
 def test_what_a_leg_dials_can_be_said_alone(leg: Leg, expected: str) -> None:
@@ -581,7 +573,7 @@ _domains = st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_siz
 _numbers = st.from_regex(r"\+?[0-9*#]{1,32}", fullmatch=True, alphabet="+0123456789*#")
 _inside = st.one_of(
     st.just(RECEIVED),
-    st.just(CallerId(None, None, CallerIdCode.CALLER_ANONYMOUS)),
+    st.just(HIDDEN_CALLER),
     st.builds(CallerId, _numbers, st.none(), st.just("internal_extension")),
 )
 _outside = st.one_of(
@@ -590,15 +582,6 @@ _outside = st.one_of(
 )
 _seconds = st.integers(1, 3600)
 _countries = st.sampled_from(["DE", "US", "IT"])
-_profiles = st.builds(
-    IdentityProfile,
-    st.just("any"),
-    st.sampled_from(NumberRole),
-    st.sampled_from(IdentityHeader),
-    st.sampled_from(NumberRole),
-    st.booleans(),
-    st.booleans(),
-)
 _formats = st.sampled_from(NumberFormat)
 _reasons = st.sampled_from(["unconditional", "user-busy", "no-answer", "unavailable"])
 _contacts = st.one_of(
@@ -617,7 +600,7 @@ def _legs(
     inside = _inside | st.builds(CallerId, numbers, st.none(), st.just("test"))
     outside = _outside | st.builds(CallerId, st.none() | numbers, numbers, st.just("test"))
     phones = st.builds(EndpointDial, names, domains) | st.builds(ContactDial, names, addresses)
-    trunks = st.builds(TrunkDial, st.builds(Trunk, names, names, _countries, domains, _profiles, _formats), numbers)
+    trunks = st.builds(TrunkDial, st.builds(Trunk, names, names, _countries, domains, IDENTITY_PROFILES, _formats), numbers)
     diversions = st.none() | st.builds(Diversion, numbers, _reasons, st.integers(1, 99))
     starts = st.integers(0, 3600)
     through_trunks = st.builds(
@@ -650,7 +633,7 @@ def test_freeswitch_understands_every_plan_as_it_is_meant(plan: Plan, confirmati
 
 
 def test_freeswitch_understands_the_largest_plan() -> None:
-    mixed = (*_crowd(127), MOBILE)
+    mixed = (*_crowd(127), BY_TRUNK)
     _same(Plan((mixed,) * 128), CONFIRMATION)
 
 
@@ -671,7 +654,7 @@ def _via(domain: str) -> str:
 
 ROUNDS: dict[str, tuple[Plan, list[str]]] = {
     "alone: the next trunk is the next group": (
-        Plan(((replace(MOBILE, fallbacks=(SECOND,)),),)),
+        Plan(((replace(BY_TRUNK, fallbacks=(SECOND,)),),)),
         [
             (
                 f"{{{G},originate_timeout=22,{FAILS}}}"
@@ -681,7 +664,7 @@ ROUNDS: dict[str, tuple[Plan, list[str]]] = {
         ],
     ),
     "beside a phone: parts at the same time, the phone's last": (
-        Plan(((CONTACT, replace(MOBILE, start_s=3, ring_s=10, fallbacks=(SECOND,))),)),
+        Plan(((CONTACT, replace(BY_TRUNK, start_s=3, ring_s=10, fallbacks=(SECOND,))),)),
         [
             (
                 f"{{{G},originate_timeout=12,{PART},{FAILS},originate_delay_start=3000}}"
@@ -695,7 +678,7 @@ ROUNDS: dict[str, tuple[Plan, list[str]]] = {
         ],
     ),
     "stages around it are strings of their own": (
-        Plan(((CONTACT,), (CONTACT,), (replace(MOBILE, ring_s=2, fallbacks=(SECOND,)),), (CONTACT,))),
+        Plan(((CONTACT,), (CONTACT,), (replace(BY_TRUNK, ring_s=2, fallbacks=(SECOND,)),), (CONTACT,))),
         [
             (
                 f"{{{G},originate_timeout=22}}"
@@ -711,7 +694,7 @@ ROUNDS: dict[str, tuple[Plan, list[str]]] = {
         ],
     ),
     "no time for a second trunk": (
-        Plan(((replace(MOBILE, ring_s=1, fallbacks=(SECOND,)),),)),
+        Plan(((replace(BY_TRUNK, ring_s=1, fallbacks=(SECOND,)),),)),
         [
             (
                 f"{{{G},originate_timeout=3}}"
@@ -729,21 +712,21 @@ def test_a_leg_with_several_trunks_makes_rounds(plan: Plan, expected: list[str])
 
 
 def test_what_is_the_call_s_own_is_put_in_last() -> None:
-    text = dialstring.bridge(Plan(((CONTACT, replace(MOBILE, fallbacks=(SECOND,))),)), CONFIRMATION)
+    text = dialstring.bridge(Plan(((CONTACT, replace(BY_TRUNK, fallbacks=(SECOND,))),)), CONFIRMATION)
     own = dialstring.of_call(text, ITS_CALL)
     assert own == text.replace("$UUID", ITS_CALL.uuid).replace("$FORWARDS", "68")
     assert dialstring.of_call(text, replace(ITS_CALL, forwards=0)) == own.replace("max_forwards=68", "max_forwards=0")
     with pytest.raises(DialStringError, match="uuid: 'a,b' does not fit"):
         dialstring.of_call(text, replace(ITS_CALL, uuid="a,b"))
-    plain = dialstring.bridge(Plan(((CONTACT, MOBILE),)), CONFIRMATION)
+    plain = dialstring.bridge(Plan(((CONTACT, BY_TRUNK),)), CONFIRMATION)
     assert dialstring.of_call(plain, Call("")) is plain
 
 
 def test_the_caller_hears_one_leg_only() -> None:
-    plan = Plan(((MOBILE,),))
+    plan = Plan(((BY_TRUNK,),))
     heard = dialstring.bridge(plan, CONFIRMATION, early_media=True)
     assert heard == dialstring.bridge(plan, CONFIRMATION).replace("ignore_early_media=true", "ignore_early_media=false")
-    for stages in (((MOBILE, CONTACT),), ((MOBILE,), (SECOND,))):
+    for stages in (((BY_TRUNK, CONTACT),), ((BY_TRUNK,), (SECOND,))):
         with pytest.raises(DialStringError, match="early media of more than one leg"):
             dialstring.bridge(Plan(stages), CONFIRMATION, early_media=True)
 
@@ -798,7 +781,7 @@ def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
         lambda text: mobile(number=f"+49{text}1"),
         lambda text: mobile(domain=f"carrier{text}example"),
         lambda text: mobile(shown=line(None, f"+49{text}1")),
-        lambda text: replace(MOBILE, diversion=Diversion(f"+49{text}1", "no-answer")),
+        lambda text: replace(BY_TRUNK, diversion=Diversion(f"+49{text}1", "no-answer")),
         lambda text: mobile(shown=line(f"+49{text}1", f"+49{text}1")),
     ],
     ids=[
@@ -816,7 +799,7 @@ def test_hostile_text_is_refused_or_understood_as_it_is(plan: Plan) -> None:
     ],
 )
 def test_no_piece_of_grammar_in_any_field_changes_another_leg(piece: str, place: Callable[[str], Leg]) -> None:
-    plan = Plan(((CONTACT, place(piece)), (MOBILE,)))
+    plan = Plan(((CONTACT, place(piece)), (BY_TRUNK,)))
     try:
         dialstring.bridges(plan, CONFIRMATION)
     except DialStringError:
@@ -830,11 +813,11 @@ def test_a_hostile_confirmation_is_refused_or_understood_as_it_is(key: str, prom
         confirmation = Confirmation(key, prompt)
     except DialStringError:
         return
-    _same(Plan(((CONTACT, replace(MOBILE, confirm=True)),)), confirmation)
+    _same(Plan(((CONTACT, replace(BY_TRUNK, confirm=True)),)), confirmation)
 
 
 def test_a_plan_is_written_once_for_each_way_to_confirm() -> None:
-    plan = Plan(((replace(MOBILE, confirm=True),),))
+    plan = Plan(((replace(BY_TRUNK, confirm=True),),))
     one, two = (dialstring.bridge(plan, Confirmation(key)) for key in ("1", "2"))
     assert one.replace("group_confirm_key=1", "group_confirm_key=2") == two != one
     again = dialstring.bridge(plan, Confirmation("1"))
