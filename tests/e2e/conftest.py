@@ -24,11 +24,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.sip import Address, Behaviour, Carrier, Peer, Phone
+from tests.support.sip import Address, Behaviour, Carrier, MakePhone, Peer, Phone
 from tests.support.switch import CONFIGURATION, IP, Switch, find_switch
 
 TOP = Path(__file__).resolve().parents[2]
-MakePhone = Callable[..., Phone]
 Change = Callable[..., None]
 START_S = 10.0
 

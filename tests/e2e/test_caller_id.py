@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import Change, Fsroute, MakePhone, written
-from tests.support.sip import Answer, Behaviour, Busy, Carrier, Message, OutgoingCall, Phone, Ring, Status, Step
+from tests.e2e.conftest import Change, Fsroute, written
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, MakePhone, Message, OutgoingCall, Phone, Ring, Status, Step
 from tests.support.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)

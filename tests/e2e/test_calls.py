@@ -7,17 +7,14 @@ check_per_channel_timeouts compares epoch seconds with >), hence the tolerances.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Fsroute, Process, other_side, phones
-from tests.support.sip import Answer, Busy, Carrier, EarlyMedia, IncomingCall, Phone, Reject, Ring, Silent, Status
+from tests.support.sip import Answer, Busy, Carrier, EarlyMedia, IncomingCall, MakePhone, Reject, Ring, Silent, Status
 from tests.support.switch import Switch
-
-MakePhone = Callable[..., Phone]
 
 pytestmark = pytest.mark.timeout(180)
 

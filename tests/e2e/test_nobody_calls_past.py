@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import RFC_4122, UUID
 
 import pytest
 
 from tests.e2e.conftest import Fsroute, demo_password
-from tests.support.sip import Answer, Call, Carrier, Message, Peer, Phone, Ring, Status
+from tests.support.sip import Answer, Call, Carrier, MakePhone, Message, Peer, Phone, Ring, Status
 from tests.support.switch import IP, Switch
-
-MakePhone = Callable[..., Phone]
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.e2e.conftest import Fsroute, MakePhone
-from tests.support.sip import Answer, Carrier, Ring
+from tests.e2e.conftest import Fsroute
+from tests.support.sip import Answer, Carrier, MakePhone, Ring
 from tests.support.switch import Switch
 
 REJECTING, SEQUENTIAL, FILTERED = "+492214710500", "+492214710602", "+492214710616"

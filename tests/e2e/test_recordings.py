@@ -9,10 +9,8 @@ import pytest
 
 from tests.e2e.conftest import Process
 from tests.support.recording import Recording, Tap, commands, frame_shapes
-from tests.support.sip import Answer, Busy, Carrier, Phone, Ring
+from tests.support.sip import Answer, Busy, Carrier, MakePhone, Ring
 from tests.support.switch import Switch
-
-MakePhone = Callable[..., Phone]
 
 
 def answered(carrier: Carrier, phone: MakePhone) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import MakePhone, Process, demo_password, idle
-from tests.support.sip import Carrier, Phone, Ring
+from tests.e2e.conftest import Process, demo_password, idle
+from tests.support.sip import Carrier, MakePhone, Phone, Ring
 from tests.support.switch import CONFIGURATION, IP, Switch, find_freeswitch
 from tests.support.wait import wait_until
 

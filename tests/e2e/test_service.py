@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import TOP, MakePhone, Process
+from tests.e2e.conftest import TOP, Process
 from tests.support.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
 from tests.support.containers import service_environment as variables_of
 from tests.support.postgresql import Server
 from tests.support.recording import Tap, commands
-from tests.support.sip import Answer, Carrier
+from tests.support.sip import Answer, Carrier, MakePhone
 from tests.support.switch import (
     CONFIGURATION,
     ELSEWHERE,

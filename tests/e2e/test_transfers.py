@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.e2e.conftest import Fsroute
-from tests.support.sip import Answer, Behaviour, Busy, Carrier, Ring
+from tests.support.sip import Answer, Behaviour, Busy, Carrier, MakePhone, Ring
 from tests.support.switch import Switch
 from tests.support.transfers import (
     CALLER,
@@ -18,7 +18,6 @@ from tests.support.transfers import (
     MOBILE,
     SPOKEN_S,
     VERIFIED,
-    MakePhone,
     Scene,
     talks,
     to,

@@ -28,15 +28,15 @@ from tests.e2e.conftest import (
     switch_inside,
 )
 from tests.support.server import memory_kb
-from tests.support.sip import Answer, Behaviour, Busy, Call, Carrier, Phone, Ring
+from tests.support.sip import Answer, Behaviour, Busy, Call, Carrier, MakePhone, Phone, Ring
 from tests.support.switch import CONFIGURATION, Switch, find_freeswitch
 from tests.support.transfers import (
     CALLER,
+    HIDES_NUMBER,
     LINE,
     MOBILE,
     SPOKEN_S,
     VERIFIED,
-    MakePhone,
     Scene,
     notified,
     talks,
@@ -284,10 +284,9 @@ def test_an_account_may_send_a_transfer_that_nobody_takes_to_a_number(
 
 # --- what the outside number is told ----------------------------------------------------------------------
 
-HIDES = [f"P-Asserted-Identity: <sip:{CALLER}@carrier.example>", "Privacy: id"]
 TOLD = {
     "the caller's number": ([], "none", {"From": CALLER, "P-Asserted-Identity": LINE}),
-    "nobody's": (HIDES, "id", {"From": "anonymous", "P-Asserted-Identity": LINE}),
+    "nobody's": (HIDES_NUMBER, "id", {"From": "anonymous", "P-Asserted-Identity": LINE}),
 }
 
 

@@ -13,16 +13,16 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.conftest import Change, Fsroute, written
-from tests.support.sip import Answer, Call, Carrier, Ring, Status, Step
+from tests.support.sip import Answer, Call, Carrier, MakePhone, Ring, Status, Step
 from tests.support.switch import Switch
 from tests.support.transfers import (
     CALLER,
     DOMAIN,
+    HIDES_NUMBER,
     LINE,
     MOBILE,
     SPOKEN_S,
     VERIFIED,
-    MakePhone,
     Scene,
     notified,
     talks,
@@ -233,9 +233,6 @@ class Display(Answer):
         return tuple(replace(step, headers=headers) for step in super().steps())
 
 
-HIDES = [f"P-Asserted-Identity: <sip:{CALLER}@carrier.example>", "Privacy: id"]
-
-
 @pytest.mark.parametrize("hides", [False, True], ids=["open", "hidden"])
 def test_who_is_connected_after_a_word_is_shown_to_the_target(
     fsroute: Fsroute, carrier: Carrier, phone: MakePhone, hides: bool
@@ -243,7 +240,7 @@ def test_who_is_connected_after_a_word_is_shown_to_the_target(
     """BelledonneCommunications/linphone-desktop#706, asterisk/asterisk#1990, signalwire/freeswitch#2008: after an attended
     transfer the target's display still has the transferor. It has the caller then, unless the caller hides the number."""
     workshop = phone("1003", Display())
-    scene = Scene(carrier, phone, display_name="Anna Amsel", extra_headers=HIDES * hides)
+    scene = Scene(carrier, phone, display_name="Anna Amsel", extra_headers=HIDES_NUMBER * hides)
     asked = scene.reception.call("12")
     asked.wait_answer()
     rung = workshop.wait_invite()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.conftest import Change, Fsroute, MakePhone, gateway
+from tests.e2e.conftest import Change, Fsroute, gateway
 from tests.support.sip import (
     Address,
     Answer,
@@ -17,6 +17,7 @@ from tests.support.sip import (
     Busy,
     Carrier,
     EarlyMedia,
+    MakePhone,
     Phone,
     Reject,
     Ring,

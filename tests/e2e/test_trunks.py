@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.conftest import Fsroute
-from tests.support.sip import Answer, Carrier, IncomingCall, Message, OutgoingCall, Peer, Phone, Ring
+from tests.e2e.conftest import Change, Fsroute
+from tests.support.sip import Answer, Carrier, IncomingCall, MakePhone, Message, OutgoingCall, Peer, Ring
 from tests.support.switch import Switch
 
 pytestmark = pytest.mark.timeout(120)
 
-MakePhone = Callable[..., Phone]
-Change = Callable[..., None]
 
 LINE, VERIFIED = "+492214710100", "+498999998123"
 DESK = "+492214710602"

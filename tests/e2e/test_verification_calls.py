@@ -24,12 +24,13 @@ from fsroute.data.database import open_database
 from fsroute.data.routing_store import Store
 from fsroute.eventsocket.client import EventSocketClient
 from fsroute.eventsocket.frames import Frame
-from fsroute.model import Account, NumberFormat, Routing, Trunk, TrunkRoute
+from fsroute.model import NumberFormat, Routing
 from fsroute.verification import prompts, voice_call
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.voice_call import SOUNDS, VoiceCall
 from tests.e2e.conftest import TOP, idle
 from tests.support import event_socket
+from tests.support.builders import account, routes, trunk
 from tests.support.event_socket import EventSocketServer, Placed, Said, missing, read_out
 from tests.support.sip import Answer, Behaviour, Busy, Carrier, EarlyMedia, Reject, Ring, Silent, Status
 from tests.support.switch import PASSWORD, Switch
@@ -169,18 +170,11 @@ def test_the_longest_call_is_ended_by_freeswitch(
 
 def test_the_next_trunk_is_tried_when_one_failed(voice: VoiceCall, carrier: Carrier) -> None:
     """Both lead to the same carrier, which tells them apart by how they write the number."""
-    trunk = Trunk("first", "carrier", "DE", "carrier.example", number_format=NumberFormat.DIGITS)
-    second = Trunk("second", "carrier", "DE", "carrier.example")
-    account = Account(
-        "acme",
-        "DE",
-        "Europe/Berlin",
-        "acme.example",
-        network_number="+492214710100",
-        routes=(TrunkRoute("+", 1, trunk), TrunkRoute("+", 2, second)),
-    )
+    first = trunk("first", gateway="carrier", domain="carrier.example", number_format=NumberFormat.DIGITS)
+    second = trunk("second", gateway="carrier", domain="carrier.example")
+    twice = account(routes=routes(first, second))
     carrier.numbers = {"491713920042": Status(503), NUMBER: Busy()}
-    call = replace(voice, routing=lambda _: Routing("DE", account=account))
+    call = replace(voice, routing=lambda _: Routing("DE", account=twice))
     assert call.deliver(MESSAGE) == Delivered(DeliveryOutcome.BUSY, "USER_BUSY")
     assert [each.number for each in carrier.calls] == ["491713920042", NUMBER]
 

@@ -23,6 +23,7 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from tests.support.rtp import FRAME_S, Audio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 Address = tuple[str, int]
 Ready = TypeVar("Ready")
@@ -839,3 +840,7 @@ class Carrier(Peer):
         """Calls a number of ours. A display name is quoted when it is text, and sent as it is when it is bytes."""
         from_ = f"{_name(display_name)}<sip:{from_user}@{from_domain}>"
         return self.place(f"sip:{to}@{self.switch[0]}:{self.switch[1]}", from_, extra_headers)
+
+
+MakePhone = Callable[..., Phone]
+"""The fixture `phone` of tests/e2e: makes a phone that is registered."""

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.support.sip import Answer, Call, Carrier, Peer, Phone
+from tests.support.sip import Answer, Call, Carrier, MakePhone, Peer
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Fsroute
 
-MakePhone = Callable[..., Phone]
-
 CALLER, MOBILE, LINE = "+493023125001", "+491713920042", "+492214710100"
 VERIFIED = "+498999998123"
 """What the reception's calls show."""
+
+HIDES_NUMBER = [f"P-Asserted-Identity: <sip:{CALLER}@carrier.example>", "Privacy: id"]
+"""The headers with which the carrier sends a caller who hides the number."""
 
 DOMAIN = "acme.example"
 SPOKEN_S = 0.2

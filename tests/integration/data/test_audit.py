@@ -22,10 +22,8 @@ from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry as Entry
 from fsroute.model import Verification, VerificationState
 from fsroute.verification import history
+from tests.support.audit_log import FIRST, IN_BLOCK, LAST, START
 
-N = "+493023125050"
-FIRST, LAST = "+493023125000", "+493023125099"
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA = Author("anna", "cli:host")
 
 
@@ -39,7 +37,14 @@ class Log:
     def add(self, *rows: dict[str, Any]) -> None:
         """Adds rows, each in a transaction of its own."""
         for row in rows:
-            given: dict[str, Any] = {"at": NOON, "author": ANNA, "action": "x", "account": "acme", "first": N, "last": N}
+            given: dict[str, Any] = {
+                "at": START,
+                "author": ANNA,
+                "action": "x",
+                "account": "acme",
+                "first": IN_BLOCK,
+                "last": IN_BLOCK,
+            }
             with exclusive(self.database, self.url):
                 record(self.database, **given | row)
 
@@ -47,7 +52,7 @@ class Log:
         with self.database.connection_context():
             return list(self.database.execute_sql("SELECT * FROM audit_log ORDER BY id").fetchall())
 
-    def read(self, number: str = N) -> tuple[list[Entry], list[Verification]]:
+    def read(self, number: str = IN_BLOCK) -> tuple[list[Entry], list[Verification]]:
         return audit.read(self.database, self.url, number)
 
 
@@ -78,7 +83,7 @@ def test_an_author_can_have_any_name(text: str) -> None:
 def test_a_row_is_as_it_was_told(log: Log) -> None:
     log.add(
         {
-            "at": NOON.replace(microsecond=5),
+            "at": START.replace(microsecond=5),
             "author": Author("bert", "portal"),
             "action": "block_added",
             "first": FIRST,
@@ -86,7 +91,7 @@ def test_a_row_is_as_it_was_told(log: Log) -> None:
             "verification": "attempt-1",
             "method": "manual",
             "state": VerificationState.VERIFIED,
-            "expires_at": NOON + timedelta(days=1),
+            "expires_at": START + timedelta(days=1),
             "reason": "invoice 'ü' % %s ? \U0001f600",
         },
         {},
@@ -96,7 +101,7 @@ def test_a_row_is_as_it_was_told(log: Log) -> None:
             *(1, "2026-03-01T12:00:00Z", "bert", "portal", "block_added", "acme", FIRST, LAST, "attempt-1", "manual"),
             *("verified", "2026-03-02T12:00:00Z", "invoice 'ü' % %s ? \U0001f600"),
         ),
-        (2, "2026-03-01T12:00:00Z", "anna", "cli:host", "x", "acme", N, N, None, None, None, None, None),
+        (2, "2026-03-01T12:00:00Z", "anna", "cli:host", "x", "acme", IN_BLOCK, IN_BLOCK, None, None, None, None, None),
     ]
 
 
@@ -116,7 +121,7 @@ def test_a_change_and_its_row_are_one(log: Log) -> None:
     def change(failure: Exception) -> None:
         with exclusive(log.database, log.url):
             log.database.execute_sql("DELETE FROM identity_profiles")
-            record(log.database, NOON, ANNA, "x", "acme", N, N)
+            record(log.database, START, ANNA, "x", "acme", IN_BLOCK, IN_BLOCK)
             raise failure
 
     with pytest.raises(ValueError, match="no"):
@@ -157,7 +162,7 @@ def test_a_writer_waits_for_the_other_one_but_not_for_ever(log: Log, monkeypatch
     monkeypatch.setattr("fsroute.data.audit._WAIT_S", 0.1)
     other = open_database(log.url)
     with exclusive(log.database, log.url):
-        record(log.database, NOON, ANNA, "x", "acme", N, N)
+        record(log.database, START, ANNA, "x", "acme", IN_BLOCK, IN_BLOCK)
         with pytest.raises(DataError) as caught, exclusive(other, log.url):
             pass
     reason = "database is locked" if is_sqlite(other) else "canceling statement due to lock timeout"
@@ -181,7 +186,7 @@ def test_what_is_read_stays_true_until_it_is_written(log: Log, isolation: str) -
         together.wait(30)
         with exclusive(database, log.url):
             ((found,),) = database.execute_sql("SELECT COUNT(*) FROM audit_log").fetchall()
-            record(database, NOON, ANNA, str(found), "acme", N, N)
+            record(database, START, ANNA, str(found), "acme", IN_BLOCK, IN_BLOCK)
 
     with ThreadPoolExecutor(20) as threads:
         for done in [threads.submit(count) for _ in range(20)]:
@@ -194,7 +199,7 @@ def test_changes_are_noticed_again_and_again(changeable_demo_url: str) -> None:
     log = Log(changeable_demo_url, open_database(changeable_demo_url))
     with log.database.connection_context():
         for state in ("pending", "failed", "failed"):
-            with exclusive(log.database, log.url), audit.watching(log.database, NOON, ANNA):
+            with exclusive(log.database, log.url), audit.watching(log.database, START, ANNA):
                 log.database.execute_sql(f"UPDATE verified_numbers SET state = '{state}' WHERE account = 'probe'")
     told = [(row[0], row[1], row[2], row[4], row[5], row[10]) for row in log.rows()[3:]]
     assert told == [
@@ -208,11 +213,25 @@ def test_changes_are_noticed_again_and_again(changeable_demo_url: str) -> None:
 
 def test_what_is_read_is_what_was_told(log: Log) -> None:
     more = {"verification": "attempt-1", "method": "call", "reason": "code_read"}
-    log.add({"state": "verified", "expires_at": NOON, **more}, {"author": Author("b", "o"), "action": "y"})
+    log.add({"state": "verified", "expires_at": START, **more}, {"author": Author("b", "o"), "action": "y"})
     assert log.read() == (
         [
-            Entry(1, NOON, "anna", "cli:host", "x", "acme", N, N, "attempt-1", "call", "verified", NOON, "code_read"),
-            Entry(2, NOON, "b", "o", "y", "acme", N, N),
+            Entry(
+                1,
+                START,
+                "anna",
+                "cli:host",
+                "x",
+                "acme",
+                IN_BLOCK,
+                IN_BLOCK,
+                "attempt-1",
+                "call",
+                "verified",
+                START,
+                "code_read",
+            ),
+            Entry(2, START, "b", "o", "y", "acme", IN_BLOCK, IN_BLOCK),
         ],
         [],
     )
@@ -232,9 +251,9 @@ def test_all_that_concerns_a_number_is_read(log: Log) -> None:
         {"first": FIRST, "last": FIRST, "state": "failed"},
         {"first": FIRST, "last": LAST},
         {"first": FIRST, "last": FIRST, "state": "pending"},
-        {"first": FIRST, "last": N, "account": "other"},
-        {"first": N, "last": N},
-        {"first": N, "last": LAST},
+        {"first": FIRST, "last": IN_BLOCK, "account": "other"},
+        {"first": IN_BLOCK, "last": IN_BLOCK},
+        {"first": IN_BLOCK, "last": LAST},
         {"first": "+493023125051", "last": LAST},
         {"first": FIRST, "last": "+493023125049", "account": "third"},
         {"first": f"{FIRST}0", "last": f"{LAST}0"},
@@ -254,14 +273,14 @@ def test_a_log_that_can_not_be_read(log: Log, tmp_path: Path) -> None:
     with log.database.connection_context():
         log.database.execute_sql(
             "INSERT INTO audit_log (id, at, actor, origin, action, account, first_number, last_number)"
-            f" VALUES (2, '2026-02-30T00:00:00Z', 'a', 'o', 'x', 'acme', '{N}', '{N}')"
+            f" VALUES (2, '2026-02-30T00:00:00Z', 'a', 'o', 'x', 'acme', '{IN_BLOCK}', '{IN_BLOCK}')"
         )
     with pytest.raises(DataError) as caught:
         log.read()
-    assert str(caught.value) == f"audit_log, verified_numbers: {N}: day is out of range for month"
+    assert str(caught.value) == f"audit_log, verified_numbers: {IN_BLOCK}: day is out of range for month"
     url = f"sqlite:///{tmp_path}/missing.db"
     calls: list[Callable[[], object]] = [
-        lambda: audit.read(open_database(url), url, N),
+        lambda: audit.read(open_database(url), url, IN_BLOCK),
         lambda: Log(url, open_database(url)).add({}),
     ]
     for call in calls:

@@ -52,6 +52,7 @@ from fsroute.model import (
     VerificationState,
 )
 from fsroute.target_kinds import TargetKind
+from tests.support.builders import CARRIER, account, endpoint, outgoing_call, verification
 from tests.support.postgresql import Databases, Server
 from tests.support.tables import DEMO, LOADED
 
@@ -59,29 +60,10 @@ WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached
 
 # --- the demo data, by hand -------------------------------------------------------------------------------
 
-CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
-ACME = Account(
-    "acme",
-    "DE",
-    "Europe/Berlin",
-    "acme.example",
-    AccountStatus.ACTIVE,
-    "+492214710100",
-    (TrunkRoute("+", 1, CARRIER),),
-    RefusedCallerId.NETWORK_NUMBER,
-)
-PROBE = Account(
-    "probe",
-    "DE",
-    "Europe/Berlin",
-    "probe.example",
-    AccountStatus.TRIAL,
-    "+493023125010",
-    (TrunkRoute("+", 1, CARRIER),),
-    RefusedCallerId.REJECT,
-)
+ACME = account(refusal=RefusedCallerId.NETWORK_NUMBER)
+PROBE = account("probe", status=AccountStatus.TRIAL, network_number="+493023125010")
 P1001, P1002, P1003, P1004 = (
-    Endpoint(name, "acme.example", account="acme", user=user, extension=extension)
+    endpoint(name, account="acme", user=user, extension=extension)
     for name, user, extension in (
         ("1001", "reception", "11"),
         ("1002", "reception", "11"),
@@ -159,7 +141,7 @@ def changeable_demo(changeable_demo_url: str) -> Iterator[Store]:
 
 
 def outbound(destination: str, user: str | None = "office", account: str | None = "acme") -> Call:
-    return Call(destination, direction=Direction.OUTBOUND, account=account, user=user)
+    return outgoing_call(destination, caller="", user=user, account=account)
 
 
 @pytest.mark.parametrize("number", DEMO_NUMBERS)
@@ -206,7 +188,7 @@ UNTIL_2036 = datetime(2036, 1, 5, 9, tzinfo=UTC)
 
 
 def verified(account: str, first: str, last: str | None = None) -> Verification:
-    return Verification(account, first, last or first, VerificationState.VERIFIED, UNTIL_2036)
+    return verification(first, last, account=account, expires_at=UNTIL_2036)
 
 
 OWN = {N113: NumberFacts("acme")}

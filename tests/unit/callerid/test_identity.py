@@ -27,6 +27,7 @@ from fsroute.model import (
 from fsroute.simulator import dialstring_reader
 from fsroute.switch import dialstring
 from fsroute.switch.dialstring import Confirmation
+from tests.support import builders
 from tests.support.strategies import IDENTITY_PROFILES
 
 SCHEMA = Path(__file__).parents[3] / "schema.sql"
@@ -49,7 +50,7 @@ PROFILES = {
 
 
 def trunk(profile: str, form: NumberFormat = NumberFormat.E164) -> Trunk:
-    return Trunk("carrier", "carrier", "DE", "c.example", PROFILES[profile], form)
+    return builders.trunk("carrier", domain="c.example", profile=PROFILES[profile], number_format=form)
 
 
 def test_these_are_the_profiles_that_are_shipped() -> None:

@@ -21,6 +21,7 @@ from fsroute.model import (
     Routing,
     Trunk,
 )
+from tests.support import builders
 from tests.support.strategies import IDENTITY_PROFILES
 
 DID = "+492214710100"
@@ -39,7 +40,9 @@ def trunk(
     form: NumberFormat = NumberFormat.E164,
     called_number_in: CalledNumberIn = CalledNumberIn.REQUEST,
 ) -> Trunk:
-    return Trunk("carrier", "carrier", "DE", "c.example", profile, form, called_number_in=called_number_in)
+    return builders.trunk(
+        "carrier", domain="c.example", profile=profile, number_format=form, called_number_in=called_number_in
+    )
 
 
 def invite(in_from: str, *identities: tuple[IdentityHeader, str], freeswitch: str | None = None) -> Call:

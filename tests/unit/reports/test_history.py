@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from fsroute.model import AuditEntry, Verification, VerificationState
+from fsroute.model import AuditEntry
 from fsroute.reports import history as report
 from fsroute.verification import history
 from fsroute.verification.history import NOT_KNOWN
-
-N = "+493023125050"
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FIRST, LAST = "+493023125000", "+493023125099"
-VALID = "2026-03-02T04:40:00Z"
-
-
-def at(minutes: float) -> datetime:
-    return START + timedelta(minutes=minutes)
-
-
-def verification(of: AuditEntry) -> Verification:
-    assert of.state is not None
-    return Verification(of.account, of.first, of.last, VerificationState(of.state), of.expires_at)
-
+from tests.support.audit_log import FIRST, IN_BLOCK, LAST, VALID_UNTIL, at, verification_of
 
 SHOWN = [
     AuditEntry(
@@ -51,15 +36,15 @@ def test_as_data() -> None:
         "verification": "attempt-1",
         "method": "manual",
         "state": "verified",
-        "expires_at": VALID,
+        "expires_at": VALID_UNTIL,
         "reason": "invoice 17\x1b[31m",
     }
     revoked = {
         **block_added, "row": 9, "at": "2026-03-01T12:20:00Z", "action": "revoked", "verification": None,
         "state": "revoked", "expires_at": None, "reason": "sold",
     }  # fmt: skip
-    assert report.as_data(history.of(N, at(30.5), SHOWN, [verification(SHOWN[1])])) == {
-        "number": N,
+    assert report.as_data(history.of(IN_BLOCK, at(30.5), SHOWN, [verification_of(SHOWN[1])])) == {
+        "number": IN_BLOCK,
         "at": "2026-03-01T12:30:30Z",
         "accounts": [
             {
@@ -79,7 +64,7 @@ def test_as_data() -> None:
 
 def printed(log: list[AuditEntry], minutes: float) -> list[str]:
     text = io.StringIO()
-    found = history.of(N, at(minutes), log, [verification(log[-1])] if log else [])
+    found = history.of(IN_BLOCK, at(minutes), log, [verification_of(log[-1])] if log else [])
     report.show(report.as_data(found), Console(file=text, width=160))
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
@@ -92,7 +77,7 @@ def test_for_people() -> None:
     ]
     verified = "  verified 2026-03-01T12:00:00Z (manual) by anna, cli:host, until 2026-03-02T04:40:00Z"
     assert printed(SHOWN, 30) == [
-        f"{N} at 2026-03-01T12:30:00Z",
+        f"{IN_BLOCK} at 2026-03-01T12:30:00Z",
         "acme: not allowed: its verification was revoked (verification_revoked), by row 9",
         verified,
         "  evidence: invoice 17?[31m",
@@ -100,7 +85,7 @@ def test_for_people() -> None:
         NOT_KNOWN,
     ]
     assert printed(SHOWN[:1], 10) == [
-        f"{N} at 2026-03-01T12:10:00Z",
+        f"{IN_BLOCK} at 2026-03-01T12:10:00Z",
         "acme: allowed: is in a block that was verified for the account (verified_block), by row 3",
         verified,
         "  evidence: invoice 17?[31m",
@@ -108,7 +93,7 @@ def test_for_people() -> None:
         NOT_KNOWN,
     ]
     assert printed([], 10) == [
-        f"{N} at 2026-03-01T12:10:00Z",
+        f"{IN_BLOCK} at 2026-03-01T12:10:00Z",
         "not allowed: the log has no verification of it, for any account (not_verified)",
         NOT_KNOWN,
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,21 +14,14 @@ from fsroute.callerid import policy
 from fsroute.model import Account, AuditEntry, Grant, NumberFacts, Verification, VerificationState
 from fsroute.verification import history
 from fsroute.verification.history import REMOVED
-
-N = "+493023125050"
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FIRST, LAST = "+493023125000", "+493023125099"
+from tests.support.audit_log import FIRST, IN_BLOCK, LAST, VALID_UNTIL, at, verification_of
 
 Key = tuple[str, str]
 Table = dict[Key, Verification]
 
 
-def at(minutes: float) -> datetime:
-    return START + timedelta(minutes=minutes)
-
-
 def entry(
-    id_: int, minutes: float, state: str | None, *, first: str = N, last: str | None = None, account: str = "acme",
+    id_: int, minutes: float, state: str | None, *, first: str = IN_BLOCK, last: str | None = None, account: str = "acme",
     action: str = "x", expires: float | None = None, **more: Any,
 ) -> AuditEntry:  # fmt: skip
     expires_at = at(expires) if expires is not None else at(1000) if state == "verified" else None
@@ -45,11 +38,6 @@ def entry(
         expires_at=expires_at,
         **more,
     )
-
-
-def verification(of: AuditEntry) -> Verification:
-    assert of.state is not None
-    return Verification(of.account, of.first, of.last, VerificationState(of.state), of.expires_at)
 
 
 @dataclass(frozen=True)
@@ -143,7 +131,7 @@ CASES = [
     Case(
         "other numbers",
         [
-            entry(1, 0, "verified", first=f"{N}0", last=f"{N}0"),
+            entry(1, 0, "verified", first=f"{IN_BLOCK}0", last=f"{IN_BLOCK}0"),
             entry(2, 1, "verified", first=f"{FIRST}0", last=f"{LAST}0"),
             entry(3, 2, "verified", first="+493023125000", last="+493023125049"),
             entry(4, 3, "verified", first="+493023125051", last="+493023125099"),
@@ -154,8 +142,8 @@ CASES = [
     Case(
         "the ends of a block",
         [
-            entry(1, 0, "verified", first=FIRST, last=N),
-            entry(2, 1, REMOVED, first=FIRST, last=N),
+            entry(1, 0, "verified", first=FIRST, last=IN_BLOCK),
+            entry(2, 1, REMOVED, first=FIRST, last=IN_BLOCK),
             entry(3, 2, "verified", last=LAST),
         ],
         {0: ("verified_block", 1, 1), 1: ("not_verified", 2, 1), 2: ("verified_block", 3, 3)},
@@ -184,7 +172,7 @@ CASES = [
 def test_what_a_log_says(case: Case) -> None:
     found: dict[float, tuple[str, int | None, int | None] | None] = {}
     for minutes in case.answers:
-        answers = history.of(N, at(minutes), case.log, ()).answers
+        answers = history.of(IN_BLOCK, at(minutes), case.log, ()).answers
         assert len(answers) <= 1
         found[minutes] = None
         for answer in answers:
@@ -206,7 +194,8 @@ def test_several_accounts() -> None:
     ]
     found = {
         minutes: [
-            (a.account, a.verdict.code, a.entry.id if a.entry else None) for a in history.of(N, at(minutes), log, ()).answers
+            (a.account, a.verdict.code, a.entry.id if a.entry else None)
+            for a in history.of(IN_BLOCK, at(minutes), log, ()).answers
         ]
         for minutes in range(5)
     }
@@ -231,7 +220,7 @@ def test_the_entries_are_those_that_concern_the_number_up_to_then() -> None:
         entry(7, 6, None),
         entry(8, 7, "pending"),
     ]
-    found = history.of(N, at(6), log, ())
+    found = history.of(IN_BLOCK, at(6), log, ())
     assert found.entries == (log[1], log[2], log[4], log[6])
 
 
@@ -240,17 +229,16 @@ def test_the_entries_are_those_that_concern_the_number_up_to_then() -> None:
 
 def test_a_clock_that_was_set_back_is_told() -> None:
     log = [entry(1, 0, "verified"), entry(2, 60, "revoked"), entry(5, 30, "verified"), entry(7, 30, None)]
-    table = [verification(log[2])]
+    table = [verification_of(log[2])]
     told = (
         "the clock was set back between row 2 (2026-03-01T13:00:00Z) and row 5 (2026-03-01T12:30:00Z):"
         " times between the two are taken for those after it"
     )
-    assert history.of(N, at(30), log, table).notes == (told,)
-    assert history.of(N, at(29), log, table).notes == ()
+    assert history.of(IN_BLOCK, at(30), log, table).notes == (told,)
+    assert history.of(IN_BLOCK, at(29), log, table).notes == ()
 
 
 CHANGED = "acme, {}: verified_numbers was changed outside fsroute: it has {}, and the log {}"
-VALID = "2026-03-02T04:40:00Z"
 
 
 @pytest.mark.parametrize(
@@ -262,17 +250,31 @@ VALID = "2026-03-02T04:40:00Z"
         ([entry(1, 0, "verified"), entry(2, 1, REMOVED)], [], ()),
         ([entry(1, 0, None)], [], ()),
         ([entry(1, 0, "verified", first=FIRST)], [entry(1, 0, "pending", first=FIRST)], ()),
-        ([], [entry(1, 0, "verified")], (CHANGED.format(N, f"{N} to {N} verified until {VALID}", "no such row"),)),
-        ([entry(1, 0, "pending")], [], (CHANGED.format(N, "no such row", f"{N} to {N} pending"),)),
+        (
+            [],
+            [entry(1, 0, "verified")],
+            (CHANGED.format(IN_BLOCK, f"{IN_BLOCK} to {IN_BLOCK} verified until {VALID_UNTIL}", "no such row"),),
+        ),
+        ([entry(1, 0, "pending")], [], (CHANGED.format(IN_BLOCK, "no such row", f"{IN_BLOCK} to {IN_BLOCK} pending"),)),
         (
             [entry(1, 0, "verified")],
             [entry(1, 0, "revoked")],
-            (CHANGED.format(N, f"{N} to {N} revoked", f"{N} to {N} verified until {VALID}"),),
+            (
+                CHANGED.format(
+                    IN_BLOCK, f"{IN_BLOCK} to {IN_BLOCK} revoked", f"{IN_BLOCK} to {IN_BLOCK} verified until {VALID_UNTIL}"
+                ),
+            ),
         ),
         (
             [entry(1, 0, "verified", expires=60)],
             [entry(1, 0, "verified")],
-            (CHANGED.format(N, f"{N} to {N} verified until {VALID}", f"{N} to {N} verified until 2026-03-01T13:00:00Z"),),
+            (
+                CHANGED.format(
+                    IN_BLOCK,
+                    f"{IN_BLOCK} to {IN_BLOCK} verified until {VALID_UNTIL}",
+                    f"{IN_BLOCK} to {IN_BLOCK} verified until 2026-03-01T13:00:00Z",
+                ),
+            ),
         ),
         (
             [entry(1, 0, "pending", first=FIRST)],
@@ -288,14 +290,21 @@ VALID = "2026-03-02T04:40:00Z"
 )
 def test_what_changed_outside_is_told(log: list[AuditEntry], table: list[AuditEntry], told: tuple[str, ...]) -> None:
     """At any moment: it may be what somebody wanted to hide."""
-    rows = [verification(row) for row in table]
-    assert [history.of(N, at(minutes), log, rows).notes for minutes in (-1, 5000)] == [told, told]
+    rows = [verification_of(row) for row in table]
+    assert [history.of(IN_BLOCK, at(minutes), log, rows).notes for minutes in (-1, 5000)] == [told, told]
 
 
 # --- the same answer as calls get ---------------------------------------------------------------------------
 
 STATES = [*VerificationState, REMOVED, None]
-BLOCKS = [(N, N), (N, LAST), (FIRST, LAST), (FIRST, N), (FIRST, FIRST), (f"{FIRST}0", f"{LAST}0")]
+BLOCKS = [
+    (IN_BLOCK, IN_BLOCK),
+    (IN_BLOCK, LAST),
+    (FIRST, LAST),
+    (FIRST, IN_BLOCK),
+    (FIRST, FIRST),
+    (f"{FIRST}0", f"{LAST}0"),
+]
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["one", "two"]),
@@ -311,7 +320,7 @@ EVENTS = st.lists(
 def called(table: Table, account: str, now: datetime) -> policy.Verdict:
     """What a call is told that wants to show the number."""
     facts = NumberFacts(None, tuple(table.values()))
-    return policy.may_present(N, facts, Account(account, "DE", "UTC", "d.example"), None, "+4930901820", now)
+    return policy.may_present(IN_BLOCK, facts, Account(account, "DE", "UTC", "d.example"), None, "+4930901820", now)
 
 
 @given(EVENTS, st.lists(st.integers(-20, 300), min_size=1, max_size=5))
@@ -325,13 +334,13 @@ def test_the_log_says_what_calls_were_told(events: list[tuple[str, Key, str | No
         row = entry(id_, minutes, state, first=first, last=last, account=account, expires=minutes + validity)
         table = {key: standing for key, standing in table.items() if state is None or key != (account, first)}
         if state not in (None, REMOVED):
-            table[account, first] = verification(row)
+            table[account, first] = verification_of(row)
         log.append(row)
         tables.append((at(minutes), table))
     for minute in moments:
         now = at(minute)
         then = next((standing for when, standing in reversed(tables) if when <= now), {})
-        found = history.of(N, now, log, list(table.values()))
+        found = history.of(IN_BLOCK, now, log, list(table.values()))
         told = {answer.account: answer.verdict for answer in found.answers}
         assert told == {account: called(then, account, now) for account in told}
         for account in {"one", "two"} - told.keys():
@@ -341,4 +350,4 @@ def test_the_log_says_what_calls_were_told(events: list[tuple[str, Key, str | No
             if isinstance(answer.verdict, Grant):
                 assert answer.entry is not None
                 assert answer.entry == answer.verified
-                assert called({answer.entry.key: verification(answer.entry)}, answer.account, now) == answer.verdict
+                assert called({answer.entry.key: verification_of(answer.entry)}, answer.account, now) == answer.verdict
