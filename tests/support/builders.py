@@ -15,6 +15,7 @@ from fsroute.callerid import policy
 from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
 from fsroute.model import (
     Account,
+    AccountStatus,
     Call,
     CallerId,
     ContactDial,
@@ -83,6 +84,7 @@ def account(name: str = "acme", **changes: Any) -> Account:
 
 
 ACME = account()
+SUSPENDED = account(status=AccountStatus.SUSPENDED)
 
 
 def verification(

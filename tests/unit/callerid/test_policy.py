@@ -73,6 +73,7 @@ from tests.support.builders import (
     LINE,
     MOBILE,
     MONDAY_NOON,
+    SUSPENDED,
     endpoint,
     facts,
     outgoing_call,
@@ -92,7 +93,6 @@ ABROAD, GERMAN = "+33142681234", CALLER
 
 FROM_ONLY = replace(CARRIER, name="plain", profile=IdentityProfile("from-only", header=IdentityHeader.NONE))
 TRIAL = replace(ACME, status=AccountStatus.TRIAL)
-SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 AMERICAN = replace(ACME, country="US", network_number="+12125550123")
 FRENCH = replace(ACME, country="FR", network_number="+33142681200")
 

@@ -59,6 +59,7 @@ from tests.support.builders import (
     MOBILE,
     MONDAY_NOON,
     OFFICE_HOURS,
+    SUSPENDED,
     VOICEMAIL,
     account,
     decision,
@@ -84,7 +85,6 @@ NOW = MONDAY_NOON
 GENERAL, BUSY, NO_ANSWER, UNREACHABLE, BASE = RuleType
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 
-SUSPENDED = replace(ACME, status=AccountStatus.SUSPENDED)
 
 FORWARDED = CallerId(A, A, CallerIdCode.OWN_NUMBER)
 DIVERSION = Diversion(A, "unconditional")
