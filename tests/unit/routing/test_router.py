@@ -85,7 +85,6 @@ NOW = MONDAY_NOON
 GENERAL, BUSY, NO_ANSWER, UNREACHABLE, BASE = RuleType
 PARALLEL, SEQUENTIAL = Mode.PARALLEL, Mode.SEQUENTIAL
 
-
 FORWARDED = CallerId(A, A, CallerIdCode.OWN_NUMBER)
 DIVERSION = Diversion(A, "unconditional")
 NOBODY = group_target("1009", off=("1009",))
