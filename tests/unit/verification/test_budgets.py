@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.codes import VerificationCode as Code
-from fsroute.model import Account, Denial
+from fsroute.model import Denial
 from fsroute.verification import budgets
 from fsroute.verification.budgets import RESERVED, Limits, Start
 from fsroute.verification.method import Method
+from tests.support.builders import ACME
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -21,7 +22,6 @@ LIMITS = Limits(
     code_s=600, tries=5, starts_per_number=3, starts_per_account=4, starts_per_kind=2, starts_per_country=2,
     starts_per_day=6, wrong_codes=7, call_pause_s=60,
 )  # fmt: skip
-ACME = Account("acme", "DE", "Europe/Berlin", "acme.example")
 MOBILE, OTHER_NUMBER = "+491713920042", "+4922129191999"
 FREEPHONE, SWISS, FRENCH = "+498001234567", "+41446681800", "+33142685300"
 
