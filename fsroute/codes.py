@@ -142,10 +142,6 @@ class CallerIdCode(Code):
         "class_not_presentable",
         "Refused: by the rule of the account's country such a number needs a setting (`accounts.presents_mobile`).",
     )
-    EXPENSIVE_NUMBER = (
-        "expensive_number",
-        "The number is of an expensive kind: a row of `call_permissions` must allow its range.",
-    )
     FOREIGN_NUMBER = "foreign_number", "Refused: the account's country allows numbers of its own only."
     NOT_A_NUMBER = "not_a_number", "Refused: the requested caller ID is no E.164 number."
     TRUNK_CAN_NOT_CARRY = (
