@@ -1,6 +1,6 @@
 """What all tests share: databases of both kinds, and a summary that says what was not tested.
 
-A test that can not run for want of a program skips itself with a reason that begins with "NOT RUN: ", by
+A test that cannot run, because a program is missing, skips itself with a reason that begins with "NOT RUN: ", by
 `pytest.skip`, by a skipif mark or for a whole module. Each such reason is then a line at the very end: a run in which
 half of the tests were not there must not look like one in which they passed.
 """

@@ -1,6 +1,6 @@
-"""Callers without a number: the words, the numbers of nobody and the rows of zeros that carriers send instead. Pure.
+"""Recognises callers without a number by what carriers send instead: words, unassigned numbers, rows of zeros. Pure.
 
-The list is data, anonymous.toml, each entry with its source and the day on which that was read.
+The list is data (anonymous.toml). Each entry has its source, and the day on which the source was read.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ _USER = re.compile(r"\s*(?:(?:tel|sips?):)?([^@;]*)", re.IGNORECASE)
 _NO_DIGITS = re.compile("[^0-9+]")
 
 _NOTHING = re.compile(r"0*\Z|x{3,}\Z")
-"""What is left of an address that says nothing: punctuation alone (-), zeros (0000000000; 2600hz/kazoo#3113 counts two or
-more, and one zero is no number of any country either), or what gateways write over each digit (XXXXXX)."""
+"""Matches the letters and digits of an address without a number: none if it has only punctuation (-); zeros (0000000000;
+2600hz/kazoo#3113 counts two or more, and one zero is no number of any country either); X, which some gateways write over
+each digit (XXXXXX)."""
 
 _ZEROS = re.compile(r"\+[1-9][0-9]{0,2}0{5,}\Z")
-"""A calling code, or what looks like one, and zeros: how gateways complete a row of zeros. +80000000000 is valid."""
+"""A calling code, or digits that look like one, and zeros. Gateways put a calling code before a row of zeros. Not each match
+is an anonymous caller: +80000000000 is a valid number."""
 
 _MAX_TEXT = 64
-"""Characters of an address that are looked at: no entry is longer, and what the caller sent may be a thousand of them."""
+"""How many characters of an address fsroute compares. No entry is longer; a caller may send a thousand characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnonymousCallers:
-    """The entries of a data file, as they are compared. `of_phones` are the words that our own phones use too."""
+    """The entries of a data file, in the form in which fsroute compares them. `of_phones` are the words that users' phones
+    send too."""
 
     words: frozenset[str]
     numbers: frozenset[str]
@@ -45,9 +48,10 @@ class AnonymousCallers:
 
 
 def stands_for_nobody(user: str) -> bool:
-    """Whether the user part of an address (or the whole one) from the telephone network means that there is no number."""
+    """Whether the user part of an address from the telephone network (or the whole address) means that the caller has no
+    number."""
     if is_e164(user) and not user.endswith("00000"):
-        return user in known().numbers  # as nearly every caller's: a row of zeros and a word are looked at more closely
+        return user in known().numbers  # nearly every caller's number takes this short way
     return _stands_for_nobody(user)
 
 
@@ -64,14 +68,16 @@ def _stands_for_nobody(user: str) -> bool:
 
 
 def hides_phone(user: str) -> bool:
-    """Whether the user part of an address from one of our phones says that it hides its number. Phones and extensions can
-    have any name (0000, privat), so that few words count."""
+    """Whether the user part of an address from a user's phone says that the phone hides its number.
+
+    A user's phone or extension can have any name (0000, privat), so only few words count.
+    """
     text = _user(user)
     return not text or _plain(text) in known().of_phones
 
 
 def names_nobody(name: str) -> bool:
-    """Whether a display name says that the caller has no number. It counts only if the call has no number."""
+    """Whether a display name says that the caller has no number. If the call has a number, the name does not count."""
     return _plain(name) in known().words
 
 
@@ -81,7 +87,7 @@ def _user(address: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits, without case and accents. A SIP address has other characters as %C3%A4."""
+    """The letters and digits of a text, without case and accents. A SIP address has other characters as %C3%A4."""
     text = text[:_MAX_TEXT]
     if "%" in text:
         text = unquote(text)
@@ -90,13 +96,13 @@ def _plain(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def known() -> AnonymousCallers:
-    """The data file of this package. Raises DataError."""
+    """Reads the data file of this package. Raises DataError."""
     file = resources.files("fsroute").joinpath("anonymous.toml")
     return read(file.read_text("utf-8"), file.name)
 
 
 def read(text: str, name: str) -> AnonymousCallers:
-    """The data file `text`. Raises DataError, which names the file and the source, if something in it does not fit."""
+    """Reads the data file `text`. Raises DataError, which names the file and the source, if an entry is wrong."""
     words: set[str] = set()
     numbers: set[str] = set()
     of_phones: set[str] = set()

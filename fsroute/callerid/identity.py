@@ -1,15 +1,17 @@
-"""The headers that tell a carrier the caller: From, the identity header, Privacy, Diversion and History-Info. Pure.
+"""Makes the headers that name the caller to a carrier: From, the identity header, Privacy, Diversion, History-Info. Pure.
 
-Set one by one they contradict each other: a hidden number in From and a live one in the header below it. Here they come
-from the leg's two numbers and the trunk's profile, in one place. `headers` says what the INVITE will hold, for
-`fsroute explain` and the tests; `variables` makes FreeSWITCH write exactly that (sofia_glue.c, sofia_glue_do_invite):
+If each header were set on its own, they could contradict each other: From hides the number, and the identity header shows
+it. So this module makes all of them from the leg's two numbers and the trunk's profile. `headers` gives the headers of the
+INVITE, for `fsroute explain` and the tests. `variables` gives the variables with which FreeSWITCH writes exactly these
+headers (sofia_glue.c, sofia_glue_do_invite):
 
-  sip_invite_from_uri           From, whatever the gateway's caller-id-in-from says
+  sip_invite_from_uri           From; takes precedence over the gateway's caller-id-in-from
   sip_invite_domain             the domain of the identity header
   origination_caller_id_number  the number of the identity header
   origination_caller_id_name    its display name; without `_undef_` it would be the incoming caller's, hidden or not
-  sip_cid_type                  which header; without one FreeSWITCH writes Remote-Party-ID
-  origination_privacy           `screen` makes it asserted instead of preferred, `hide_number` adds Privacy: id
+  sip_cid_type                  the kind of the identity header; without it FreeSWITCH writes Remote-Party-ID
+  origination_privacy           `screen` makes it P-Asserted-Identity instead of P-Preferred-Identity; `hide_number` adds
+                                Privacy: id
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from fsroute.model import CallerId, Diversion, IdentityHeader, NumberRole, Trunk
 from fsroute.numbers import phone_number
 
 ANONYMOUS_URI = "sip:anonymous@anonymous.invalid"
-"""RFC 3323, 4.1.1.3."""
+"""The From of an anonymous caller (RFC 3323, 4.1.1.3)."""
 
 _HEADER_NAMES = {
     IdentityHeader.PAI: "P-Asserted-Identity",
@@ -35,13 +37,14 @@ UNKNOWN_LINE = (
     "origination_caller_id_number=anonymous",
     "origination_caller_id_name=_undef_",
 )
-"""For an emergency call of an account that has no network number, the only call that leaves without one. What the phone
-wrote into its From proves nothing and would send help to the wrong place; the carrier knows the trunk."""
+"""The variables for an emergency call of an account that has no network number. Every other call that leaves has one.
+fsroute does not use the From that the phone wrote: it proves nothing and could send help to the wrong place. The carrier
+identifies the line by the trunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The headers of an INVITE that name its caller. None is a header that the INVITE does not have."""
+    """The headers of an INVITE that name its caller. None: the INVITE does not have this header."""
 
     from_uri: str
     from_name: str | None
@@ -76,13 +79,13 @@ def headers(caller_id: CallerId, trunk: Trunk, diversion: Diversion | None, to: 
 
 
 def uri(e164: str, trunk: Trunk) -> str:
-    """A number of ours as this carrier wants to read it."""
+    """The SIP address with a number, written in the trunk's number format."""
     return f"sip:{phone_number.written(e164, trunk.number_format, trunk.country)}@{trunk.domain}"
 
 
 def _privacy(header: IdentityHeader, *, hidden: bool) -> str | None:
     if header is IdentityHeader.RPID:
-        return None  # it has parameters of its own
+        return None  # Remote-Party-ID has a parameter of its own for privacy
     if hidden:
         return "id"
     return None if header is IdentityHeader.NONE else "none"
@@ -93,16 +96,16 @@ def _diversion(diversion: Diversion, trunk: Trunk) -> str:
 
 
 def _history(diversion: Diversion, trunk: Trunk, to: str) -> str:
-    """RFC 7044: the number that was called first, and where it was sent on to."""
+    """The number that was called first, and the number to which fsroute forwards the call (RFC 7044)."""
     return f"<{uri(diversion.number, trunk)}>;index=1,<{uri(to, trunk)};cause={_CAUSES[diversion.reason]}>;index=1.1"
 
 
 _CAUSES = {"unconditional": 302, "user-busy": 486, "no-answer": 408, "deflection": 480, "unavailable": 503}
-"""Diversion's reasons as RFC 4458 numbers them."""
+"""The code of RFC 4458 for each reason of a Diversion header."""
 
 
 def variables(headers: Headers) -> list[str]:
-    """The leg variables that make FreeSWITCH write these headers. Values are not yet checked for a dial string."""
+    """The leg variables with which FreeSWITCH writes these headers. The dial string's writer must still check the values."""
     hidden = headers.privacy == "id" or headers.from_uri == ANONYMOUS_URI
     result = [f"sip_invite_from_uri={headers.from_uri}"]
     if hidden:

@@ -1,9 +1,10 @@
 """Caller-ID policy: which number a leg may show. Pure.
 
-`presented` is what the called side sees; `network` belongs to the account's line and is asserted towards the carrier.
-Neither is ever taken from what a caller typed. A requested number is shown if the account hosts it, or
-has verified it, and the rules of the account's country, the trunk and the destination allow it; every other answer
-carries the code of the denial. The order: emergency, privacy, the requested number.
+The called side sees the `presented` number. The `network` number belongs to the account's line and identifies it to the
+carrier. fsroute never shows a number only because a phone sent it. A leg shows a requested number under two conditions: the
+account hosts the number or has verified it, and the rules of the account's country, the trunk and the destination allow it.
+Otherwise the result has the code of the denial. fsroute looks at three things in this order: whether it is an emergency
+call, whether the caller hides the number, which number is requested.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ _NO_DIGITS = re.compile("[^0-9+]")
 ANONYMOUS = "anonymous"
 """The value of Call.shown for a caller whose number was hidden."""
 
-
 REFUSALS = frozenset(
     {
         CallerIdCode.ACCOUNT_SUSPENDED,
@@ -61,7 +61,7 @@ REFUSALS = frozenset(
         CallerIdCode.VERIFIED_BY_ANOTHER_ACCOUNT,
     }
 )
-"""The codes with which a call is ended for its caller ID; the SIP response names them in X-FSRoute-Reason."""
+"""The codes with which fsroute ends a call because of its caller ID. X-FSRoute-Reason in the SIP response has the code."""
 
 
 Verdict = Grant[CallerIdCode] | Denial[CallerIdCode]
@@ -70,20 +70,24 @@ Verdict = Grant[CallerIdCode] | Denial[CallerIdCode]
 
 @dataclass(frozen=True, slots=True)
 class CallerIdRefused:
-    """The requested number may not be shown. `instead` is shown in its place; None ends the call or leaves the leg out."""
+    """The requested number may not be shown. The leg shows `instead`. If that is None, fsroute ends the call or leaves the
+    leg out."""
 
     denial: Denial[CallerIdCode]
     instead: CallerId | None = None
 
 
 def is_hidden(user: str, direction: Direction = Direction.INBOUND) -> bool:
-    """Whether the user part of an address is that of a caller who hides the number, or has none (anonymous.toml)."""
+    """Whether the user part of an address says that its caller hides the number, or has none (anonymous.toml)."""
     return anonymous.hides_phone(user) if direction is Direction.OUTBOUND else anonymous.stands_for_nobody(user)
 
 
 def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
-    """Whether a caller from the telephone network has no number by their display name alone: "Private Number" with an
-    address of the carrier. If the call has a number, the name does not count."""
+    """Whether the display name alone says that a caller from the telephone network has no number.
+
+    Example: the name is "Private Number", and the address is one of the carrier. If the call has a number, the name does not
+    count.
+    """
     if direction is not Direction.INBOUND or phone_number.spelled(user) or phone_number.spelled(other):
         return False
     return anonymous.names_nobody(name)
@@ -93,12 +97,12 @@ def is_unnamed(direction: Direction, name: str, user: str, other: str) -> bool:
 
 
 RECEIVED = CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_RECEIVED, as_received=True)
-"""The caller ID of a leg to a phone that passes the caller's name and number through. It holds no data of the caller, so the
-legs of one call serve the next call too."""
+"""The caller ID of a leg to a phone that shows the caller's name and number as FreeSWITCH received them. It contains no data
+of the caller, so fsroute can use the same legs for the next call."""
 
 
 def of_caller(call: Call, country: str) -> CallerId:
-    """What a phone of the account sees of an incoming call: its caller, unless they are anonymous."""
+    """The caller ID that a phone of the account shows for an incoming call: the caller's, unless the caller is anonymous."""
     if call.anonymous:
         return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
     shown = _received(call, country)
@@ -112,15 +116,18 @@ def _received(call: Call, country: str) -> str | None:
 
 
 def of_extension(caller: User | None, received: CallerId) -> CallerId:
-    """What a phone sees of a call from inside the account: the caller's extension, if they have one."""
+    """The caller ID that a phone shows for a call from inside the account: the caller's extension, if the caller has one."""
     if caller is None or caller.extension is None:
         return received
     return CallerId(presented=caller.extension, network=None, reason=CallerIdCode.INTERNAL_EXTENSION)
 
 
 def of_transferred(call: Call, country: str) -> CallerId:
-    """What a phone sees of a call that a user transferred: the party that was connected to that user, as fsroute showed it
-    before (an extension inside the account), else as it was received."""
+    """The caller ID that a phone shows for a call that a user transferred.
+
+    It is that of the party to whom the user had talked: the caller ID that fsroute showed before (an extension inside the
+    account), else the one that FreeSWITCH received.
+    """
     if call.shown == ANONYMOUS or (call.shown is None and call.anonymous):
         return CallerId(presented=None, network=None, reason=CallerIdCode.CALLER_ANONYMOUS)
     if call.shown is not None:
@@ -132,15 +139,16 @@ def of_transferred(call: Call, country: str) -> CallerId:
 
 
 def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict | None:
-    """What the account's country says of an incoming call's number, if that is not simply to show it.
+    """What the law of the account's country requires for an incoming call's number. None: phones show the number.
 
-    Not granted: the call must be ended (numbers that may never be caller IDs). Granted: it must be shown as anonymous (a
-    number of the country that arrives from abroad). A call can bring several numbers, of which one is shown: each counts.
+    A Denial: fsroute must end the call, because a number that may never be a caller ID is in it. A Grant: phones must show
+    the call as anonymous, because a number of the country arrives from abroad. A call can contain several numbers, of which
+    phones show one: fsroute checks each of them.
     """
     if call.anonymous:
         return None
     if call.from_user == call.caller and not call.identities:
-        return _inbound_verdict(call.caller, call, routing, account)  # as nearly always
+        return _inbound_verdict(call.caller, call, routing, account)  # the usual case: one number
     texts = dict.fromkeys((call.caller, call.from_user, *(identity.text for identity in call.identities)))
     verdicts = [_inbound_verdict(text, call, routing, account) for text in texts]
     return min((verdict for verdict in verdicts if verdict), key=lambda verdict: isinstance(verdict, Grant), default=None)
@@ -148,7 +156,7 @@ def inbound_verdict(call: Call, routing: Routing, account: Account) -> Verdict |
 
 def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) -> Verdict | None:
     spellings = phone_number.candidates(text, routing.country)
-    # A number that phonenumbers calls impossible can be forged as well: then its text is looked at.
+    # A caller can also forge a number that phonenumbers calls impossible. For such a number its E.164 text counts.
     e164 = spellings[0] if spellings else phone_number.as_sent(text, routing.country) or ""
     rules = regulation.rules_for(account.country)
     banned = rules.never_presented.get(_class_of_caller(text, e164, account.country))
@@ -164,7 +172,8 @@ def _inbound_verdict(text: str, call: Call, routing: Routing, account: Account) 
 
 
 def _class_of_caller(text: str, e164: str, country: str) -> NumberClass:
-    """Short codes are no E.164 numbers, and many of them mean none: what was received is looked at as well."""
+    """The class of a caller's number. Short codes are not E.164 numbers, and many cannot be read as one. So the received
+    text is classified first, if it can be a short code that is never a caller's number."""
     spelled = _NO_DIGITS.sub("", phone_number.spelled(text) or "")
     if not spelled.startswith("0"):
         as_received = regulation.classify(spelled, country)
@@ -173,20 +182,21 @@ def _class_of_caller(text: str, e164: str, country: str) -> NumberClass:
     return regulation.classify(e164, country)
 
 
-# --- what the telephone network sees ----------------------------------------------------------------------
+# --- what calls to the telephone network show -------------------------------------------------------------
 
 
 def of_emergency(account: Account) -> CallerId:
     """An emergency call always shows the line's number: no request changes or hides it (DE-13, DE-14)."""
     line = account.network_number
     if line is None:
-        # Nothing that a load accepts: a database that was edited by hand.
+        # `fsroute load` refuses such an account. Somebody has edited the database by hand.
         return CallerId(presented=None, network=None, reason=CallerIdCode.EMERGENCY_LINE_UNKNOWN, as_received=True)
     return CallerId(presented=line, network=line, reason=CallerIdCode.EMERGENCY)
 
 
 def requested(call: Call, routing: Routing) -> str | None:
-    """The number that an outgoing call requests: the call's own, else the user's primary number, else the account's."""
+    """The number that an outgoing call requests: that of the call (fsroute_presented), else the user's primary number, else
+    the account's presented number."""
     if call.presented:
         return call.presented
     if routing.caller is not None and routing.caller.primary_number is not None:
@@ -197,9 +207,9 @@ def requested(call: Call, routing: Routing) -> str | None:
 def of_outgoing(
     call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
 ) -> CallerId | CallerIdRefused:
-    """What a user's call to `to` (E.164) through this trunk shows. The account must have a network number.
+    """The caller ID of a user's call to `to` (E.164) through this trunk. The account must have a network number.
 
-    Without a trunk: what the phones of another account here see.
+    Without a trunk the call goes to the phones of another account here.
     """
     line = account.network_number
     asked = requested(call, routing)
@@ -213,11 +223,12 @@ def of_outgoing(
 def of_transferred_outside(
     call: Call, routing: Routing, account: Account, trunk: Trunk | None, to: str, now: datetime
 ) -> CallerId | CallerIdRefused:
-    """What `to` (E.164) sees of a call that a user of the account transferred to it. The account must have a network number.
+    """The caller ID of a call that a user of the account transferred to `to` (E.164). The account must have a network
+    number.
 
-    A transfer is the user's own call, as a forward is: it shows the user's number, or, where the account says so and the
-    country's law allows it for diverted calls (DE-4), the number of the party that was transferred. Whether that party hides
-    its number does not hide the user's.
+    A transfer counts as the user's own call, like a forward. It shows the user's number. It shows the number of the
+    transferred party if the account says so and the country's law allows it for diverted calls (DE-4). If the transferred
+    party hides its number, the user's number is not hidden.
     """
     user_call, line = replace(call, anonymous=False), account.network_number
     ours = of_outgoing(user_call, routing, account, trunk, to, now)
@@ -232,7 +243,7 @@ def of_transferred_outside(
 
 
 def _original(e164: str, account: Account, ours: CallerId) -> CallerId:
-    """A live caller's own number, if it is one that may be shown, else ours."""
+    """The caller's own number, if calls may show it, else `ours`."""
     if phone_number.is_e164(e164) and regulation.classify(e164, account.country) not in _banned(account):
         return CallerId(presented=e164, network=ours.network, reason=CallerIdCode.ORIGINAL_CALLER)
     return replace(ours, reason=CallerIdCode.ORIGINAL_CALLER_UNKNOWN)
@@ -256,9 +267,10 @@ def of_forwarded(
     to: str,
     now: datetime,
 ) -> CallerId | CallerIdRefused:
-    """What an external number `to` sees of an incoming call that is sent on to it. `dialled` is our number that sends it.
+    """The caller ID of an incoming call that is forwarded to an external number `to`. `dialled` is the hosted number that
+    forwards it.
 
-    The number of a live caller may be shown without verification (DE-4). A hidden number stays hidden.
+    The leg may show the caller's number without verification (DE-4). A hidden number stays hidden.
     """
     line, ours = (
         account.network_number or dialled,
@@ -266,7 +278,7 @@ def of_forwarded(
     )
     never = regulation.rules_for(account.country).never_presented.get(regulation.classify(dialled, account.country))
     if never is not None:
-        # Calls to a number like 0900 are sent on as well, but not in its name.
+        # A number like 0900 can forward calls too, but the forwarded call must not show it.
         if account.network_number is None:
             return CallerIdRefused(Denial(CallerIdCode.CLASS_NEVER_PRESENTED, never.text, never.id))
         ours = CallerId(line, line, CallerIdCode.CLASS_NEVER_PRESENTED)
@@ -290,16 +302,17 @@ def _granted_or_not(
     verdict = may_present(asked, routing.facts.get(asked), account, trunk, to, now)
     if isinstance(verdict, Grant):
         return CallerId(presented=asked, network=line, reason=verdict.code)
-    # What is not reliable abroad was not forbidden: the call goes on, with the number that always works.
+    # DESTINATION_ABROAD is no prohibition: networks abroad may drop the number. So the call goes on with the network number.
     if verdict.code != CallerIdCode.DESTINATION_ABROAD and account.refusal is RefusedCallerId.REJECT:
         return CallerIdRefused(verdict)
     return CallerIdRefused(verdict, CallerId(presented=line, network=line, reason=verdict.code))
 
 
 def attestation(caller_id: CallerId, account: Account) -> str | None:
-    """A hint for the signer of the call (ATIS-1000074). A: the account is known and has the right to the number. B: the
-    account is known, and the number belongs to another party. None if the account's country does not sign calls. fsroute
-    signs nothing.
+    """A hint for the carrier that signs the call (ATIS-1000074); fsroute itself signs nothing.
+
+    A: the account is known and has the right to the number. B: the account is known, and the number belongs to another
+    party. None: calls are not signed in the account's country.
     """
     if not regulation.rules_for(account.country).attestation or caller_id.network is None:
         return None
@@ -309,9 +322,9 @@ def attestation(caller_id: CallerId, account: Account) -> str | None:
 def may_present(
     asked: str, facts: NumberFacts | None, account: Account, trunk: Trunk | None, to: str, now: datetime
 ) -> Verdict:
-    """Whether an account may show a number on a call to `to`, and what decided.
+    """Whether an account may show a number on a call to `to`, and why.
 
-    The only way to a granted verdict is a number that the account hosts, or one that is verified for it at this moment.
+    It returns a Grant only for a number that the account hosts, or that is verified for the account at `now`.
     """
     if not phone_number.is_e164(asked):
         return Denial(CallerIdCode.NOT_A_NUMBER, "is no E.164 number")
@@ -325,7 +338,7 @@ def may_present(
 
 
 def _barred(asked: str, account: Account) -> Verdict | None:
-    """The denial of a number that no account may show, None if there is no such rule."""
+    """The denial if the account may show the number in no call, even if it hosts the number. None: no such rule."""
     rules = regulation.rules_for(account.country)
     never = rules.never_presented.get(regulation.classify(asked, account.country))
     if never is not None:
@@ -340,12 +353,13 @@ def _barred(asked: str, account: Account) -> Verdict | None:
 def _verified(asked: str, facts: NumberFacts | None, account: Account, now: datetime) -> Verdict:
     verdict = verification_verdict(asked, facts, account.name, now)
     if isinstance(verdict, Grant) and account.status is AccountStatus.TRIAL:
-        return Denial(CallerIdCode.TRIAL_ACCOUNT, "trial accounts show no other number than their own")
+        return Denial(CallerIdCode.TRIAL_ACCOUNT, "a trial account may show only numbers that it hosts")
     return verdict
 
 
 def verification_verdict(asked: str, facts: NumberFacts | None, account: str, now: datetime) -> Verdict:
-    """Whether a number is verified for an account at this moment. Knows neither its status nor its country's rules."""
+    """Whether a number is verified for an account at `now`. It checks neither the account's status nor its country's
+    rules."""
     covering = [v for v in facts.verifications if v.first <= asked <= v.last and len(v.first) == len(asked)] if facts else []
     ours = [v for v in covering if v.account == account]
     valid = [v for v in ours if v.is_valid(now)]
@@ -370,13 +384,13 @@ def _not_verified(ours: list[Verification], covering: list[Verification]) -> Ver
 
 
 def _not_allowed(asked: str, account: Account, trunk: Trunk | None, to: str) -> Verdict | None:
-    """The denial of a verified number, None if it may be shown."""
+    """The denial of a verified number, None if calls may show it."""
     rules = regulation.rules_for(account.country)
     refusal = rules.refuses(regulation.classify(asked, account.country), switched_on=account.presents_mobile)
     if refusal is not None:
         return Denial(CallerIdCode.CLASS_NOT_PRESENTABLE, refusal.text, refusal.id)
     if trunk is not None and trunk.profile.header is IdentityHeader.NONE and asked != account.network_number:
-        return Denial(CallerIdCode.TRUNK_CAN_NOT_CARRY, f"trunk {trunk.name} has no header for the network number beside it")
+        return Denial(CallerIdCode.TRUNK_CAN_NOT_CARRY, f"trunk {trunk.name} has no second header for the network number")
     if rules.abroad is not None and not account.presents_abroad and regulation.is_abroad(to, account.country):
         return Denial(CallerIdCode.DESTINATION_ABROAD, rules.abroad.text, rules.abroad.id)
     return None

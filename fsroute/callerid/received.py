@@ -1,7 +1,7 @@
-"""An incoming call as its trunk writes it: which number was called, and which of the numbers in it is the caller's. Pure.
+"""Reads an incoming call by its trunk: which number was called, and which of the call's numbers phones show. Pure.
 
-A row of `trunks` says how a carrier writes numbers and where it puts them, for calls that leave and for calls that arrive:
-what fsroute sends it would also show.
+A row of `trunks` says how a carrier writes numbers and in which headers. It applies to outgoing and to incoming calls: if
+the carrier sent a call of fsroute's back, fsroute would show the number that it had sent as presented number.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from fsroute.numbers import phone_number
 
 
 def destination(call: Call, trunk: Trunk | None) -> str:
-    """The text that names the number which was called."""
+    """The text of the called number: from To or from the Request-URI, as the trunk says."""
     in_to = trunk is not None and trunk.called_number_in is CalledNumberIn.TO
     return call.to_user or call.destination if in_to else call.destination
 
 
 def destinations(call: Call, trunk: Trunk | None, country: str) -> tuple[str, ...]:
-    """The E.164 numbers that were perhaps called, the likeliest first: as the trunk writes them, then as anybody does.
+    """The E.164 numbers that the called number can mean, the likeliest first: first as the trunk writes numbers, then in any
+    other form.
 
-    A carrier delivers what is hosted here: of several numbers that is the one which was meant.
+    A carrier sends only calls to hosted numbers. So if one of several numbers is hosted here, the caller meant that one.
     """
     text = destination(call, trunk)
     likeliest = phone_number.candidates(text, country, _form(trunk))
@@ -43,11 +44,11 @@ def destinations(call: Call, trunk: Trunk | None, country: str) -> tuple[str, ..
 
 
 def as_read(call: Call, routing: Routing) -> Call:
-    """The call with the number as caller that the trunk's identity profile shows, and its numbers as E.164 where certain.
+    """The call, with the caller that the trunk's identity profile selects, and with its certain numbers in E.164.
 
-    A From that is no number gives way to the identity behind it, and the other way round. A caller who hides their number
-    stays hidden. A trunk that is unknown shows what the default profile does. Whom FreeSWITCH took for the caller is one of
-    the identities then, if no header says so. Calls from users stay as they are.
+    If From has no number, the caller is the number of the identity header, and the other way round. A hidden number stays
+    hidden. For an unknown trunk the default profile applies. FreeSWITCH also selects a caller. If no header has that number,
+    it is added to the identities. Calls from users are not changed.
     """
     trunk = routing.trunk
     if call.direction is not Direction.INBOUND:
@@ -58,7 +59,7 @@ def as_read(call: Call, routing: Routing) -> Call:
         return call
     texts = tuple(dict.fromkeys(_in_order(call, trunk.profile if trunk else IdentityProfile())))
     if len(texts) == 1 and phone_number.is_e164(texts[0]):
-        return call  # as nearly every one
+        return call  # the usual case
     form = _form(trunk)
     readings = {text: _readings(text, routing.country, form) for text in texts}
     certain = {text for text in texts if is_certain(text, readings[text], form)}
@@ -78,24 +79,26 @@ def as_read(call: Call, routing: Routing) -> Call:
 def _readings(text: str, country: str, form: NumberFormat) -> tuple[str, ...]:
     found = phone_number.candidates(text, country, form)
     if not found and form is NumberFormat.DIGITS and _WHOLE.fullmatch(text):
-        return (f"+{text}",)  # phonenumbers takes it for none, and may be wrong about a country's plan
+        return (f"+{text}",)  # phonenumbers calls it impossible, and can be wrong about a country's numbering plan
     return found
 
 
 _WHOLE = re.compile("[1-9][0-9]{7,14}")
-"""What can be a whole number without its +: the shortest have eight digits, with their calling code."""
+"""Digits that can be a whole E.164 number without its +. The shortest such number has eight digits with its calling code."""
 
 
 def is_certain(text: str, readings: tuple[str, ...], form: NumberFormat = NumberFormat.E164) -> bool:
-    """Whether the first of these readings is what was meant: it was written so, or phonenumbers knows such a number.
+    """Whether the first of these readings is certain: the sender wrote it so, or phonenumbers calls it valid.
 
-    Else it is only what these digits would be if they were a number: the extension 1001 of a phone system is not +491001.
+    Otherwise the digits need not be a number at all. Example: 1001 can be an extension of a phone system, and is then not
+    +491001.
     """
     return bool(readings) and (text.startswith("+") or form is NumberFormat.DIGITS or phone_number.is_valid(readings[0]))
 
 
 def _in_order(call: Call, profile: IdentityProfile) -> Iterator[str]:
-    """What the call says of its caller, that which the profile shows first. What FreeSWITCH chose comes last."""
+    """The texts in the call that can name its caller, in this order: as the profile says, then all others, and last the
+    caller that FreeSWITCH selected."""
     in_from = call.from_user or call.caller
     if profile.from_number is NumberRole.PRESENTED:
         yield in_from

@@ -1,4 +1,4 @@
-"""What the data files have in common: sources with a date and a confidence, and a reader that leaves nothing unread."""
+"""Common parts of the data files: how well a source is known, and a reader that refuses unknown keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ _Value = TypeVar("_Value", str, bool, date)
 
 
 class Confidence(StrEnum):
-    """How well a source is known: its text was read, a page about it, something about that, or it is our own choice."""
+    """What was read for an entry.
+
+    high: the law, plan or standard itself. medium: a page of a regulator, standards body or carrier about it. low: a
+    secondary source. choice: no source; this project decided it.
+    """
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -20,9 +24,9 @@ class Confidence(StrEnum):
 
 
 class Table:
-    """A table of a data file. The reader must take every entry, with the type that it expects.
+    """A table of a data file. The code that reads it takes every entry, with the type that it expects.
 
-    All methods raise ValueError, which names the key, for what does not fit.
+    All methods raise ValueError for an entry that is missing, unknown or of another type. The message names the key.
     """
 
     def __init__(self, values: Mapping[str, object], path: str = "") -> None:
@@ -68,7 +72,7 @@ class Table:
 
 
 def once(values: Iterable[str], where: str) -> None:
-    """Raises ValueError if a value is there twice."""
+    """Raises ValueError if a value occurs twice."""
     seen: set[str] = set()
     for value in values:
         if value in seen:

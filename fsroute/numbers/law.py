@@ -1,4 +1,4 @@
-"""The types of what a country's law and habit say about numbers. Their values are in countries/*.toml (packs.py)."""
+"""Types for a country's rules about numbers, from its law and its carriers. countries/*.toml has the values (packs.py)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from enum import StrEnum
 from fsroute.numbers.datafile import Confidence
 
 SHORT_CODE = re.compile(r"[0-9]{2,6}\Z")
-"""What can be a short code: those of mobile networks and the European 116xxx have the most digits, six."""
+"""Digits that can be a short code. The longest ones, those of mobile networks and the European 116xxx, have six digits."""
 
 
 class NumberClass(StrEnum):
-    """What kind of number it is. The names are those of the tables in the data files."""
+    """The class of a number. The data files use the same names for their tables."""
 
     EMERGENCY = "emergency"
     SHORT_CODE = "short_code"
@@ -23,7 +23,8 @@ class NumberClass(StrEnum):
     PREMIUM = "premium"
     MASS_TRAFFIC = "mass_traffic"
     SERVICE = "service"
-    """A social service that a short code reaches (116117), as all that must get through and are no emergency numbers."""
+    """A short code of a social service (116117). Every number that must get through and is no emergency number has this
+    class."""
     FREEPHONE = "freephone"
     SHARED_COST = "shared_cost"
     GEOGRAPHIC = "geographic"
@@ -31,14 +32,14 @@ class NumberClass(StrEnum):
     MOBILE = "mobile"
     PERSONAL = "personal"
     VOIP = "voip"
-    """A subscriber's number that belongs to no place: VoIP, the German 032, company-wide numbers (Swiss 058, British 03)."""
+    """A subscriber's number without a place: VoIP, the German 032, company-wide numbers (Swiss 058, British 03)."""
     SATELLITE = "satellite"
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class LegalRule:
-    """A rule in plain words. `date` is that of the text that was read at `source`."""
+    """A legal rule in plain words. `date` is the date of the text that was read at `source`."""
 
     id: str
     text: str
@@ -52,30 +53,32 @@ class LegalRule:
 
 @dataclass(frozen=True, slots=True)
 class CountryRules:
-    """The rules that hold for the accounts of a country; "" is everywhere else. None: the country has no such rule.
+    """The rules for the accounts of a country; the country "" stands for all countries without a file.
 
-    The rules that need it are in brackets.
+    A field that is None: the country has no such rule. The ids in brackets are examples of the legal rules behind a field.
     """
 
     country: str
     rules: Mapping[str, LegalRule]
-    """Every rule by its id, also those that no field names (DE-1: the network number)."""
+    """Every rule by its id, also rules that no field uses (DE-1: the network number)."""
     never_presented: Mapping[NumberClass, LegalRule]
-    """Never a caller's number, neither network nor presented, nor of a diverted call (DE-5, US-4)."""
+    """Classes that are never a caller's number: neither as network nor as presented number, nor in a diverted call (DE-5,
+    US-4)."""
     presentable: Mapping[NumberClass, LegalRule]
-    """May be presented (DE-18, US-9)."""
+    """Classes that calls may present (DE-18, US-9)."""
     needs_switch: Mapping[NumberClass, LegalRule]
-    """May be presented if the account allows it (DE-18a: mobile)."""
+    """Classes that calls may present if the account allows it (DE-18a: mobile)."""
     otherwise: LegalRule
-    """Why a class that is in none of the three is not presented (DE-18)."""
+    """The reason why calls do not present a class that is in none of these three tables (DE-18)."""
     own_country_only: LegalRule | None
-    """A presented number is one of this country (DE-3)."""
+    """A presented number must be a number of this country (DE-3)."""
     hidden_from_foreign_trunk: LegalRule | None
-    """An own-country number that arrives from abroad is shown as anonymous, unless it is roaming (DE-7)."""
+    """If a number of this country arrives from abroad, phones show an anonymous caller, unless the caller is roaming
+    (DE-7)."""
     refused_inbound: LegalRule | None
-    """Calls that carry a number which is never presented are ended (DE-6, US-4)."""
+    """fsroute ends an incoming call that has a number of the classes `never_presented` as its caller's (DE-6, US-4)."""
     abroad: LegalRule | None
-    """Calls abroad show the network number, if nobody decides otherwise (DE-19)."""
+    """Calls abroad show the network number, unless the account says otherwise (DE-19)."""
     diversion: LegalRule | None
     """A diverted call may show its caller's own number (DE-4, US-6)."""
     emergency: LegalRule
@@ -83,10 +86,13 @@ class CountryRules:
     never_withheld_to: Mapping[str, LegalRule]
     """Short codes towards which the caller's number is not withheld (DE-14, US-8)."""
     attestation: bool
-    """Whether a decision says which attestation a carrier could give: A, B or C (US-3)."""
+    """Whether a decision says which attestation a carrier can give: A, B or C (US-3)."""
 
     def refuses(self, number_class: NumberClass, *, switched_on: bool) -> LegalRule | None:
-        """Why a number of this class may not be presented, None if it may. `switched_on`: the account allows those."""
+        """The rule that forbids to present a number of this class, None if calls may present it.
+
+        `switched_on`: the account allows the classes of `needs_switch`.
+        """
         if (never := self.never_presented.get(number_class)) is not None:
             return never
         if number_class in self.presentable or (switched_on and number_class in self.needs_switch):
@@ -98,9 +104,9 @@ class CountryRules:
 class Pack:
     """A data file: the rules for the accounts of a country, and the classes of the numbers of a country.
 
-    `prefixes` are the beginnings of E.164 numbers, `short_codes` are dialled without a prefix; a `*` means more digits.
-    Calls to the regions in `home` are calls within the country. What is abroad in the calling codes `shared_codes`
-    depends on the number.
+    `prefixes` are the beginnings of E.164 numbers. Callers dial `short_codes` without a prefix; a `*` stands for more
+    digits. Calls to the regions in `home` are calls within the country. Several countries share each calling code in
+    `shared_codes`: there the number says which country it belongs to.
     """
 
     rules: CountryRules

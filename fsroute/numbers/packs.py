@@ -1,6 +1,7 @@
 """Reads countries/*.toml: the rules and the number classes of each country, with their sources.
 
-Nothing here knows a country. One more file is one more country, and `default.toml` is for all countries without a file.
+This module has no code for a single country: to add a country, add a file. `default.toml` is for all countries without a
+file.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def packs() -> Mapping[str, Pack]:
 
 
 def read_pack(text: str, name: str) -> Pack:
-    """The data file `text`. Raises DataError, which names the file, if it has an unknown key or something does not fit."""
+    """Reads the data file `text`. Raises DataError, which names the file, if a key is unknown or an entry is wrong."""
     try:
         return _read(Table(tomllib.loads(text)))
     except ValueError as error:
@@ -60,7 +61,7 @@ def _read(file: Table) -> Pack:
     if not all(map(is_country, home)):
         raise ValueError("home must be countries")
     if shared_codes and country:
-        raise ValueError("shared_codes belong into the default file")
+        raise ValueError("shared_codes belong in the default file")
     file.end()
     return Pack(policy, prefixes, short_codes, home, shared_codes)
 
@@ -131,7 +132,7 @@ def _classes(tables: Table, country: str) -> tuple[Mapping[str, NumberClass], Ma
     for name in tables:
         table, number_class = tables.table(name), NumberClass(name)
         if number_class is NumberClass.EMERGENCY:
-            raise ValueError("classes: emergency numbers belong into short_numbers.toml")
+            raise ValueError("classes: emergency numbers belong in short_numbers.toml")
         prefixes += [(prefix, number_class) for prefix in table.texts("prefixes")]
         short_codes += [(short, number_class) for short in table.texts("short_codes")]
         table.end()

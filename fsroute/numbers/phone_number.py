@@ -1,8 +1,8 @@
-"""Telephone numbers: what somebody dialled or sent, and the E.164 numbers it can mean.
+"""Telephone numbers: which E.164 numbers a dialled or received text can mean.
 
-phonenumbers (the Python port of Google's libphonenumber) knows the numbering plans. It is kept at arm's length,
-because it guesses for people who type, and a number from the network is not typed: letters, extensions and
-"possible" corrections are refused here.
+phonenumbers (the Python port of Google's libphonenumber) has the numbering plans. It is made for people who type numbers,
+so it accepts letters and extensions and corrects mistakes. A number from the network is not typed, so this module refuses
+such texts before phonenumbers gets them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ E164 = re.compile(r"\+[1-9][0-9]{2,14}\Z")
 _SCHEME = re.compile(r"(?:tel|sips?):", re.IGNORECASE)
 
 _SPELLING = re.compile(r"\+?\(?[0-9][0-9 ()./-]{0,39}\Z")
-"""What a number may be written with. 40 characters hold every spelling of 15 digits with an international prefix;
-phonenumbers would also take letters (vanity numbers), extensions and full-width digits."""
-
+"""The characters of a number. 40 characters are enough for every spelling of 15 digits with an international prefix.
+phonenumbers would also accept letters (vanity numbers), extensions and full-width digits."""
 
 _NO_DIGIT = re.compile("[^0-9]")
 
@@ -36,7 +35,7 @@ def is_e164(text: str) -> bool:
 def spelled(text: str) -> str | None:
     """The number in `text` without URI scheme, host and parameters, or None if it is not spelled like a number."""
     if is_e164(text):
-        return text  # as nearly every caller's
+        return text  # the usual case
     text = _SCHEME.sub("", text.strip(), count=1)
     text = re.split("[@;]", text, maxsplit=1)[0].strip()
     text = text.replace("(+", "+", 1) if text.startswith("(+") else text
@@ -45,13 +44,13 @@ def spelled(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def candidates(text: str, country: str, form: NumberFormat = NumberFormat.E164) -> tuple[str, ...]:
-    """The E.164 numbers that `text` can mean in `country` (ISO 3166) from somebody who writes numbers in `form`, the
-    likeliest first. Empty if the text is no number.
+    """The E.164 numbers that `text` can mean in `country` (ISO 3166), the likeliest first. The sender writes numbers in
+    `form`. Empty if the text is no number.
 
-    There are several when the text has neither `+` nor a prefix: carriers deliver `492214710100` without `+`, and in
-    Germany the same digits are also a number of the area 04922. A sender of
-    `digits` means the first, a sender of `national` the second. For any other sender only the caller of this function
-    can decide, which knows the hosted numbers. A number that phonenumbers calls invalid never comes before a valid one.
+    A text without `+` and without a prefix can mean several numbers. Example: a carrier writes +492214710100 as
+    `492214710100`; in Germany the same digits are also a number of the area 04922. A carrier that writes `digits` means the
+    first, one that writes `national` the second. For any other sender the code that calls this function must decide, because
+    it has the hosted numbers. A number that phonenumbers calls invalid never comes before a valid one.
     """
     number = spelled(text)
     if number is None:
@@ -65,17 +64,18 @@ def candidates(text: str, country: str, form: NumberFormat = NumberFormat.E164) 
 
 
 def _in_form(number: str, country: str, form: NumberFormat) -> tuple[str | None, str | None]:
-    """What a number without + means in a country from somebody who writes like this, the likelier one first."""
+    """The numbers that a text without + can mean in a country, the likelier one first. The sender writes numbers in
+    `form`."""
     digits, prefix = _NO_DIGIT.sub("", number), _international_prefix(country)
     if digits.startswith(prefix):
-        # phonenumbers knows only the prefixes of carriers where callers choose one (BR, KR, ...).
+        # Where callers choose a carrier by the prefix (BR, KR, ...), phonenumbers has only the prefixes of the carriers.
         return _e164(number, country), _international(digits.removeprefix(prefix))
     plus = _international(digits)
     if form is NumberFormat.DIGITS and not digits.startswith("0"):
-        return plus, None  # no E.164 number begins with a zero: such a carrier means something else by it
+        return plus, None  # no E.164 number begins with a zero: if the digits do, they are a national number
     national = _e164(number, country)
-    # The country's own code first: with it in front, digits from a carrier are international far more often than
-    # they are a local number that happens to begin alike.
+    # If digits from a carrier begin with the country's calling code, they are nearly always an international number. Only
+    # rarely are they a national number that begins with the same digits. So the international number comes first.
     if form is not NumberFormat.NATIONAL and digits.startswith(calling_code(country)):
         return plus, national
     return national, plus
@@ -83,7 +83,7 @@ def _in_form(number: str, country: str, form: NumberFormat) -> tuple[str | None,
 
 @lru_cache(maxsize=4096)
 def is_valid(e164: str) -> bool:
-    """Whether phonenumbers knows a range of its country's numbering plan that holds this number."""
+    """Whether the number is in a range of its country's numbering plan, as phonenumbers has it."""
     found = parsed(e164)
     return found is not None and phonenumbers.is_valid_number(found)
 
@@ -93,7 +93,8 @@ def is_valid(e164: str) -> bool:
 _CONTEXT = re.compile(r";phone-context=([^;@>?]*)", re.IGNORECASE)
 _CONTEXT_NUMBER = re.compile(r"\+[1-9][0-9]{0,14}\Z")
 _CONTEXT_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?\Z")
-"""A domain name, which may be a word (`private`), or an IPv4 address, which RFC 3966 does not allow and gateways write."""
+"""A domain name, which may be a single word (`private`), or an IPv4 address: RFC 3966 does not allow one, but some gateways
+write it."""
 
 _SEPARATOR = re.compile(r"[-.()]")
 
@@ -101,7 +102,7 @@ _SEPARATOR = re.compile(r"[-.()]")
 def is_context_malformed(text: str) -> bool:
     """Whether `text` names a phone-context that is neither the beginning of a number nor a domain name (RFC 3966, 5.1.5).
 
-    What the number is relative to is then unknown, and so is the number.
+    Then nobody can say which number the digits mean.
     """
     if ";" not in text:
         return False
@@ -109,9 +110,11 @@ def is_context_malformed(text: str) -> bool:
 
 
 def _context(text: str) -> str | None:
-    """The beginning of a number that `text` says its digits are relative to (`+49221`), None if it says none.
+    """The beginning of a number in the phone-context of `text` (`+49221`): the digits are relative to it. None if there is
+    none.
 
-    A domain name names the party that gives the digits their meaning. Here that party is the trunk.
+    A domain name in a phone-context says whose numbering plan the digits belong to. fsroute does not need it: the trunk
+    says so.
     """
     found = _CONTEXT.findall(text) if ";" in text else []
     return next((_SEPARATOR.sub("", context) for context in found if _is_prefix(context)), None)
@@ -126,10 +129,11 @@ def _is_domain(context: str) -> bool:
 
 
 def _in_context(number: str, context: str, country: str) -> tuple[str | None, str | None]:
-    """What a number without + means in a phone-context, the likelier one first.
+    """The numbers that a text without + can mean in a phone-context, the likelier one first.
 
-    A calling code (`+49`) is a country: the digits are what is dialled in it. Longer ones (`+49221`) are an area: the digits
-    are what is dialled there, and begin with the national prefix if they are for another one.
+    A context that is a calling code (`+49`) is a country: the digits are what a caller dials in that country. A longer
+    context (`+49221`) is an area: the digits are what a caller dials in that area. They begin with the national prefix if
+    they are a number of another area.
     """
     digits = _NO_DIGIT.sub("", number)
     code = next((code for code in map(int, _beginnings(context)) if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), None)
@@ -151,24 +155,24 @@ def _beginnings(plus: str) -> Iterator[str]:
 # --- what a user dials ------------------------------------------------------------------------------------
 
 _LONGEST_LOCAL = 9
-"""Digits of the longest number that is dialled without area code. German numbers have at most 11 digits behind the
-calling code (BNetzA, Nummernplan Ortsnetzrufnummern), of which the area code has two; Brazilian mobiles have nine. Longer
-ones, as phonenumbers holds them for possible in Germany and Austria, are extensions behind a company's number."""
+"""Digits of the longest number that callers dial without area code. German numbers have at most 11 digits after the
+calling code (BNetzA, Nummernplan Ortsnetzrufnummern), of which the area code has at least two. Brazilian mobiles have nine
+digits. phonenumbers calls longer numbers possible in Germany and Austria: these are company numbers with an extension."""
 
 _OPEN = frozenset({"AT", "DE"})
-"""Where phonenumbers takes digits of nearly any length for a number: that they are a valid one behind the country's code
-says nothing of whether that was meant."""
+"""Countries in which phonenumbers calls digits of nearly any length a valid number. So even if the digits with the country's
+calling code are valid, the user may have meant another number."""
 
 _OF_PLACES = frozenset({PhoneNumberType.FIXED_LINE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
 @lru_cache(maxsize=4096)
 def dialled(text: str, country: str, area_code: str | None = None) -> tuple[str, ...]:
-    """The E.164 numbers that a user in `country` can mean who dials `text`, the likeliest first.
+    """The E.164 numbers that a user in `country` who dials `text` can mean, the likeliest first.
 
-    A local number (`is_local`) is one of the area code. Without one, and when it is none there, it means nothing: to read
-    it as a national number would call somebody in another town. Digits without any prefix are a number of another country
-    only if that is a valid one.
+    A local number (`is_local`) is a number of the area code. It means nothing if there is no area code, or if it is not
+    valid in that area: read as a national number it would reach another town. Digits without any prefix are a number of
+    another country only if that number is valid.
     """
     digits = _bare(text, country)
     if digits is None:
@@ -184,19 +188,20 @@ def dialled(text: str, country: str, area_code: str | None = None) -> tuple[str,
 
 
 def dialled_texts(text: str, country: str, area_code: str | None) -> tuple[str, ...]:
-    """What a user's dialled number is compared with: `dialled`, and for all but local numbers `texts`."""
+    """The texts with which fsroute looks up the number that a user dialled: `dialled`, and for all but local numbers also
+    `texts`."""
     meant = dialled(text, country, area_code)
     return meant if is_local(text, country) else _distinct(*meant, *texts(text, country))
 
 
 @lru_cache(maxsize=4096)
 def is_local(text: str, country: str) -> bool:
-    """Whether who dials `text` in `country` can only mean a number of their own area.
+    """Whether a user who dials `text` in `country` can only mean a number of the user's own area.
 
-    So it is when the text begins with no prefix and is too short for a national number, as far as phonenumbers knows
-    these lengths; or if it is as long as one of some place, but shorter than others, and the country's numbers are dialled
-    with a prefix. In Germany that is everything without a leading zero, up to the length of a local number. Short numbers
-    (115) are not looked at here: who dials one means it.
+    This is so in two cases. In the first the text begins with no prefix and is too short for a national number, as far as
+    phonenumbers has these lengths. In the second it is as long as the numbers of some places, but shorter than those of
+    others, and callers in the country dial a prefix before national numbers. In Germany every text without a leading zero is
+    local, up to the length of a local number. Test for short numbers (115) before: this function does not.
     """
     digits = _bare(text, country)
     fixed = _fixed_line(country)
@@ -214,7 +219,7 @@ def is_local(text: str, country: str) -> bool:
 
 
 def is_area_code(text: str, country: str) -> bool:
-    """Whether numbers of places in `country` begin with these digits, and can be dialled without them there."""
+    """Whether geographic numbers in `country` begin with these digits, and callers in that area may leave them out."""
     fixed = _fixed_line(country)
     if fixed is None or not has_area_codes(country) or _has_prefix(text, country):
         return False
@@ -229,13 +234,13 @@ def is_area_code(text: str, country: str) -> bool:
 
 
 def has_area_codes(country: str) -> bool:
-    """Whether somebody in `country` may leave out a part of a number that a call from elsewhere needs."""
+    """Whether callers in `country` may leave out a part of a number, for example the area code."""
     fixed = _fixed_line(country)
     return fixed is not None and bool(fixed.possible_length_local_only or national_prefix(country))
 
 
 def _bare(text: str, country: str) -> str | None:
-    """The digits of a text that has nothing but digits: no +, no context, no prefix."""
+    """The digits of a number without +, context and prefix. None for any other text."""
     number = spelled(text)
     if number is None or number.startswith("+") or _context(text) is not None or is_context_malformed(text):
         return None
@@ -249,13 +254,14 @@ def _fixed_line(country: str) -> phonenumbers.PhoneNumberDesc | None:
 
 
 def national_prefix(country: str) -> str:
-    """What is dialled in this country before a number of another area: 0 in Germany, empty in Spain."""
+    """The digits that callers in this country dial before a number of another area: 0 in Germany, empty in Spain."""
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(country)
     return (metadata.national_prefix if metadata else None) or ""
 
 
 def _has_prefix(digits: str, country: str) -> bool:
-    """Whether they begin as what is dialled to another area or country. Nowhere a local number begins with a zero."""
+    """Whether the digits begin with a prefix for another area or country. A local number begins with a zero in no
+    country."""
     prefix = national_prefix(country)
     return digits.startswith("0") or bool(prefix and digits.startswith(prefix))
 
@@ -265,11 +271,11 @@ def _has_prefix(digits: str, country: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def texts(text: str, country: str) -> tuple[str, ...]:
-    """What of a call's number is compared with rows: `candidates`, and behind them the digits themselves as an E.164 text,
-    also when phonenumbers calls that impossible.
+    """The texts with which fsroute looks up a call's number in the tables: `candidates`, then the digits themselves as an
+    E.164 text, even if phonenumbers calls that impossible.
 
-    Which lengths a country has is a guess that ages: +521... of Mexican mobiles and eight digits of Ivory Coast are still
-    sent. A row that somebody entered says that the number exists.
+    The lengths that phonenumbers has for a country can be out of date. Example: carriers still send +521... for Mexican
+    mobiles, and eight digits for Ivory Coast. If the tables have a row for such a number, the number exists.
     """
     number = spelled(text)
     if number is None:
@@ -282,8 +288,10 @@ def texts(text: str, country: str) -> tuple[str, ...]:
 
 
 def as_sent(text: str, country: str) -> str | None:
-    """The E.164 text of a number that was sent with its calling code, behind + or the country's international prefix. It may
-    be impossible. None for any other."""
+    """The E.164 text of a number that was sent with its calling code, after + or the country's international prefix.
+
+    phonenumbers may call the number impossible. None for a number without calling code.
+    """
     number = spelled(text)
     if number is None:
         return None
@@ -298,7 +306,8 @@ def as_sent(text: str, country: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | None:
-    """What phonenumbers makes of a number, None if nothing. Several questions to a number need it, and it takes longest."""
+    """The number as phonenumbers parses it, None if it cannot. It is kept, because several functions need it for one
+    number, and parsing takes longest."""
     try:
         return _split(text) or phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -306,8 +315,9 @@ def parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | 
 
 
 def _split(text: str) -> phonenumbers.PhoneNumber | None:
-    """What phonenumbers.parse makes of an E.164 number that is only to be split, as nearly every caller's: a fifth of the
-    time. None for one whose national part begins with a zero or with what may be a national prefix."""
+    """The result of phonenumbers.parse for an E.164 number that only has to be split, in a fifth of the time. Nearly every
+    caller's number is of this kind. None if the national part begins with a zero, or with digits that can be a national
+    prefix."""
     if not is_e164(text):
         return None
     for end in _CALLING_CODE_ENDS:
@@ -319,12 +329,12 @@ def _split(text: str) -> phonenumbers.PhoneNumber | None:
 
 
 _CALLING_CODE_ENDS = (2, 3, 4)
-"""Behind the + calling codes have up to three digits, and none begins another one."""
+"""The index after a calling code: it has one to three digits after the +. No calling code begins with another one."""
 
 
 @lru_cache(maxsize=512)
 def _plain_national_number(code: int) -> re.Pattern[str]:
-    """What national numbers look like of which nothing is to be taken off."""
+    """Matches the national numbers that begin with no prefix, so that phonenumbers would remove nothing."""
     region = phonenumbers.region_code_for_country_code(code)
     metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
     prefix = metadata.national_prefix_for_parsing if metadata else None
@@ -332,7 +342,8 @@ def _plain_national_number(code: int) -> re.Pattern[str]:
 
 
 def _e164(number: str, country: str) -> str | None:
-    # With its calling code a number means the same everywhere. Only if there is no such code, phonenumbers tries without +.
+    # A number with a calling code means the same in every country. Only if the calling code does not exist, phonenumbers
+    # reads the digits without +.
     found = (parsed(number) if number.startswith("+") else None) or parsed(number, country)
     if found is None or not phonenumbers.is_possible_number(found):
         return None
@@ -340,7 +351,7 @@ def _e164(number: str, country: str) -> str | None:
 
 
 def _international(digits: str) -> str | None:
-    """The number that begins with a calling code, None if they are none."""
+    """The E.164 number that these digits are, read with their calling code. None if they are no such number."""
     found = parsed(f"+{digits}") if not digits.startswith("0") else None
     if found is None or not phonenumbers.is_possible_number(found):
         return None
@@ -365,10 +376,11 @@ def _valid_first(*numbers: str | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def written(e164: str, form: NumberFormat, country: str) -> str:
-    """A number as a carrier of this country wants it written. What is no E.164 number (a short code) stays as it is.
+    """A number in the form that a carrier of this country expects. A text that is no E.164 number (a short code) is not
+    changed.
 
-    `national` is phonenumbers' NATIONAL format for numbers of the country, without its signs. In North America it is 1
-    and ten digits, as phonenumbers writes for calls between its countries (format_out_of_country_calling_number).
+    For numbers of the country `national` is phonenumbers' format NATIONAL, without spaces and signs. In North America it is
+    1 and ten digits, as phonenumbers writes it for calls between the countries there (format_out_of_country_calling_number).
     """
     if not is_e164(e164) or form is NumberFormat.E164:
         return e164
@@ -392,17 +404,18 @@ def _national(found: phonenumbers.PhoneNumber) -> str:
 
 
 def _international_prefix(country: str) -> str:
-    """What is dialled in this country before a calling code. Where callers choose a carrier with it, there are several."""
+    """The digits that callers in this country dial before a calling code. Some countries have several, one for each
+    carrier: then the preferred one, or 00 if there is none."""
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(country)
     prefixes = (metadata.preferred_international_prefix, metadata.international_prefix) if metadata else ()
     return next((prefix for prefix in prefixes if prefix and prefix.isdigit()), "00")
 
 
 def calling_code(country: str) -> str:
-    """49 for DE."""
+    """The calling code of a country: 49 for DE."""
     return str(phonenumbers.country_code_for_region(country))
 
 
 def is_country(country: str) -> bool:
-    """Whether numbers can be read in this country (ISO 3166 code)."""
+    """Whether phonenumbers has the numbering plan of this country (ISO 3166 code)."""
     return country in phonenumbers.SUPPORTED_REGIONS

@@ -1,7 +1,7 @@
-"""What a country says about the numbers that a call may show.
+"""A country's rules for the numbers that calls may show, and the class of a number.
 
-Two countries matter for one call. The *account's* country says what the call may show; the *number's* own country says
-what kind of number it is.
+Two countries matter for one call. The *account's* country says what the call may show. The *number's* own country says
+which class the number has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TYPES = {
     PhoneNumberType.UAN: NumberClass.VOIP,
     PhoneNumberType.PERSONAL_NUMBER: NumberClass.PERSONAL,
 }
-"""What phonenumbers' kinds are here. Pagers, voicemail and numbers that it does not know are OTHER."""
+"""The class for each type of phonenumbers. Pagers, voicemail and numbers of unknown type are OTHER."""
 
 
 def rules_for(country: str) -> CountryRules:
@@ -40,11 +40,11 @@ def rules_for(country: str) -> CountryRules:
 
 @lru_cache(maxsize=4096)
 def classify(number: str, country: str) -> NumberClass:
-    """What kind of number this is: an E.164 number, or a short code as it is dialled in `country`. Any other text is OTHER.
+    """The class of a number: an E.164 number, or a short code as callers in `country` dial it. Any other text is OTHER.
 
-    The tables of the number's own country come first, then phonenumbers. Short codes are also found behind a calling
-    code (+49110), where carriers and forgers put them; emergency numbers and those that the country's file lists also
-    behind a bare `+`, if that makes no number of another country.
+    The tables of the number's own country come first, then phonenumbers. This function also finds a short code after a
+    calling code (+49110), because carriers and forgers write it so. It finds emergency numbers and the short codes of the
+    country's file also after a `+` alone (+110), if that is no number of another country.
     """
     if not number.startswith("+"):
         return _short_code(number, country) or NumberClass.OTHER
@@ -54,9 +54,11 @@ def classify(number: str, country: str) -> NumberClass:
 
 
 def is_abroad(number: str, country: str) -> bool:
-    """Whether an E.164 number lies outside `country`; what is none is dialled within.
+    """Whether an E.164 number belongs to another country than `country`. False for any other text: a call to it stays
+    within.
 
-    The calling code decides. Where several countries share one (+1), the number does; one that nobody has is at home.
+    The calling code decides. Where several countries share one (+1), the whole number decides. A number there that belongs
+    to no country counts as a number of `country`.
     """
     if not is_e164(number):
         return False
@@ -84,7 +86,8 @@ def _short_code(text: str, country: str) -> NumberClass | None:
 
 
 def _certain_short_code(text: str, country: str) -> NumberClass | None:
-    """One that must get through, or that the country's file lists: not one of the many that some network has for itself."""
+    """The class of a short code that must get through or that the country's file lists, None for any other. Networks have
+    many short codes of their own, which only phonenumbers lists."""
     short = short_numbers.known(text, country)
     if short is not None:
         return _class_of(short)
@@ -96,7 +99,7 @@ def _class_of(short: ShortNumber) -> NumberClass:
 
 
 def _listed(number: str, classes: Mapping[str, NumberClass]) -> NumberClass | None:
-    """The class of the longest entry that `number` is, or begins with."""
+    """The class of the longest entry that is equal to `number`, or with which `number` begins."""
     if number in classes:
         return classes[number]
     beginnings = (number[:end] + "*" for end in range(len(number), 0, -1))
@@ -104,7 +107,7 @@ def _listed(number: str, classes: Mapping[str, NumberClass]) -> NumberClass | No
 
 
 def _known(number: str, country: str) -> NumberClass:
-    """The class of an E.164 number by phonenumbers."""
+    """The class of an E.164 number, from phonenumbers."""
     found = parsed(number)
     if found is not None:
         kind = phonenumbers.number_type(found)
@@ -119,7 +122,8 @@ def _known(number: str, country: str) -> NumberClass:
 
 @lru_cache(maxsize=1)
 def _e164_classes() -> Mapping[str, NumberClass]:
-    """The class tables of all countries, in which short codes have their calling code; what must get through comes first."""
+    """The class tables of all countries in one. Short codes have their calling code there. A number that must get through
+    takes precedence over the other entries."""
     classes: dict[str, NumberClass] = {}
     for country, pack in packs().items():
         code = phonenumbers.country_code_for_region(country)

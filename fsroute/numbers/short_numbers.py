@@ -1,7 +1,7 @@
 """Emergency numbers, and other short numbers that must get through, by country: data with sources. Pure.
 
-The one answer to "is this an emergency number?", for every caller. The data is short_numbers.toml, whose head says what
-the two lists mean for a call. A country that is not in it has the emergency numbers that phonenumbers knows.
+All code asks this module whether a number is an emergency number. The data is in short_numbers.toml; the comment at its top
+says what the two lists mean for a call. For a country without a table there, phonenumbers' emergency numbers apply.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fsroute.numbers import phone_number
 from fsroute.numbers.datafile import Confidence, Table
 
 _DIGITS = re.compile(r"[0-9]{2,6}\Z")
-"""What can be a short number: the European 116xxx have the most digits, six."""
+"""Digits that can be a short number. The longest ones, the European 116xxx, have six digits."""
 
 _NO_DIGITS = re.compile("[^0-9]")
 
@@ -32,17 +32,17 @@ _HARMONISED = "harmonised"
 
 
 class Kind(StrEnum):
-    """What a short number means for a call."""
+    """The two lists of short numbers, by what they mean for a call."""
 
     EMERGENCY = "emergency"
-    """Never barred, never hidden, shows the line's number, takes every trunk."""
+    """A call to it is never barred, shows the line's number even if the caller hides it, and may use every trunk."""
     PROTECTED = "protected"
-    """Never barred, takes every trunk."""
+    """A call to it is never barred, and may use every trunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where it is written. `date` is that of the text that was read, `page` where that was."""
+    """A source of short numbers. `date` is the date of the text that was read, `page` is where it was read."""
 
     id: str
     name: str
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ShortNumber:
-    """A short number of a country, as it is dialled."""
+    """A short number of a country, as callers dial it."""
 
     digits: str
     country: str
@@ -61,9 +61,9 @@ class ShortNumber:
     what: str
     """Whom it reaches, in a few words."""
     shows_caller: bool
-    """Whether the caller's number is shown even if the caller hides it."""
+    """Whether a call to it shows the caller's number even if the caller hides it."""
     source: Source | None
-    """None: the country is not in our data, phonenumbers says so."""
+    """None: short_numbers.toml has no table for the country, and phonenumbers lists the number."""
 
     @property
     def is_emergency(self) -> bool:
@@ -82,7 +82,7 @@ class ShortNumber:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What the data says of a country: its short numbers by their digits, and what was looked for and not found."""
+    """The data of a country: its short numbers by their digits, and what was looked for and not found."""
 
     numbers: Mapping[str, ShortNumber]
     not_found: str
@@ -90,9 +90,10 @@ class Listed:
 
 @lru_cache(maxsize=4096)
 def find(dialled: str, country: str) -> ShortNumber | None:
-    """The short number that `dialled` reaches in `country` (ISO 3166), None if it is none that must get through.
+    """The emergency or protected number that `dialled` reaches in `country` (ISO 3166), None if it reaches no such number.
 
-    It is also found behind a `+`, and behind the country's calling code, where some phone systems put it.
+    This function also finds the number after a `+` and after the country's calling code, because some phone systems write
+    it so.
     """
     spelled = phone_number.spelled(dialled)
     if spelled is None:
@@ -109,7 +110,7 @@ def is_emergency(dialled: str, country: str) -> bool:
 
 
 def is_emergency_somewhere(dialled: str) -> bool:
-    """Whether it is an emergency number in any country of our data: for a call of which the country is not known."""
+    """Whether `dialled` is an emergency number in any country of the data. For a call whose country is not known."""
     spelled = phone_number.spelled(dialled) or ""
     digits = _NO_DIGITS.sub("", spelled)
     return digits in _everywhere() or (spelled.startswith("+") and f"+{digits}" in _everywhere())
@@ -117,8 +118,8 @@ def is_emergency_somewhere(dialled: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _everywhere() -> frozenset[str]:
-    """All emergency numbers, alone and behind their calling code: for many calls at once when nothing can be
-    decided, it must not take a reading in forty countries."""
+    """All emergency numbers, alone and after their calling code. When fsroute can decide nothing, many calls need this test
+    at once, so it must not read a number in forty countries each time."""
     found = [short for listed in _data().values() for short in listed.numbers.values() if short.is_emergency]
     codes = {short.country: phone_number.calling_code(short.country) for short in found}
     return frozenset(
@@ -134,7 +135,7 @@ def countries() -> Mapping[str, Listed]:
 
 
 def in_words(country: str) -> list[str]:
-    """What is known of a country, for people: a line for each number, and an expression that matches its emergency numbers.
+    """The data of a country as text: a line for each number, and a regular expression that matches its emergency numbers.
 
     Raises DataError for a country without data.
     """
@@ -150,7 +151,7 @@ def in_words(country: str) -> list[str]:
 
 
 def _behind_calling_code(spelled: str, digits: str, country: str) -> Iterator[str]:
-    """The digits behind the calling code of the country, if it was dialled."""
+    """The digits after the calling code of the country, if `spelled` has it."""
     code = phone_number.calling_code(country)
     if spelled.startswith("+"):
         readings = [digits]
@@ -158,13 +159,14 @@ def _behind_calling_code(spelled: str, digits: str, country: str) -> Iterator[st
         readings = [digits[end:] for end in _PREFIX_ENDS if _is_short_behind(digits[end:], code, country)]
         if readings and not _is_international(digits, country):
             readings = []
-    # Most are no possible numbers behind a calling code; the few that are, carriers also send without any prefix.
+    # With a calling code most short numbers are no possible numbers. Carriers also send the few possible ones without a
+    # prefix.
     readings += [e164[1:] for e164 in phone_number.candidates(spelled, country)]
     yield from (reading.removeprefix(code) for reading in readings if reading.startswith(code))
 
 
 _PREFIX_ENDS = range(2, 6)
-"""How long international prefixes are: 00, 011, 0011, 00700 (with the choice of a carrier)."""
+"""The lengths of international prefixes: 00, 011, 0011, 00700 (which also chooses a carrier)."""
 
 
 def _is_short_behind(digits: str, code: str, country: str) -> bool:
@@ -172,7 +174,7 @@ def _is_short_behind(digits: str, code: str, country: str) -> bool:
 
 
 def _is_international(digits: str, country: str) -> bool:
-    """Whether phonenumbers finds the country's international prefix in front."""
+    """Whether the digits begin with the country's international prefix, as phonenumbers has it."""
     try:
         found = phonenumbers.parse(digits, country, keep_raw_input=True)
     except phonenumbers.NumberParseException:
@@ -181,7 +183,7 @@ def _is_international(digits: str, country: str) -> bool:
 
 
 def known(digits: str, country: str) -> ShortNumber | None:
-    """The short number that is dialled with exactly these digits in `country`."""
+    """The emergency or protected number with exactly these digits in `country`."""
     if not _DIGITS.match(digits):
         return None
     listed = _data().get(country)
@@ -205,7 +207,7 @@ def _data() -> Mapping[str, Listed]:
 def read(text: str, name: str) -> Mapping[str, Listed]:
     """The data file `text`, by country.
 
-    Raises DataError, which names the file, if it has an unknown key or something does not fit.
+    Raises DataError, which names the file, if a key is unknown or an entry is wrong.
     """
     try:
         return _read(Table(tomllib.loads(text)))
@@ -229,7 +231,7 @@ def _read(file: Table) -> Mapping[str, Listed]:
         not_found = table.take("not_found", str) if "not_found" in table else ""
         own = _numbers(table, country, country)
         table.end()
-        # What a country says of a number of all comes first: 116000 is an emergency number in France.
+        # A country's own entry replaces the harmonised one. Example: 116000 is an emergency number in France.
         numbers = (_of(country, common) if country in members else {}) | own
         found[country] = Listed(MappingProxyType(numbers), not_found)
     return MappingProxyType(found)
@@ -243,7 +245,7 @@ def _of(country: str, common: Mapping[str, ShortNumber]) -> dict[str, ShortNumbe
 
 
 def _numbers(table: Table, prefix: str, country: str) -> dict[str, ShortNumber]:
-    """The two lists of a country's table."""
+    """The short numbers of a country's table, from both lists."""
     sources = _sources(table.table("sources"), prefix)
     used: set[str] = set()
     found: dict[str, ShortNumber] = {}

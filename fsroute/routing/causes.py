@@ -1,4 +1,4 @@
-"""What FreeSWITCH's hang-up causes mean for the next attempt. Pure."""
+"""The hang-up causes of FreeSWITCH after which fsroute tries the next trunk. Pure."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ TRUNK_FAILURES = frozenset(
         "SWITCH_CONGESTION",
     }
 )
-"""Causes that come from the trunk and not from the callee: the next trunk may connect the call."""
+"""Causes of a failed trunk. The callee did not end the call, so the next trunk may connect it."""

@@ -1,6 +1,6 @@
-"""What FreeSWITCH can ring at the same time, as far as a plan must respect it. Pure.
+"""FreeSWITCH's limits for legs that ring at the same time. Pure.
 
-The planner, the dial string, the check of a load and the simulator use the same values.
+The planner, the dial string, the checks of `fsroute load` and the simulator use the same values.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import replace
 from fsroute.model import Leg, Stage
 
 MAX_LEGS = 128
-"""Legs of a stage, and stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. FreeSWITCH does not dial what
-exceeds it, but appends its text to the last leg."""
+"""The most legs of a stage, and the most stages of a plan: MAX_PEERS in FreeSWITCH's switch_ivr_originate.c. FreeSWITCH
+dials no further leg, but appends its text to the last one."""
 
 
 def from_zero(legs: Sequence[Leg]) -> Stage:
-    """The stage with its first leg starting at once.
+    """The stage of these legs, moved in time so that the first leg starts at once.
 
-    When all legs that are left start late, FreeSWITCH does not wait either (check_per_channel_timeouts), and the caller
-    would wait in silence.
+    If all legs that are left start late, the caller would wait in silence. FreeSWITCH does not wait in this case
+    (check_per_channel_timeouts), so fsroute does not plan it either.
     """
     first = min((leg.start_s for leg in legs), default=0)
     return tuple(replace(leg, start_s=leg.start_s - first) for leg in legs) if first else tuple(legs)

@@ -1,4 +1,4 @@
-"""Which numbers an account may call. Pure."""
+"""Decides which numbers an account may call. Pure."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ _RANGE_DIGITS = 2
 are a whole country and all its mobile numbers too."""
 
 BARRED = frozenset({NumberClass.PREMIUM, NumberClass.SATELLITE})
-"""Classes that an account may call only by its list: toll fraud uses them."""
+"""Classes that an account may call only if its list allows it, because toll fraud uses them."""

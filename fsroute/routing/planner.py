@@ -1,8 +1,8 @@
-"""Makes the plan of a rule: its targets become the legs that ring. Pure.
+"""Makes the plan of a rule: the legs for its targets. Pure.
 
-A parallel rule becomes one stage, a sequential rule one stage for each target. A target that is another hosted number is
-expanded in place: that number's own rule decides, and its stages replace the target. The planner leaves out a target that
-cannot ring, and adds a reason.
+A parallel rule becomes one stage, a sequential rule one stage for each target. If a target is another hosted number, the
+planner uses that number's own rule, and its stages replace the target. The planner leaves out a target that cannot ring,
+and adds a reason.
 """
 
 from __future__ import annotations
@@ -44,25 +44,26 @@ from fsroute.routing.permissions import may_call
 from fsroute.target_kinds import Ending, LeadsTo
 
 PARALLEL_RING_S = 25
-"""The ring time of a parallel rule without ring_s: five or six rings, as German carriers ring before their mailbox."""
+"""The ring time of a parallel rule without ring_s: five or six rings, as long as German carriers ring before the mailbox."""
 
 SEQUENTIAL_RING_S = 20
 """The ring time of a target without ring_s in a sequential rule."""
 
 _KEPT_PLANS = 32
-"""Plans that one Routing keeps: more than a number has rules. The limit is needed because callers choose `hops`."""
+"""The most plans that one Routing keeps. No number has as many rules. The limit is needed because `hops` is a part of the
+key, and callers can send any value for it."""
 
 PATIENCE_S = 6
-"""How long FreeSWITCH waits for a trunk to ring before it tries the next one. ITU-T E.721 allows a toll call 5 s on average
-until it rings. A good trunk that is slower once costs nothing: the next trunk carries the call."""
+"""Seconds that FreeSWITCH waits for ringing on one trunk before it tries the next one. By ITU-T E.721 a toll call may take
+5 s on average until it rings. If a working trunk is slower for once, the next trunk carries the call."""
 
 DEFAULT_HOP_LIMIT = 5
-"""How often a call may leave through a trunk and come back: intended chains of forwards are shorter."""
+"""How often a call may leave through a trunk and come back. Chains of forwards that operators intend are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A leg, while it is unknown which other legs ring at the same time."""
+    """A leg before the planner knows which other legs ring at the same time."""
 
     leg: Leg
     confirm: bool | None
@@ -70,7 +71,7 @@ class _Draft:
 
 @dataclass(slots=True)
 class _Drafts:
-    """A plan, while its stages are still being put together."""
+    """A plan before its stages are complete."""
 
     stages: list[list[_Draft]] = field(default_factory=list)
     final: Ending | None = None
@@ -81,9 +82,9 @@ class _Drafts:
 
 @dataclass(slots=True)
 class Planner:
-    """Expands the rules of one call; phones see `caller_id`.
+    """Makes the plans of one call. Phones show `caller_id`.
 
-    It collects the reasons, and in `expanded` the hosted numbers of the last plan, each with the rule that expanded it.
+    `reasons` collects the reasons. `expanded` has the hosted numbers of the last plan, each with its rule that was used.
     `is_general` says that the last plan depends neither on the caller nor on the time.
     """
 
@@ -104,9 +105,10 @@ class Planner:
         return policy.RECEIVED if self.caller_id.as_received else self.caller_id
 
     def plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
-        """The plan of one rule of a hosted number. It is empty if nothing of it can ring.
+        """The plan of one rule of a hosted number. It is empty if none of the rule's targets can ring.
 
-        Most plans are the same for all callers, at all times. Routing.plans keeps these with the rows that they come from.
+        Most plans are the same for all callers at all times. Routing.plans keeps such plans as long as the rows that they
+        were made from.
         """
         key = rule.number, rule.position, self._seen, self.call.hops, self.hop_limit
         kept = self.routing.plans.get(key)
@@ -139,7 +141,7 @@ class Planner:
         final: Ending | None = None
         for target in self._enabled(rule):
             if final is not None and target.kind.is_end:
-                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
+                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: a target before it ends the call")
                 continue
             found = self._of_target(target, rule, hosted, target.ring_s or whole)
             final = final or found.final
@@ -152,7 +154,7 @@ class Planner:
         left = rule.ring_s
         for target in self._enabled(rule):
             if result.final is not None:
-                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: the call's way has already ended")
+                self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: a target before it ends the call")
                 continue
             found = self._of_target(target, rule, hosted, target.ring_s or SEQUENTIAL_RING_S)
             for stage in found.stages:
@@ -176,9 +178,7 @@ class Planner:
         for draft in stage:
             leg = draft.leg
             if leg.start_s >= end_s:
-                self.add_reason(
-                    ReasonCode.NO_TIME_LEFT, leg.target, "left out: the time to ring is over before it would start"
-                )
+                self.add_reason(ReasonCode.NO_TIME_LEFT, leg.target, "left out: the ring time ends before it would start")
             elif leg.end_s <= end_s:
                 kept.append(draft)
             else:
@@ -225,7 +225,7 @@ class Planner:
             self.add_reason(ReasonCode.HOSTED_HERE, _name(target), "is hosted here and stays inside")
             return self._hosted(target, ring_s)
         if target.caller_id != SHOW_OWN:
-            self.is_general = False  # it may show the caller's number, or a number whose verification expires
+            self.is_general = False  # the leg may show the caller's number, or a number whose verification expires
         diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
         tried: list[Leg] = []
         for trunk in self.trunks_to(target.value, hosted.account):
@@ -237,7 +237,7 @@ class Planner:
         return _Drafts([[_Draft(replace(tried[0], fallbacks=tuple(tried[1:])), target.confirm)]])
 
     def _forwarded(self, target: Target, hosted: HostedNumber, trunk: Trunk, *, first: bool) -> CallerId | None:
-        """The caller ID for an external target through this trunk, None if the target may not ring through it."""
+        """The caller ID for an external target through this trunk, None if its caller ID forbids the leg."""
         caller_id = policy.of_forwarded(
             target.caller_id, self.call, self.routing, hosted.account, hosted.number, trunk, target.value, self.now
         )
@@ -250,13 +250,15 @@ class Planner:
             self.add_reason(verdict.code, name, f"is not shown {target.caller_id}: {verdict.why}")
             caller_id = caller_id.instead
         if caller_id.presented != hosted.number:
-            self.add_reason(ReasonCode.CALLER_ID, name, f"is shown {caller_id.presented or 'nobody'} ({caller_id.reason})")
+            self.add_reason(
+                ReasonCode.CALLER_ID, name, f"is shown {caller_id.presented or 'no number'} ({caller_id.reason})"
+            )
         return caller_id
 
     def trunks_to(self, number: str, account: Account, *, must_pass: bool = False) -> list[Trunk]:
         """The trunks to a number, the best first. Empty, with a reason, if the call may not leave or has no trunk.
 
-        A call with `must_pass` is never barred, and may also use the account's trunks to other numbers.
+        With `must_pass` the number is never barred, and the call may also use the account's trunks to other numbers.
         """
         name = f"external {number}"
         if self.call.hops >= self.hop_limit:
@@ -293,14 +295,14 @@ class Planner:
 
     def _hosted(self, target: Target, ring_s: int) -> _Drafts:
         """The plan of another hosted number, in place of the target."""
-        self.is_general = False  # its rules may depend on the caller and the time
+        self.is_general = False  # the other number's rules may depend on the caller and the time
         name = f"number {target.value}"
         hosted = self.routing.numbers.get(target.value)
         if hosted is None:
-            self.add_reason(ReasonCode.NUMBER_LIMIT, name, "left out: the call leads to more numbers than are read for one")
+            self.add_reason(ReasonCode.NUMBER_LIMIT, name, "left out: fsroute reads no more hosted numbers for one call")
             return _Drafts()
         if hosted.number in self.expanded:
-            self.add_reason(ReasonCode.LOOP, name, "left out: the call has already been there")
+            self.add_reason(ReasonCode.LOOP, name, "left out: the call has already been at this number")
             return _Drafts()
         if not hosted.enabled:
             self.add_reason(ReasonCode.NUMBER_DISABLED, name, "left out: is switched off")
@@ -315,14 +317,14 @@ class Planner:
             if drafts:
                 self.expanded[hosted.number] = rule
                 return self._within(target, drafts, ring_s)
-            self.add_reason(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
+            self.add_reason(ReasonCode.EMPTY_PLAN, rule, "none of its targets can ring")
             rule = rules.next_rule(
                 hosted, rule, Outcome.UNREACHABLE, self.call, self.routing.country, self.now, self.add_reason
             )
         return _Drafts()
 
     def _within(self, target: Target, drafts: _Drafts, ring_s: int) -> _Drafts:
-        """The drafts of another number, which end with the target's own ring time if it has one."""
+        """The drafts of another number, cut off at the end of the target's own ring time if the target has one."""
         if target.ring_s is None:
             return drafts
         stages = []
@@ -335,7 +337,8 @@ class Planner:
     # --- stages ------------------------------------------------------------------------------------------
 
     def _stage(self, drafts: list[_Draft]) -> Stage:
-        """The legs of a stage: each device and number once, at most MAX_LEGS, with confirmation where it is needed."""
+        """The legs of a stage: each phone and number once, at most MAX_LEGS, with confirmation by a key where it is
+        needed."""
         first: dict[object, _Draft] = {}
         for draft in drafts:
             seen = first.get(draft.leg.dial)
@@ -365,21 +368,21 @@ _DIVERSIONS = {
     RuleType.UNREACHABLE: "unavailable",
     RuleType.BASE: "no-answer",
 }
-"""The reason for which each type of rule diverts a call, in RFC 5806's words."""
+"""The reason in the Diversion header for each type of rule, in the terms of RFC 5806."""
 
 
 def every_trunk(account: Account) -> list[Trunk]:
-    """All enabled trunks of an account. Its main trunks, those of the most general routes, come first."""
+    """All enabled trunks of an account. The main trunks come first: those of the routes with the shortest prefixes."""
     general = sorted(account.routes, key=lambda route: (len(route.prefix), route.position))
     return list(dict.fromkeys(route.trunk for route in general if route.trunk.enabled))
 
 
 def attempts(leg: Leg) -> tuple[Leg, ...]:
-    """The leg and its fallbacks, as FreeSWITCH tries them one after another when a trunk fails.
+    """The leg and its fallbacks, in the order in which FreeSWITCH tries them when a trunk fails.
 
-    Each but the last must ring within PATIENCE_S, and within half of the time that is left. The next attempt has the
-    rest, so all attempts end when the leg alone would have ended. When no time is left, FreeSWITCH tries no further
-    trunk.
+    Each attempt but the last must ring within PATIENCE_S, and within half of the time that is left. The next attempt gets
+    the rest of the time. So all attempts together end when the leg without fallbacks would have ended. If no time is left,
+    there is no further attempt.
     """
     if not leg.fallbacks:
         return (leg,)
@@ -404,9 +407,10 @@ def attempts(leg: Leg) -> tuple[Leg, ...]:
 
 
 def rounds(plan: Plan) -> tuple[tuple[Stage, ...], ...]:
-    """The stages of a plan, in groups that FreeSWITCH rings by one `bridge` each.
+    """The stages of a plan in groups. FreeSWITCH rings each group by one `bridge`.
 
-    A stage in which a leg has fallbacks needs a dial string of its own (dialstring.py). All others go together.
+    A stage in which a leg has fallbacks needs a dial string of its own (dialstring.py). Stages without fallbacks that follow
+    each other share one.
     """
     found = plan.memo.rounds
     if found is None:
@@ -446,7 +450,7 @@ def _delayed(draft: _Draft, by_s: int) -> _Draft:
 
 
 def _one_after_another(stages: list[list[_Draft]], start_s: int) -> Iterable[tuple[list[_Draft], int]]:
-    """Each stage, with the second at which it begins if the first one begins at `start_s`."""
+    """Each stage, with the second at which it begins if the first stage begins at `start_s`."""
     for stage in stages:
         yield stage, start_s
         start_s += _length(stage)

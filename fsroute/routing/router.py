@@ -1,7 +1,8 @@
-"""Where a call goes: the decision, in its order. Pure: facts, tables and time in, a Decision out.
+"""Decides where a call goes. Pure: it takes the call, the tables' rows and the time, and returns a Decision.
 
-Inbound: the dialled number's rules. Outbound, from a user: emergency number, the account's extensions, a number
-that is hosted here, a trunk. When a plan failed, the same function says what follows.
+The rules of the dialled number decide an inbound call. A call from a user goes to the first of these that the dialled digits
+reach: an emergency number, an extension of the account, a hosted number, the telephone network through a trunk. After a
+failed plan the same function decides what follows.
 """
 
 from __future__ import annotations
@@ -44,30 +45,30 @@ from fsroute.routing.planner import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner,
 from fsroute.target_kinds import Hangup
 
 TRANSFER_RING_S = 30
-"""How long an external number rings as the target of a transfer: six rings, then the call returns to the transferor. The
-transferred party waits meanwhile and talks to nobody."""
+"""How long an external number rings as the target of a transfer: six rings. Then the call returns to the transferor. The
+time is short because the transferred party waits and talks to nobody meanwhile."""
 
 OUTBOUND_RING_S = 120
-"""How long a user's own call rings: longer than any carrier lets it ring, so that the carrier decides."""
+"""How long a user's own call rings: longer than any carrier's limit, so that the carrier decides."""
 
 EMERGENCY_PATIENCE_S = 10
-"""How long a trunk may give no sign of life in an emergency call, when there is another one. Longer than any call within a
-country takes to ring; SIP itself would wait for 32 s, or for ever after a 100."""
+"""Seconds that FreeSWITCH waits for ringing on one trunk in an emergency call before it tries the next trunk. It is longer
+than any call within a country takes to ring. SIP itself would wait for 32 s, or for ever after a 100."""
 
 END_CAUSES = {
     Outcome.BUSY: "USER_BUSY",
     Outcome.NO_ANSWER: "NO_ANSWER",
     Outcome.UNREACHABLE: "SUBSCRIBER_ABSENT",
 }
-"""The cause with which a call ends after a number's last rule (SIP 486, 480 and 480)."""
+"""The hang-up cause with which a call ends after a number's last rule (SIP 486, 480 and 480)."""
 
 
 def route(
     call: Call, routing: Routing, now: datetime, failed: FailedPlan | None = None, hop_limit: int = DEFAULT_HOP_LIMIT
 ) -> Decision:
-    """Decides what a call does now; after `failed`, what it does next.
+    """Decides what a call does now or, after the plan `failed`, what it does next.
 
-    `now` must have a time zone. The decision always ends somewhere: its plan has stages, or a final, or both.
+    `now` must have a time zone. The decision's plan always has stages, or a final, or both.
     """
     read = received.as_read(call, routing)
     planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
@@ -84,7 +85,8 @@ def route(
 
 
 UNKNOWN = frozenset({ReasonCode.ACCOUNT_UNKNOWN, ReasonCode.TRUNK_UNKNOWN, ReasonCode.USER_UNKNOWN})
-"""The dialplan or the directory gave a name that no table has. An operator made a mistake, so the log line is a warning."""
+"""Codes for a name in the dialplan or directory that the tables do not have. An operator made a mistake, so the log line is
+a warning."""
 
 
 def _report_unknown(planner: Planner) -> None:
@@ -93,12 +95,12 @@ def _report_unknown(planner: Planner) -> None:
         text = f"is no trunk here: numbers without + are read as in {routing.country}, and no rule of a trunk applies"
         planner.add_reason(ReasonCode.TRUNK_UNKNOWN, call.trunk, text)
     if call.direction is Direction.OUTBOUND and call.user is not None and routing.account and routing.caller is None:
-        text = f"is no user of account {routing.account.name}: the call shows what the account's calls show"
+        text = f"is no user of account {routing.account.name}: the call shows the account's number"
         planner.add_reason(ReasonCode.USER_UNKNOWN, call.user, text)
 
 
 def _caller_id(call: Call, routing: Routing) -> CallerId:
-    """What the phones of the called account see."""
+    """The caller ID that the phones of the called account show."""
     if call.transferred:
         return policy.of_transferred(call, routing.country)
     received = policy.of_caller(call, routing.country)
@@ -106,7 +108,7 @@ def _caller_id(call: Call, routing: Routing) -> CallerId:
 
 
 def _writes(trunk: Trunk | None) -> str:
-    """How an incoming call says who calls."""
+    """How the call's carrier writes callers, for a reason."""
     if trunk is None:
         return "the call came through no trunk that is known"
     return f"trunk {trunk.name} writes {trunk.number_format.value}, with identity profile {trunk.profile.name}"
@@ -135,7 +137,7 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
         plan = planner.plan(rule, routing.numbers[rule.number])
         if plan.stages or plan.final:
             return _decision(planner, hosted, rule, plan, planner.caller_id, ReasonCode.ROUTED)
-        planner.add_reason(ReasonCode.EMPTY_PLAN, rule, "nothing of it can ring")
+        planner.add_reason(ReasonCode.EMPTY_PLAN, rule, "none of its targets can ring")
         # The base rule follows; the call ends with the outcome of the phones that did ring.
         failed = FailedPlan(rule.key, failed.outcome if failed else Outcome.UNREACHABLE)
     if failed is None:
@@ -145,16 +147,15 @@ def _to_number(planner: Planner, failed: FailedPlan | None) -> Decision:
 
 
 def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decision | None:
-    """What is left of the rule that has failed: the rounds of its plan that have not rung, or its own last target."""
+    """The rest of the failed rule: the rounds of its plan that have not rung yet, or its own last target. None if there is
+    no rest."""
     rule = _rule(planner.routing, failed)
     if rule is None:
         return None
     plan = _aside(planner).plan(rule, planner.routing.numbers[rule.number])
     left = rounds(plan)[failed.rounds :] if failed.rounds else ()
     if left:
-        planner.add_reason(
-            ReasonCode.NEXT_ROUND, rule, f"{failed.outcome}: the {len(left)} rounds that are left of it follow"
-        )
+        planner.add_reason(ReasonCode.NEXT_ROUND, rule, f"{failed.outcome}: its {len(left)} remaining rounds follow")
         rest = Plan(tuple(stage for stages in left for stage in stages), plan.final)
         decision = _decision(planner, hosted, rule, rest, planner.caller_id, ReasonCode.ROUTED)
         return replace(decision, rounds=failed.rounds, before=failed.outcome)
@@ -165,7 +166,7 @@ def _rest(planner: Planner, hosted: HostedNumber, failed: FailedPlan) -> Decisio
 
 
 def _guard(planner: Planner, hosted: HostedNumber) -> Decision | None:
-    """A decision if the number may not be called. Hides an incoming caller's number where the law says so."""
+    """The decision for a number that may not be called, else None. Hides the caller's number where the law requires it."""
     if not hosted.enabled:
         return _end(planner, hosted, ReasonCode.NUMBER_DISABLED, hosted.number, "is switched off", "UNALLOCATED_NUMBER")
     if hosted.account.status is AccountStatus.SUSPENDED:
@@ -195,8 +196,9 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | 
     following = rules.next_rule(owner, rule, failed.outcome, call, routing.country, now, add_reason)
     if following is not None or owner.number != hosted.number:
         return following
-    # Nothing of its own follows: then what the numbers say that its targets led to. One level only: once a rule of
-    # another number is used, it does not come back here, so two numbers cannot forward a call to each other without end.
+    # The dialled number has no further rule. So fsroute uses the rules of the numbers to which the failed rule's targets
+    # led. It does this for one level only: the condition above ends it once a rule of another number has been used. So two
+    # numbers cannot forward a call to each other without end.
     inner = _aside(planner)
     inner.plan(rule, owner)
     for number_, used in inner.expanded.items():
@@ -209,7 +211,7 @@ def _first_or_next(planner: Planner, hosted: HostedNumber, failed: FailedPlan | 
 
 
 def _aside(planner: Planner) -> Planner:
-    """A planner for the same call that keeps its reasons to itself."""
+    """A second planner for the same call. Its reasons do not appear in the decision."""
     return replace(planner, reasons=[], expanded={})
 
 
@@ -223,7 +225,7 @@ def _rule(routing: Routing, failed: FailedPlan) -> Rule | None:
 
 
 def _transferred(planner: Planner, failed: FailedPlan | None) -> Decision:
-    """A call that a user has transferred goes where a call of that user would go. One that gets nowhere comes back."""
+    """A transferred call goes where a call of the transferor would go. If nobody takes it, it returns to the transferor."""
     ended: Decision | None = None
     if failed is None or not failed.is_recall:
         decision = _outbound(planner, failed)
@@ -236,17 +238,20 @@ def _transferred(planner: Planner, failed: FailedPlan | None) -> Decision:
 def _got_nowhere(planner: Planner, decision: Decision, failed: FailedPlan | None) -> bool:
     account, is_emergency = planner.routing.account, any(reason.code == ReasonCode.EMERGENCY for reason in decision.reasons)
     if account is None or account.status is AccountStatus.SUSPENDED or (is_emergency and failed is None):
-        return False  # nobody has a right to it, or the dialplan must send it out (flow.py)
+        return False  # no account may recall it, or the dialplan must send the emergency call (serving/call_control.py)
     return not decision.plan.stages and isinstance(decision.plan.final, Hangup)
 
 
 def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None) -> Decision:
-    """What becomes of a transfer that nobody took: `ended` is how it would end, `failed` how the recall ended."""
+    """The decision for a transferred call that nobody took: the recall.
+
+    `ended` is the decision with which the call would end without a recall, `failed` is the recall's plan if that failed too.
+    """
     call, routing = planner.call, planner.routing
     account, caller, callee = routing.account, routing.caller, routing.callee
     if account is None or account.failed_transfer == HANGUP:
         return ended or _direct(planner, [], planner.caller_id, ReasonCode.TRANSFER_RECALL, failed)
-    planner.caller_id = _caller_id(call, routing)  # phones ring again: not what an external number would have seen
+    planner.caller_id = _caller_id(call, routing)  # phones ring now: not the caller ID for the external target
     if account.failed_transfer != TRANSFEROR:
         planner.add_reason(
             ReasonCode.TRANSFER_RECALL, f"number {account.failed_transfer}", "gets transferred calls that nobody took"
@@ -265,12 +270,12 @@ def _recall(planner: Planner, failed: FailedPlan | None, ended: Decision | None)
         )
         return replace(ended, reasons=tuple(planner.reasons))
     who = f"user {caller.name}" if caller is not None else f"endpoint {call.endpoint}"
-    planner.add_reason(ReasonCode.TRANSFER_RECALL, who, "gets the call back, which nobody took")
+    planner.add_reason(ReasonCode.TRANSFER_RECALL, who, "gets the call back, because nobody took it")
     return replace(_direct(planner, [stage], planner.caller_id, ReasonCode.TRANSFER_RECALL, None), is_recall=True)
 
 
 def _one_endpoint(call: Call, account: Account) -> tuple[Endpoint, ...]:
-    """The phone that transferred a call, where it belongs to no user."""
+    """The phone that transferred a call, if it belongs to no user."""
     return (Endpoint(call.endpoint, account.domain, account=account.name),) if call.endpoint else ()
 
 
@@ -281,7 +286,7 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
     call, routing = planner.call, planner.routing
     account = routing.account
     if account is None and call.transferred and call.account is None:
-        text = "was transferred by nobody of ours"
+        text = "was not transferred by a user or phone of an account here"
         return _end(planner, None, ReasonCode.TRANSFEROR_UNKNOWN, call.destination, text, "CALL_REJECTED")
     if account is None:
         who = call.account or "(none)"
@@ -301,7 +306,7 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
     if routing.dialled is not None:
         planner.add_reason(ReasonCode.HOSTED_HERE, f"number {routing.dialled}", "is hosted here and stays inside")
         if routing.numbers[routing.dialled].account != account:
-            # Extensions mean nothing to another account's phones: they see what the telephone network would.
+            # An extension means nothing to another account. So its phones show what the telephone network would show.
             refused = _show(planner, account, None, routing.dialled)
             if refused is not None:
                 return refused
@@ -310,8 +315,8 @@ def _outbound(planner: Planner, failed: FailedPlan | None) -> Decision:
 
 
 def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
-    """Through each of the account's trunks until one takes it, with the line's number, whatever the account's state
-    (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
+    """An emergency call: by the account's trunks, one after another, until one takes it. It shows the line's number. It
+    leaves even if the account is suspended (TKG section 164; Directive (EU) 2018/1972, Article 109)."""
     planner.add_reason(ReasonCode.EMERGENCY, short.digits, f"is an emergency number: {short}")
     caller_id = policy.of_emergency(account)
     if caller_id.network is None:
@@ -328,8 +333,8 @@ def _emergency(planner: Planner, account: Account, short: ShortNumber, failed: F
 
 
 def _protected(planner: Planner, account: Account, short: ShortNumber, failed: FailedPlan | None) -> Decision:
-    """As any call to the telephone network, but whatever the account's state and permissions (Directive (EU) 2018/1972,
-    Annex VI, part A (e): calls without a charge may go on)."""
+    """A call to a protected number: like any call to the telephone network, but neither a suspension nor a permission bars
+    it (Directive (EU) 2018/1972, Annex VI, part A (e): calls without a charge may go on)."""
     planner.add_reason(ReasonCode.PROTECTED, short.digits, f"is a number that must get through: {short}")
     return _trunk(planner, account, failed, short)
 
@@ -341,7 +346,8 @@ def _extension(planner: Planner, callee: User, failed: FailedPlan | None) -> Dec
     hosted = planner.routing.numbers.get(planner.routing.dialled or "")
     if hosted is not None and _has_rules_inside(planner, hosted) and (failed is None or failed.rule is not None):
         if not planner.call.transferred:
-            # Inside they see each other's extensions, hidden or not: no colleague is an anonymous caller.
+            # Colleagues see each other's extensions, even if a phone hides its number. So no colleague is an anonymous
+            # caller.
             planner.call = replace(planner.call, anonymous=False)
         decision = _to_number(planner, failed)
         if decision.code != ReasonCode.NO_RULE:
@@ -351,20 +357,23 @@ def _extension(planner: Planner, callee: User, failed: FailedPlan | None) -> Dec
 
 
 def _has_rules_inside(planner: Planner, hosted: HostedNumber) -> bool:
-    """Whether an extension or short code follows the rules of this number: the one with the short code, or the primary
-    number of the user with the extension. Without rules, switched off, or without a rule for this call, phones just ring."""
+    """Whether a call to an extension or short code follows the rules of this number.
+
+    It is the number with the short code, or the primary number of the user with the extension. If the number has no rules,
+    is switched off or belongs to another account, the call only rings the user's phones.
+    """
     if hosted.account != planner.routing.account or not any(rule.position for rule in hosted.rules):
         return False
     name = f"number {hosted.number}"
     if not hosted.enabled:
-        planner.add_reason(ReasonCode.NUMBER_DISABLED, name, "is switched off: its rules do not count")
+        planner.add_reason(ReasonCode.NUMBER_DISABLED, name, "is switched off: its rules do not apply")
         return False
-    planner.add_reason(ReasonCode.EXTENSION_RULES, name, "is called inside: its rules count")
+    planner.add_reason(ReasonCode.EXTENSION_RULES, name, "is called from inside the account: its rules apply")
     return True
 
 
 def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protected: ShortNumber | None = None) -> Decision:
-    """To the telephone network. A trunk that fails is followed by the next one; a callee who is busy is not."""
+    """A call to the telephone network. If a trunk fails, the next trunk follows; if the callee is busy, none follows."""
     call = planner.call
     short = protected.digits if protected else _service_number(planner.call.destination, account.country)
     spellings = phone_number.dialled(planner.call.destination, account.country, account.area_code)
@@ -373,9 +382,9 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
     if short is None and phone_number.is_local(planner.call.destination, account.country):
         planner.add_reason(ReasonCode.AREA_CODE, planner.call.destination, f"is {spellings[0]}, by the account's area code")
     if account.network_number is None:
-        text = "has no network number, which a carrier must be given"
+        text = "has no network number, and a carrier requires one"
         return _end(planner, None, ReasonCode.NO_NETWORK_NUMBER, account.name, text, "OUTGOING_CALL_BARRED")
-    # Routes and permissions know a service number with its calling code; it is dialled without.
+    # Trunk routes and permissions have a service number with its calling code; the leg dials it without.
     to = f"+{phone_number.calling_code(account.country)}{short}" if short else spellings[0]
     tried = failed.trunks if failed else 0
     planner.add_reason(ReasonCode.TRUNK, short or to, "is not hosted here: to the telephone network")
@@ -399,16 +408,23 @@ def _trunk(planner: Planner, account: Account, failed: FailedPlan | None, protec
 
 
 def _unreadable(planner: Planner, account: Account) -> Decision:
-    """The end of a user's call to what is no number."""
+    """The decision for a user's call to digits that are no number: it ends."""
     where = planner.call.destination
     if phone_number.is_context_malformed(where):
         return _malformed(planner)
     if phone_number.is_local(where, account.country):
         text = "can only be a local number, and the account has no area code"
         if account.area_code is not None:
-            text = f"can only be a local number, and is none of the area {account.area_code}"
+            text = f"can only be a local number, and is not valid in the area {account.area_code}"
         return _end(planner, None, ReasonCode.LOCAL_NUMBER, where, text, "INVALID_NUMBER_FORMAT")
-    return _end(planner, None, ReasonCode.NOT_A_NUMBER, where, "is neither extension nor number", "INVALID_NUMBER_FORMAT")
+    return _end(
+        planner,
+        None,
+        ReasonCode.NOT_A_NUMBER,
+        where,
+        "is neither an extension nor a telephone number",
+        "INVALID_NUMBER_FORMAT",
+    )
 
 
 def _malformed(planner: Planner) -> Decision:
@@ -417,7 +433,7 @@ def _malformed(planner: Planner) -> Decision:
 
 
 def _service_number(dialled: str, country: str) -> str | None:
-    """The short number that was dialled (115, 116117), None if it is none."""
+    """The short number that was dialled (115, 116117), None if the dialled digits are no short number."""
     spelled = phone_number.spelled(dialled) or ""
     digits = "".join(filter(str.isdigit, spelled))
     known = regulation.classify(digits, country) is not NumberClass.OTHER
@@ -425,7 +441,8 @@ def _service_number(dialled: str, country: str) -> str | None:
 
 
 def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, must_pass: bool = False) -> Decision | None:
-    """Sets what a user's call shows outside the account, and says why. A decision if it must end instead."""
+    """Sets the caller ID of a user's call outside the account, with a reason. Returns a decision if the call must end
+    instead."""
     if account.network_number is None:
         planner.caller_id = policy.of_caller(replace(planner.call, anonymous=True), account.country)
         return None
@@ -443,7 +460,7 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
             return _end(planner, None, verdict.code, asked, text, "CALL_REJECTED")
         planner.add_reason(verdict.code, asked, text)
         caller_id = caller_id.instead
-    planner.add_reason(ReasonCode.CALLER_ID, caller_id.presented or "nobody", f"is shown ({caller_id.reason})")
+    planner.add_reason(ReasonCode.CALLER_ID, caller_id.presented or "no number", f"is shown ({caller_id.reason})")
     planner.caller_id = caller_id
     return None
 
@@ -451,7 +468,8 @@ def _show(planner: Planner, account: Account, trunk: Trunk | None, to: str, *, m
 def _direct(
     planner: Planner, stages: Sequence[Stage], caller_id: CallerId, code: DecisionCode, failed: FailedPlan | None
 ) -> Decision:
-    """A call that no rule decides: it rings once, and ends with the cause of the called side."""
+    """The decision for a call without a rule: it rings once. If the plan fails, the call ends with the called side's
+    cause."""
     if failed is not None:
         cause = failed.cause or END_CAUSES[failed.outcome]
         return _end(planner, None, ReasonCode.CALL_FAILED, planner.call.destination, f"ended {failed.outcome}", cause)
@@ -485,7 +503,7 @@ def _decision(
 
 
 def _attestation(plan: Plan, account: Account) -> str | None:
-    """How far the caller IDs can be vouched for that leave through trunks: the weakest word for any of them."""
+    """The attestation for the plan's legs through trunks: the weakest of all legs."""
     if not regulation.rules_for(account.country).attestation:
         return None
     legs = (each for stage in plan.stages for leg in stage for each in (leg, *leg.fallbacks))

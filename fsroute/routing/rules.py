@@ -1,4 +1,4 @@
-"""Which rule of a number applies to a call. Pure; every rule that does not apply says why."""
+"""Selects the rule of a number that applies to a call, with a reason for each rule that does not apply. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AddReason = Callable[[DecisionCode, object, str], None]
 
 
 def first_rule(hosted: HostedNumber, call: Call, country: str, now: datetime, add_reason: AddReason) -> Rule | None:
-    """The rule that a call to this number begins with: the first general one that matches, else the base rule."""
+    """The first rule for a call to this number: the first general rule that matches, else the base rule."""
     return _first(hosted.rules, RuleType.GENERAL, call, country, now, add_reason) or base_rule(hosted, add_reason)
 
 
@@ -25,7 +25,7 @@ def next_rule(
     """The rule that follows when `failed`, a rule of this number, ended with `outcome`.
 
     After a general rule: the rule for this outcome, else the base rule. After a rule for an outcome: the base rule.
-    After the base rule: none. So a call is at most in three rules of one number, and always gets to an end.
+    After the base rule: none. So a call uses at most three rules of one number, and always ends.
     """
     if failed.type is RuleType.BASE:
         return None
@@ -49,12 +49,12 @@ def _first(
 
 
 def base_rule(hosted: HostedNumber, add_reason: AddReason) -> Rule | None:
-    """The rule that is left when no other one is."""
+    """The base rule of a number, which applies when no other rule does. None if there is none, or if it is switched off."""
     for rule in hosted.rules:
         if rule.type is not RuleType.BASE:
             continue
         if rule.enabled:
-            add_reason(ReasonCode.BASE_RULE, rule, "the last resort applies")
+            add_reason(ReasonCode.BASE_RULE, rule, "applies, because no other rule does")
             return rule
         add_reason(ReasonCode.RULE_DISABLED, rule, "is switched off")
     return None
@@ -77,8 +77,8 @@ def _refusal(rule: Rule, call: Call, country: str, now: datetime) -> Reason | No
 
 
 def _is_caller(rule: Rule, call: Call, country: str) -> bool:
-    # A hidden number that the network lets through must not have an effect that the caller can see. And what a phone
-    # of ours sends is an extension, if it is anything: 1001 is not +491001.
+    # The network may send a hidden number to fsroute. It must have no effect that shows the caller that fsroute has it. A
+    # user's phone sends an extension as its number, if any: 1001 is not +491001.
     if call.anonymous or call.direction is Direction.OUTBOUND:
         return False
     return any(_is_listed(text, rule, country) for text in {call.caller, call.from_user, *(i.text for i in call.identities)})
@@ -93,13 +93,15 @@ def _is_listed(text: str, rule: Rule, country: str) -> bool:
 
 
 def _begun(text: str, country: str) -> tuple[str, ...]:
-    """What beginnings (+49171*) are compared with: one reading of the number, and its E.164 text if it was sent as one.
+    """The texts with which fsroute compares beginnings (+49171*): one reading of the number, and its E.164 text if the
+    caller sent one.
 
-    A number without + can have two readings: 4922147... is +4922147... or, dialled in Germany, +494922147... An exact row
-    names one number, and it is next to impossible that somebody else's other reading is just that. A beginning names a
-    country or a network, and many numbers of other people begin so in their other reading: +39* would fit every caller of
-    the German area 039 whose carrier sends no zero. So only one reading counts: the valid one, if the others are not; else
-    the first. The text is no reading: nobody else sends it.
+    A number without + can have two readings: 4922147... is +4922147... or, dialled in Germany, +494922147... For a row with
+    a whole number fsroute compares both readings: another caller's second reading is next to never this number. A row with
+    a beginning stands for a country or a network, and the second readings of many other callers begin in the same way.
+    Example: +39* would match every caller of the German area 039 whose carrier sends no zero. So fsroute compares one
+    reading with beginnings: the valid one if exactly one is valid, else the first. The E.164 text is no second reading,
+    because it has the calling code.
     """
     readings, sent = phone_number.candidates(text, country), phone_number.as_sent(text, country)
     valid = [reading for reading in readings if phone_number.is_valid(reading)] if len(readings) > 1 else []

@@ -1,8 +1,8 @@
 """Whether a time profile matches a moment.
 
-A range refers to the wall clock of its time zone, and fsroute compares it with the wall clock: "Monday to Friday, 09:00 to
-17:00" means the same on the days when the clocks change. A skipped hour matches nothing, a repeated hour matches twice.
-Nothing here does arithmetic with local times, which goes wrong on these days.
+A range refers to the wall clock of its time zone, and fsroute compares it with the wall clock. So "Monday to Friday, 09:00
+to 17:00" means the same on the days when the clocks change. A time that the clock skips never matches; a time that occurs
+twice matches twice. This module does no arithmetic with local times, because that goes wrong on these days.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
 
     Raises LookupError for a region that has no calendar.
     """
-    import holidays  # noqa: PLC0415 - it takes a tenth of a second, and most calls need no calendar
+    import holidays  # noqa: PLC0415 - the import takes a tenth of a second, and most calls need no calendar
 
     country, _, part = region.partition("-")
     try:
@@ -62,7 +62,7 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
 
 
 def is_timezone(name: str) -> bool:
-    """Whether `name` is an IANA time zone of this machine's database."""
+    """Whether this machine's time zone database has the IANA time zone `name`."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -71,7 +71,7 @@ def is_timezone(name: str) -> bool:
 
 
 def is_date(text: str) -> bool:
-    """Whether `text` is a day of the calendar, YYYY-MM-DD."""
+    """Whether `text` is an existing day, written YYYY-MM-DD."""
     try:
         date.fromisoformat(text)
     except ValueError:

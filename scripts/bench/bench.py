@@ -1,10 +1,10 @@
-"""`make bench`: how fast fsroute is beside other Event Socket servers, by table size, and on a real FreeSWITCH.
+"""`make bench`: measures fsroute against other Event Socket servers, by table size, and on a real FreeSWITCH.
 
     python -m scripts.bench.bench [--quick] [--sizes 1000,100000] [--record]
 
-All comparisons are ratios of figures from the same run, measured in turn, so that they hold on another machine too.
-docs/performance.md says how each is measured. The table goes to standard output, everything else to
-build/bench/results.json. Exit status: 0 when it was measured, whatever came out, and 2 when it could not be.
+All comparisons are ratios of figures from the same run. The bench measures them in turn, so that the ratios are similar on
+another machine. docs/performance.md says how each figure is measured. The bench prints the table and writes all figures to
+build/bench/results.json. Exit status: 0 if it has measured, even if fsroute misses targets; 2 if it could not measure.
 """
 
 from __future__ import annotations
@@ -38,29 +38,30 @@ PLOT = TOP / "docs" / "performance.svg"
 SIZES = (1_000, 100_000, 1_000_000, 5_000_000)
 QUICK_SIZES = (1_000, 100_000)
 DEMO_NUMBERS = ("+492214710100", "+492214710200", "+492214710300", "+492214710500", "+492214710113")
-"""Those of scripts/demo.sql that ring somebody at any time."""
+"""The numbers of scripts/demo.sql that ring a phone at any time."""
 
 MANY_CALLERS = 10_000_000
-"""So many that none calls a second time."""
+"""So many callers that no caller calls a second time."""
 
 WARM = 200
-"""How many numbers of a table are asked for again and again."""
+"""How many numbers of a table are called again and again."""
 
 COLD = 200
-"""How many are asked for when nothing of the table is in memory."""
+"""How many numbers are called when no part of the table is in memory."""
 COLD_S = 20.0
-"""What they may take: a disk may need 10 ms for each of a call's ten reads."""
+"""The time limit for these calls: a disk may need 10 ms for each of a call's ten reads, so 200 calls take 20 s."""
 
 FIRST_ASKED = {"warming", "fresh", "cold file"}
-"""Runs in which fsroute has to ask for phones, because it has not met their numbers before."""
+"""Runs in which fsroute has to ask for phones, because their numbers were not called before."""
 
 MOST_ASKED = 0.02
-"""How many of the calls of any other run may ask. What is known is forgotten after contact_seconds, so a few do."""
+"""The share of calls in any other run in which fsroute may ask for phones. It drops answers after contact_seconds, so it
+asks in a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long and how often is measured."""
+    """How long and how often the bench measures."""
 
     rounds: int
     seconds: float
@@ -79,7 +80,7 @@ QUICK = Effort(1, 1.0, 4.0, 500, 2.0, 2_000, (1, 8, 32), 3, 20)
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all measurements share."""
+    """The objects that all measurements use."""
 
     environment: Environment
     effort: Effort
@@ -92,7 +93,7 @@ class Bench:
     def fsroute(
         self, name: str, path: Path, *flags: str, where: frozenset[int] | None = None, listeners: int = 1
     ) -> Iterator[Server]:
-        """`fsroute serve`, of which so many processes have begun to listen for registrations."""
+        """`fsroute serve`, when `listeners` of its processes have subscribed to registration events."""
         port, before = free_port(), self.switch.listeners
         command = [sys.executable, "-m", "fsroute", "serve", "--db", f"sqlite:///{path}", "--listen", f"127.0.0.1:{port}"]
         command += ["--max-calls", "100000", "--log-format", "json", *self.switch.flags, *flags]
@@ -102,8 +103,8 @@ class Bench:
 
     @contextmanager
     def all_servers(self, demo: Path, at_once: int) -> Iterator[list[Server]]:
-        """The servers, fsroute first, every peer that there is, and last an fsroute that asks for phones in every call. Each
-        is warmed up with so many calls at a time."""
+        """All servers: first fsroute, then every peer that could be installed, last an fsroute that asks for phones in every
+        call. Each server is warmed up with `at_once` calls at a time."""
         with ExitStack() as stack:
             servers = [stack.enter_context(self.fsroute(FSROUTE, demo))]
             for peer in self.environment.peers:
@@ -126,7 +127,7 @@ class Bench:
         return result
 
     def add(self, what: str, server: Server, result: Result) -> None:
-        """Keeps a result. Raises BenchError if fsroute asked for phones that it was to know."""
+        """Keeps a result. Raises BenchError if fsroute asked for phones whose addresses it should have kept."""
         if what not in FIRST_ASKED and server.name != ALWAYS_ASKS and result["asked"] > MOST_ASKED * result["calls"]:
             raise BenchError(f"{server.name}, {what}: asked for phones {result['asked']} times in {result['calls']} calls")
         self.results.add(what, server.name, result)
@@ -140,7 +141,7 @@ def say(text: str) -> None:
 
 
 def compare_servers(bench: Bench, demo: Path) -> None:
-    """Beside the peers: rounds in turn, at each concurrency, and with calls held."""
+    """Measures fsroute and the peers: rounds in turn, each number of calls at a time, and held calls."""
     effort = bench.effort
     with bench.all_servers(demo, at_once=8) as servers:
         for turn in range(effort.rounds):
@@ -160,14 +161,14 @@ def compare_servers(bench: Bench, demo: Path) -> None:
             for server in servers[:3]:
                 bench.measure(f"sweep {many}", server, DEMO_NUMBERS, "closed", many, seconds=effort.seconds / 2)
     say(f"{effort.held:,} calls held")
-    # One at a time: what a busy warm-up leaves behind would be used again, and held calls would seem to need less.
+    # The warm-up has one call at a time. After a busy one the held calls would use its freed memory, and seem to need less.
     with bench.all_servers(demo, at_once=1) as servers:
         for server in servers[:3]:
             bench.add("hold", server, bench.load.hold(server, DEMO_NUMBERS, effort.held, effort.watch_s))
 
 
 def compare_sizes(bench: Bench, databases: Mapping[int, Path]) -> None:
-    """The same server on tables of each size: numbers that were asked for before, and numbers that were not."""
+    """Measures fsroute on tables of each size: numbers that were called before, and numbers that were not."""
     effort = bench.effort
     most = WARM + effort.rounds * effort.fresh
     numbers = {size: some_numbers(size, min(size, most + COLD), seed=size) for size in databases}
@@ -177,10 +178,10 @@ def compare_sizes(bench: Bench, databases: Mapping[int, Path]) -> None:
             servers = {size: stack.enter_context(bench.fsroute(f"{size}", path)) for size, path in databases.items()}
             bench.switch.settle()
             for size, server in servers.items():
-                # What a page costs when it comes from the disk is the disk's figure, and depends on what ran before.
+                # Reading the file first takes the disk out of the figures: its speed depends on what ran before.
                 bench.results.add("read", server.name, {"read_s": read_whole(databases[size])})
                 bench.results.add("ready", server.name, {"ready_s": server.ready_s})
-                # The whole of a small table has been asked for in round one; a server that was started anew has not seen it.
+                # Round one calls all numbers of a small table. A new server calls them again: for it they are new numbers.
                 fresh = numbers[size][WARM:most]
                 share = min(len(fresh), effort.fresh)
                 first = turn * share % max(len(fresh) - share, 1)
@@ -196,7 +197,7 @@ def compare_sizes(bench: Bench, databases: Mapping[int, Path]) -> None:
 
 
 def measure_cold_file(bench: Bench, size: int, path: Path, warm: Sequence[str], cold: Sequence[str]) -> None:
-    """Numbers that nobody was asked for, when the system has nothing of the table's file in its memory."""
+    """Measures calls to new numbers when the system has no part of the table's file in memory."""
     say("a table that is not in memory")
     with bench.fsroute(f"{size}", path) as server:
         bench.switch.settle()
@@ -206,7 +207,7 @@ def measure_cold_file(bench: Bench, size: int, path: Path, warm: Sequence[str], 
 
 
 def compare_workers(bench: Bench, demo: Path) -> None:
-    """One worker with a core of its own against two that share both cores with the generator."""
+    """Measures one worker with a core of its own, and two workers that share both cores with the load generator."""
     both = bench.where.all
     shared = Load(bench.load.program, bench.load.snapshot, DIRECTORY, both)
     for turn in range(bench.effort.rounds):
@@ -227,7 +228,7 @@ def has_workers() -> bool:
 
 
 def measure_cold_starts(bench: Bench, demo: Path) -> None:
-    """A command from nothing to its end."""
+    """Measures commands from the start of the process to its end."""
     say("commands from cold")
     commands = {"--help": ["--help"], "explain": ["explain", "--db", f"sqlite:///{demo}", "--to", DEMO_NUMBERS[0]]}
     program = Path(sys.executable).with_name("fsroute")
@@ -242,10 +243,10 @@ def measure_cold_starts(bench: Bench, demo: Path) -> None:
 
 
 def run(sizes: Sequence[int], effort: Effort, title: str, directory: Path) -> Results:
-    """Everything, in the order of the table. Raises BenchError."""
+    """Measures everything, in the order of the table. Raises BenchError."""
     check(sizes, directory)
     many_files()
-    say("what the bench needs")
+    say("installing what the bench needs")
     environment = prepare(directory)
     for peer in environment.peers:
         if peer.problem:
@@ -280,7 +281,7 @@ def run(sizes: Sequence[int], effort: Effort, title: str, directory: Path) -> Re
 
 
 def _demo(directory: Path) -> Path:
-    """The demo's database, made anew."""
+    """Makes a new database with the demo's tables."""
     path = directory / "demo.db"
     for old in directory.glob("demo.db*"):
         old.unlink()
@@ -305,7 +306,8 @@ def _about(title: str, where: Cores) -> dict[str, Any]:
 
 
 def plot(environment_python: Path | None, results: Path, directory: Path) -> Path | None:
-    """The plot, if matplotlib could be installed. A failure is said, not raised: the figures are there."""
+    """Draws the plot if matplotlib could be installed. A failure is printed and not raised, because the figures are complete
+    without the plot."""
     if environment_python is None:
         print("bench: no plot: matplotlib could not be installed", file=sys.stderr)
         return None
@@ -319,7 +321,7 @@ def plot(environment_python: Path | None, results: Path, directory: Path) -> Pat
 
 
 def record(shown: str, drawn: Path | None) -> None:
-    """Puts the results into docs/performance.md, between its two marks."""
+    """Writes the results into docs/performance.md, between its two marks."""
     begin, end = "<!-- results -->\n", "<!-- end of results -->"
     text = DOCUMENT.read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
@@ -331,7 +333,7 @@ def record(shown: str, drawn: Path | None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
+    """Raises BenchError with one line for a wrong argument."""
 
     def error(self, message: str) -> NoReturn:
         raise BenchError(message)
@@ -346,7 +348,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the bench and prints its table."""
-    parser = _Parser(prog="bench", description="Measures fsroute beside its peers; docs/performance.md says how.")
+    parser = _Parser(
+        prog="bench", description="Measures fsroute and other Event Socket servers; docs/performance.md says how."
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke test of a minute: one round, small tables")
     parser.add_argument("--sizes", type=_sizes, help="numbers in the generated tables, separated by commas")
     parser.add_argument("--record", action="store_true", help="write the results into docs/performance.md")

@@ -1,7 +1,7 @@
-"""A channel as FreeSWITCH describes it to an outbound Event Socket server: a recorded one, with what carriers add.
+"""Makes the channel snapshot for the bench: a recorded one, with the variables of a carrier's call.
 
-The recording is of a SIP call on loopback. A carrier's INVITE has more headers, which become channel variables: they are
-added here, so that what each server has to read is as long as it is in service (about 180 lines, 7.6 kB).
+The recording is of a SIP call on loopback. A carrier's INVITE has more headers, which become channel variables. This module
+adds them, so that the snapshot is as long as in service (about 180 lines, 7.6 kB).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ TOP = Path(__file__).resolve().parents[2]
 RECORDING = TOP / "tests" / "recordings" / "answered.json"
 
 _NAME = "J%C3%B6rg%2050%25%20A"
-"""The recorded caller's name, as `Caller-Caller-ID-Name` has it. A per cent sign in a name is rare."""
+"""The recorded caller's name, as `Caller-Caller-ID-Name` has it. It is replaced, because a per cent sign in a name is
+rare."""
 
 _CARRIER = {
     "sip_user_agent": "Carrier SBC 7.4.2 (build 1183)",
@@ -31,7 +32,7 @@ _CARRIER = {
 
 
 def template() -> str:
-    """The snapshot, with @NUMBER@, @CALLER@, @UUID@ and @VARIABLES@ where load.c puts each call's own."""
+    """The snapshot with the marks @NUMBER@, @CALLER@, @UUID@ and @VARIABLES@, which load.c replaces for each call."""
     turns = json.loads(RECORDING.read_text(encoding="utf-8"))["turns"]
     text: str = next(turn["text"] for turn in turns if turn["speaker"] == "freeswitch")
     lines = dict(line.split(": ", 1) for line in text.strip().split("\n"))
@@ -45,5 +46,5 @@ def template() -> str:
 
 
 def switch(text: str) -> str:
-    """The Core-UUID of the FreeSWITCH that a snapshot is of."""
+    """The Core-UUID of the FreeSWITCH that sent a snapshot."""
     return text.partition("Core-UUID: ")[2].partition("\n")[0]

@@ -1,7 +1,7 @@
 """Makes databases of any size for the bench: `python -m scripts.bench.database NUMBERS [DIRECTORY]`.
 
-The tables are those of `fsroute init`, with every constraint; database.sql says what is in them. A finished database is
-kept and used again, until schema.sql or database.sql change.
+The tables are those of `fsroute init`, with every constraint. database.sql makes their rows. A finished database is kept and
+used again until schema.sql or database.sql changes.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ PER_ACCOUNT = 100
 MOST = 50_000_000
 
 BYTES_PER_NUMBER = 900
-"""Measured, and a tenth more: what a number and its share of rules, users and phones take on the disk."""
+"""The size on the disk of a number with its share of rules, users and phones: the measured size and a tenth more."""
 
 SPARE_BYTES = 200_000_000
-"""Stays free beside the database, for logs and for everybody else."""
+"""Bytes on the disk that must stay free, for logs and other programs."""
 
 READ_BYTES = 1 << 20
 
 SAMPLE = 10
-"""How many numbers are explained when a database is new: one of each kind."""
+"""How many numbers the check of a new database explains: one of each kind."""
 
 
 class BenchError(Exception):
-    """What keeps the bench from running. One line, for whoever started it."""
+    """The bench cannot run. The message is one line for the person who started it."""
 
 
 def number(index: int) -> str:
-    """The number of this index (from 0), as database.sql writes it."""
+    """The number with this index (from 0), as database.sql makes it."""
     return f"+49321{index:08d}"
 
 
 def some_numbers(size: int, count: int, seed: int) -> list[str]:
-    """That many different numbers out of a database of this size, in no order."""
+    """`count` different numbers of a database of this size, in random order."""
     return [number(index) for index in random.Random(seed).sample(range(size), count)]  # noqa: S311 - no secret
 
 
 def check(sizes: Sequence[int], directory: Path) -> None:
-    """Raises BenchError for a size that can not be, or when the disk has no room for those that are not there yet."""
+    """Raises BenchError if a size is impossible, or if the disk has no room for the databases that do not exist yet."""
     for size in sizes:
         if size % PER_ACCOUNT or not PER_ACCOUNT <= size <= MOST:
             raise BenchError(f"--sizes: {size}: must be a multiple of {PER_ACCOUNT} from {PER_ACCOUNT} to {MOST}")
@@ -69,9 +69,9 @@ def check(sizes: Sequence[int], directory: Path) -> None:
 
 
 def database(size: int, directory: Path) -> tuple[Path, float | None]:
-    """A database with so many numbers, and the seconds that making it took: None if it was there.
+    """A database with `size` numbers, and the seconds that making it took: None if it existed.
 
-    Raises BenchError, as `check` does, or for one that can not be made.
+    Raises BenchError as `check` does, or if the database cannot be made.
     """
     check([size], directory)
     path = _path(size, directory)
@@ -95,7 +95,7 @@ def database(size: int, directory: Path) -> tuple[Path, float | None]:
 
 
 def read_whole(path: Path) -> float:
-    """Reads a file once, so that the system has it in memory if it has the room. Returns the seconds that this took."""
+    """Reads a file once, so that the system has it in memory if there is room. Returns the seconds that this took."""
     began = time.monotonic()
     with path.open("rb", buffering=0) as file:
         while file.read(READ_BYTES):
@@ -104,7 +104,7 @@ def read_whole(path: Path) -> float:
 
 
 def forget(path: Path) -> None:
-    """Has the system drop from its memory what it has of a file. What is behind the disk may still remember it."""
+    """Makes the system drop a file from its memory. The host of a virtual disk may still have it in memory."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -115,7 +115,7 @@ def _path(size: int, directory: Path) -> Path:
 
 
 def _old(size: int, directory: Path) -> list[Path]:
-    """Databases of this size with other tables or other rows, and what an interrupted run left."""
+    """Databases of this size that were made from other versions of schema.sql or database.sql, or by an interrupted run."""
     return [
         path for path in directory.glob(f"numbers-{size}-*.db*") if not path.name.startswith(_path(size, directory).name)
     ]
@@ -123,7 +123,8 @@ def _old(size: int, directory: Path) -> list[Path]:
 
 def _fill(size: int, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        # A crash costs the file and nothing else; it is WAL again when it is whole, as `fsroute init` makes it.
+        # Without a journal a crash destroys only this file. The finished database uses WAL again, as `fsroute init` makes
+        # it.
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")
         connection.execute("CREATE TEMP TABLE size (numbers INTEGER)")
         connection.execute("INSERT INTO size VALUES (?)", (size,))
@@ -134,11 +135,11 @@ def _fill(size: int, path: Path) -> None:
 
 
 MOST_CHECKED = 100_000
-"""Up to this size every reference is followed. Larger databases are made by the same statements, and differ in nothing."""
+"""Up to this size every foreign key is checked. The same statements make the larger databases, so these need no check."""
 
 
 def _check(size: int, path: Path) -> None:
-    """Lets fsroute explain one number of each kind: all must ring somebody."""
+    """Has fsroute explain one number of each kind. Raises BenchError if one rings no phone."""
     first = random.Random(size).randrange(size // SAMPLE) * SAMPLE  # noqa: S311 - no secret
     for index in range(first, first + SAMPLE):
         said = _fsroute("explain", path, "--json", "--from", "+493023125001", "--to", number(index))
@@ -161,7 +162,7 @@ def _fsroute(command: str, path: Path, *arguments: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Makes one database and says where, how large and how long."""
+    """Makes one database and prints its name, its size and the time that it took."""
     try:
         size = int(arguments[0].replace("_", "").replace(",", ""))
         directory = Path(arguments[1]) if arguments[1:] else TOP / "build" / "bench"
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    took = "was there" if seconds is None else f"made in {seconds:.1f} s"
+    took = "existed before" if seconds is None else f"made in {seconds:.1f} s"
     print(f"{path.name}: {size:,} numbers, {path.stat().st_size / 1e6:,.1f} MB, {took}")
     return 0
 

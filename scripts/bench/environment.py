@@ -1,7 +1,7 @@
-"""What the bench needs beside fsroute: the peers' servers in an environment of their own, and the load generator.
+"""Installs the peers' servers into an environment of their own, and compiles the load generator.
 
-Everything is made under build/bench/ when it is missing. A peer that can not be installed is no reason to stop: it is
-said, and its rows of the table stay open.
+What is missing is made under build/bench/. If a peer cannot be installed, the bench prints the reason and goes on; the
+table then says so in the peer's rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ NODE_PACKAGES = ("modesl",)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server to compare with: how it is started, before the port. No command says that it could not be installed."""
+    """A server to compare with. `command` starts it, with the port appended. If it could not be installed, `command` is
+    empty and `problem` says why."""
 
     name: str
     command: tuple[str, ...]
@@ -37,7 +38,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What was installed. `plotter` is a Python with matplotlib, if there is one."""
+    """Everything that the bench needs besides fsroute. `plotter` is a Python with matplotlib, None if there is none."""
 
     load: Path
     snapshot: Path
@@ -60,7 +61,7 @@ def prepare(directory: Path) -> Environment:
     python = directory / "python"
     if not (python / "bin" / "python").exists():
         _run([sys.executable, "-m", "venv", str(python)], "python3-venv")
-    # The bare server and greenswitch stand on the gevent that fsroute stands on, so that the servers differ and it does not.
+    # The bare server and greenswitch get the same version of gevent as fsroute, so that only the servers differ.
     problems = {
         name: _pip(python, name, [package, f"gevent=={version('gevent')}"]) for name, package in PYTHON_PACKAGES.items()
     }
@@ -97,14 +98,14 @@ def _compile(directory: Path) -> Path:
 
 
 def _pip(python: Path, name: str, packages: Sequence[str]) -> str:
-    """Empty when the package is there, else what is wrong."""
+    """Installs the packages if `name` is missing. Returns an empty text, or the reason why this failed."""
     if _installed(python, name):
         return ""
     return _run([str(python / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages], f"pip install {name}")
 
 
 def _installed(python: Path, package: str) -> str:
-    """The version of a Python package; empty if it is not there."""
+    """The version of a Python package; empty if it is not installed."""
     found = sorted(python.glob(f"lib/python3*/site-packages/{package}-*.dist-info"))
     return found[-1].name.removeprefix(f"{package}-").removesuffix(".dist-info") if found else ""
 
@@ -121,14 +122,14 @@ def _npm(node: Path) -> str:
 def _modesl(node: Path, problem: str) -> Peer:
     if problem:
         return Peer("modesl", (), "", problem)
-    # NODE_PATH, for the script does not lie beside node_modules.
+    # The script needs NODE_PATH, because it is not in the directory of node_modules.
     command = ("env", f"NODE_PATH={node / 'node_modules'}", "node", "--no-deprecation", str(PEERS / "modesl_constant.js"))
     found = (node / "node_modules" / "modesl" / "package.json").read_text(encoding="utf-8")
     return Peer("modesl", command, found.partition('"version": "')[2].partition('"')[0])
 
 
 def _run(command: Sequence[str], what: str) -> str:
-    """Empty when it went well, else one line about it."""
+    """Runs a command. Returns an empty text, or one line with the reason why it failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_S)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:

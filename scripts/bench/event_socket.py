@@ -1,7 +1,7 @@
-"""FreeSWITCH's inbound Event Socket for the fsroutes of the bench: lets them listen, and has nothing to tell.
+"""Simulates FreeSWITCH's inbound Event Socket for the bench: fsroute can subscribe, and no event ever comes.
 
-The phones of the bench never register anew. So an fsroute that listens asks for each endpoint's phones once, as in service
-between two registrations.
+No phone registers while the bench runs. So an fsroute that has subscribed asks for each endpoint's phones once, as in
+service between two registrations.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from scripts.bench.database import BenchError
 PASSWORD = "bench"  # noqa: S105 - of a server on loopback, for as long as the bench runs
 
 LISTENS_S = 10.0
-"""An fsroute that serves listens after this, or never."""
+"""Seconds to wait for a subscription. fsroute subscribes at its start; if it has not after this time, it never will."""
 
 MARGIN_S = 0.1
-"""Beyond SETTLED_S: between our answer and the moment from which fsroute counts."""
+"""Added to SETTLED_S, because fsroute counts from the moment at which it reads the answer, a little after it was sent."""
 
 
 @dataclass(slots=True)
 class EventSocket:
-    """Listens while it is entered. `switch` is the Core-UUID that it gives. Each connection has a thread, which waits."""
+    """Listens while its context is entered. `switch` is the Core-UUID that it gives. Each connection has a waiting
+    thread."""
 
     switch: str
     _listener: socket.socket = field(init=False)
     _connections: list[socket.socket] = field(default_factory=list)
-    _told: threading.Condition = field(default_factory=threading.Condition)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
     _listeners: int = 0
-    _last_told: float = 0.0
+    _last_subscribed: float = 0.0
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -45,31 +46,31 @@ class EventSocket:
 
     def __exit__(self, *_: object) -> None:
         for sock in (self._listener, *self._connections):
-            with suppress(OSError):  # closed by its own thread
+            with suppress(OSError):  # its own thread has closed it
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What `fsroute serve` is given to listen here."""
+        """The arguments with which `fsroute serve` subscribes here."""
         host, port = self._listener.getsockname()
         return "--event-socket", f"{host}:{port}", "--event-socket-password", PASSWORD
 
     @property
     def listeners(self) -> int:
-        """How many have begun to listen so far."""
-        with self._told:
+        """How many processes have subscribed so far."""
+        with self._changed:
             return self._listeners
 
     def wait_listeners(self, count: int) -> None:
-        """Waits until so many have begun to listen. Raises BenchError."""
-        with self._told:
-            if not self._told.wait_for(lambda: self._listeners >= count, LISTENS_S):
-                raise BenchError("fsroute does not listen to the bench's Event Socket: has serve changed?")
+        """Waits until `count` processes have subscribed. Raises BenchError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._listeners >= count, LISTENS_S):
+                raise BenchError("fsroute has not subscribed at the bench's Event Socket: has `fsroute serve` changed?")
 
     def settle(self) -> None:
-        """Waits until what fsroute is told about phones is kept by all that listen."""
-        time.sleep(max(0.0, self._last_told + SETTLED_S + MARGIN_S - time.monotonic()))
+        """Waits until all subscribed processes keep FreeSWITCH's answers about phones."""
+        time.sleep(max(0.0, self._last_subscribed + SETTLED_S + MARGIN_S - time.monotonic()))
 
     def _accept(self) -> None:
         while True:
@@ -81,14 +82,14 @@ class EventSocket:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with sock, suppress(OSError, FsrouteError):  # a server that was measured is killed
+        with sock, suppress(OSError, FsrouteError):  # the bench kills each server after its measurement
             sock.sendall(b"Content-Type: auth/request\n\n")
             for command in read_commands(sock):
                 sock.sendall(self._answer(command.name))
                 if command.name == "api global_getvar core_uuid":
-                    with self._told:
-                        self._listeners, self._last_told = self._listeners + 1, time.monotonic()
-                        self._told.notify_all()
+                    with self._changed:
+                        self._listeners, self._last_subscribed = self._listeners + 1, time.monotonic()
+                        self._changed.notify_all()
 
     def _answer(self, command: str) -> bytes:
         if command == f"auth {PASSWORD}":

@@ -1,4 +1,4 @@
-"""Draws the bench's results: `python plot.py results.json performance.svg`. Runs where matplotlib is."""
+"""Draws the bench's results: `python plot.py results.json performance.svg`. It needs a Python with matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts servers and load, keeps them on cores of their own, and reads from /proc what they used."""
+"""Starts servers and the load generator, binds them to cores of their own, and reads from /proc what they used."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from scripts.bench.database import BenchError
 
 READY_S = 60.0
 RUN_S = 120.0
-"""What a run may take beyond the seconds it was asked for."""
+"""Seconds that a run may take beyond the time for which it should run."""
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 Result = dict[str, Any]
-"""What load.c said."""
+"""The figures that load.c printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Where the server and the generator run; the same where there is only one core."""
+    """The cores of the server and of the generator; the same core if there is only one."""
 
     server: int
     generator: int
@@ -45,13 +45,13 @@ def cores() -> Cores:
 
 
 def pinned(command: Sequence[str], where: frozenset[int]) -> list[str]:
-    """The command, kept on these cores."""
+    """The command, bound to these cores if the machine has `taskset`."""
     taskset = shutil.which("taskset")
     return [taskset, "-c", ",".join(map(str, sorted(where))), *command] if taskset else list(command)
 
 
 def many_files() -> None:
-    """Lets our children open as many files as the machine allows: each held call is one."""
+    """Lets the bench's children open as many files as the machine allows, because each held call is an open file."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -63,8 +63,10 @@ def free_port() -> int:
 
 
 def others_cpu_s() -> float:
-    """CPU time that went to anybody but us and those of our children that have ended, by now. Includes what the
-    machine's host took."""
+    """CPU time so far of all other programs, including the time that the machine's host took.
+
+    It is the time of the whole machine without that of the bench and of those of its children that have ended.
+    """
     busy = [int(text) for text in _read("/proc/stat").partition("\n")[0].split()[1:9]]
     idle = busy[3] + busy[4]
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -72,7 +74,7 @@ def others_cpu_s() -> float:
 
 
 class Server:
-    """A running server. It serves once it says `connect` to whoever connects."""
+    """A running server. It is ready when it sends `connect` on a new connection."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], port: int, log: Path, ready_s: float) -> None:
         self.name = name
@@ -80,10 +82,10 @@ class Server:
         self.port = port
         self.log = log
         self.ready_s = ready_s
-        """Seconds from its start to its first word to a call."""
+        """Seconds from its start to its first bytes on a connection."""
 
     @property
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line that it wrote."""
         return "".join(self.log.read_text("utf-8", "replace").strip().splitlines()[-1:])
 
@@ -94,7 +96,7 @@ class Server:
 
     @property
     def memory_kb(self) -> int:
-        """Proportional set size: memory shared with others counts for a share."""
+        """The proportional set size: of memory that several processes share, each has its part."""
         return sum(map(_pss_kb, _family(self.process.pid)))
 
     @property
@@ -105,9 +107,9 @@ class Server:
 
 @contextmanager
 def serving(name: str, command: Sequence[str], port: int, where: frozenset[int], directory: Path) -> Iterator[Server]:
-    """A server from start to stop. Its output goes to a file, as in service; the file is removed after it.
+    """Starts a server, and kills it at the end. The server writes its output to a file, as in service. The file is removed.
 
-    Raises BenchError if it does not serve in time.
+    Raises BenchError if the server is not ready in READY_S.
     """
     log = directory / f"server-{port}.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
@@ -117,7 +119,7 @@ def serving(name: str, command: Sequence[str], port: int, where: frozenset[int],
             pinned(command, where), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment
         )
     try:
-        while not _speaks(port):
+        while not _is_ready(port):
             if process.poll() is not None or time.perf_counter() - began > READY_S:
                 last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
                 raise BenchError(f"{name} does not serve: {''.join(last) or f'status {process.returncode}'}")
@@ -129,7 +131,7 @@ def serving(name: str, command: Sequence[str], port: int, where: frozenset[int],
         log.unlink(missing_ok=True)
 
 
-def _speaks(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as sock:
             return sock.recv(7) == b"connect"
@@ -156,7 +158,7 @@ class Load:
         calls: int = -1,
         callers: int = 1,
     ) -> Result:
-        """One run; `how` is closed or open. The result has the server's CPU time too, as server_cpu_s."""
+        """One run; `how` is closed or open. The result also has the server's CPU time, as server_cpu_s."""
         command = [*self._command(server, self._numbers(numbers)), f"--{how}", str(many), "--seconds", str(seconds)]
         command += ["--calls", str(calls), "--callers", str(callers)]
         before = server.cpu_s
@@ -170,17 +172,18 @@ class Load:
         return {**result, "server_cpu_s": server.cpu_s - before}
 
     def hold(self, server: Server, numbers: Sequence[str], calls: int, watch_s: float) -> Result:
-        """Holds so many calls. The result has memory before and during, and what the server did meanwhile."""
+        """Holds `calls` calls. The result has the server's memory before and during this, and its CPU time and wake-ups
+        during `watch_s` seconds."""
         memory_before = server.memory_kb
         command = [*self._command(server, self._numbers(numbers)), "--hold", str(calls), "--seconds", str(RUN_S)]
         with subprocess.Popen(  # noqa: S603 - our generator
             pinned(command, self.where), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
-            if process.stdout is None or process.stdin is None:  # never, says Popen, with PIPE
+            if process.stdout is None or process.stdin is None:  # with PIPE they are never None; mypy does not know it
                 raise BenchError("no pipes to the load generator")
-            said = process.stdout.readline()
-            held = int(said.removeprefix("held ") or 0)
-            time.sleep(0.5)  # the last call's work is done
+            line = process.stdout.readline()
+            held = int(line.removeprefix("held ") or 0)
+            time.sleep(0.5)  # until the server has done the last call's work
             memory, cpu, wakeups = server.memory_kb, server.cpu_s, server.wakeups
             time.sleep(watch_s)
             watched = {"held_cpu_s": server.cpu_s - cpu, "held_wakeups": server.wakeups - wakeups, "watch_s": watch_s}
@@ -203,9 +206,9 @@ def _result(server: Server, status: int, output: str, complaint: str) -> Result:
         raise BenchError(f"the load generator failed at {server.name}: {complaint.strip() or f'status {status}'}")
     result: Result = json.loads(output)
     if (ended := server.process.poll()) is not None:
-        raise BenchError(f"{server.name} ended with status {ended}: {server.last_words}")
+        raise BenchError(f"{server.name} ended with status {ended}: {server.last_line}")
     if not result["calls"]:
-        raise BenchError(f"{server.name}: no call came to its bridge: {result['errors']}: {server.last_words}")
+        raise BenchError(f"{server.name}: no call came to its bridge: {result['errors']}: {server.last_line}")
     return result
 
 
@@ -213,7 +216,7 @@ def _result(server: Server, status: int, output: str, complaint: str) -> Result:
 
 
 def _family(pid: int) -> list[int]:
-    """The process and its children's children."""
+    """The process and all its descendants."""
     found, new = [pid], [pid]
     while new:
         children = [int(child) for each in new for child in _read(f"/proc/{each}/task/{each}/children").split()]
@@ -223,8 +226,11 @@ def _family(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds of a process and all threads that it ever had. The clock of another process has no name in
-    Python; this is how clock_getcpuclockid of the C library makes it."""
+    """Processor seconds of a process and all threads that it ever had.
+
+    Python has no function for the clock of another process. This is the number that clock_getcpuclockid of the C library
+    makes for it.
+    """
     try:
         return time.clock_gettime(~pid << 3 | 2)
     except OSError:
@@ -246,7 +252,7 @@ def _wakeups(pid: int) -> int:
 
 
 def _read(path: str) -> str:
-    """Empty if the process is gone."""
+    """The text of a file of /proc; empty if the process is gone."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:

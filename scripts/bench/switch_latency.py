@@ -1,11 +1,11 @@
-"""What fsroute costs a call on a real FreeSWITCH: `python -m scripts.bench.switch_latency [CALLS]`.
+"""Measures how much time fsroute adds to a call on a real FreeSWITCH: `python -m scripts.bench.switch_latency [CALLS]`.
 
-A carrier calls a number, a registered phone gets the INVITE; the time between the two is taken. Every other call goes to a
-number that FreeSWITCH's XML dialplan bridges by itself, with the string and the settings with which fsroute has the same
-phone rung. After that, both programs' CPU time per call that fsroute routes. All of it twice: with an fsroute that listens
-for registrations, and with one that asks for phones in every call.
+A carrier calls a number, and a registered phone gets an INVITE. The script measures the time between the two INVITEs. Every
+second call goes to a number that FreeSWITCH's XML dialplan bridges without fsroute, with the same dial string and settings.
+Then the script measures the CPU time of both programs per call that fsroute routes. It does all of this twice: with an
+fsroute that has subscribed to registration events, and with one that asks for phones in every call.
 
-FreeSWITCH runs the configuration of freeswitch/, with that one extension added, on loopback.
+FreeSWITCH runs the configuration of freeswitch/ on loopback, with one more extension for the second number.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from tests.support.switch import CONFIGURATION, Switch, SwitchError, find_freesw
 TOP = Path(__file__).resolve().parents[2]
 
 NUMBER = "+492214710113"
-"""Of the demo: no rules, so it rings the phones of its user."""
+"""A number of the demo. It has no rules, so it rings the phones of its user."""
 ENDPOINT, DOMAIN = "1004", "acme.example"
 PLAIN = "+492214710999"
-"""Bridged by the dialplan."""
+"""The number that the dialplan bridges."""
 
 PHONE_PORT = 31_990
-"""A port of the phone, known before FreeSWITCH starts: above those of the switches, below the ephemeral ones."""
+"""The phone's port. It must be fixed before FreeSWITCH starts: above the ports of the switches, below the ephemeral ones."""
 
 WARMING = 3
-"""Calls each way before those that count."""
+"""Calls to each number before the calls that count."""
 
 PAUSE_S = 0.02
-"""Between two calls: FreeSWITCH is done with the one before."""
+"""The pause between two calls, in which FreeSWITCH finishes the one before."""
 
 
 class NoSwitchError(Exception):
-    """There is no FreeSWITCH here, or it does not start: why, in one line."""
+    """There is no FreeSWITCH here, or it does not start. The message is one line with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """INVITE in to INVITE out by fsroute and by the dialplan, the CPU time of a call that rings and is cancelled, and how
-    often fsroute asked for phones while the times were taken."""
+    """The times from INVITE in to INVITE out by fsroute and by the dialplan, the CPU time of a call that rings and is
+    cancelled, and how often fsroute asked for phones during these calls."""
 
     fsroute_p50_ms: float
     fsroute_p99_ms: float
@@ -70,7 +70,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An fsroute to which FreeSWITCH tells of registrations, and one that asks for phones in every call."""
+    """The results of an fsroute that has subscribed to registration events, and of one that asks for phones in every
+    call."""
 
     calls: int
     version: str
@@ -79,7 +80,8 @@ class Measured:
 
 
 def measure(calls: int, demo: Path, directory: Path) -> Measured:
-    """So many calls each way, and as many for CPU time. Raises NoSwitchError, or BenchError when a call does not ring."""
+    """Measures `calls` calls to each number, and as many for CPU time. Raises NoSwitchError, or BenchError if a call does
+    not ring."""
     try:
         found = find_freeswitch()
     except SwitchError as error:
@@ -155,7 +157,7 @@ def _peers(switch: Switch) -> Iterator[tuple[Carrier, Phone]]:
 
 def _invite_ms(switch: Switch, carrier: Carrier, phone: Phone, number: str) -> float:
     """One call that rings and is cancelled: milliseconds from the carrier's INVITE to the phone's."""
-    for peer in (carrier, phone):  # they keep every message and call of a test; a bench has too many
+    for peer in (carrier, phone):  # each keeps every message; the bench has too many for that
         with peer.changed:
             peer.messages.clear()
     placed = carrier.call(number)
@@ -174,7 +176,7 @@ def _p50_p99(found: list[float]) -> tuple[float, float]:
 
 
 def _idle_cpu(switch: Switch) -> float:
-    """What FreeSWITCH uses of a core when nobody calls."""
+    """The share of a core that FreeSWITCH uses without calls."""
     began, before = time.monotonic(), _cpu_s(switch)
     time.sleep(1)
     return (_cpu_s(switch) - before) / (time.monotonic() - began)
@@ -188,15 +190,15 @@ def _cpu_s(switch: Switch) -> float:
 
 
 def _bridge(demo: Path) -> str:
-    """What fsroute has rung for NUMBER, once the phone is registered."""
-    said = subprocess.run(  # noqa: S603 - our own program
+    """The bridge string of fsroute for NUMBER when the phone is registered."""
+    explained = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "fsroute", "explain", "--db", f"sqlite:///{demo}", "--json", "--to", NUMBER],
         capture_output=True,
         text=True,
         check=True,
         cwd=TOP,
     )
-    bridge: str = json.loads(said.stdout)["bridge"]
+    bridge: str = json.loads(explained.stdout)["bridge"]
     asked, registered = f"user/{ENDPOINT}@{DOMAIN}", f"sofia/internal/sip:{ENDPOINT}@127.0.0.1:{PHONE_PORT}"
     if bridge.count(asked) != 1:
         raise BenchError(f"{NUMBER} of the demo does not ring {asked} alone: {bridge}")
@@ -204,7 +206,7 @@ def _bridge(demo: Path) -> str:
 
 
 def _configuration(place: Path, bridge: str) -> Path:
-    """A copy of the configuration in which the dialplan bridges PLAIN, after all settings that a call to fsroute gets."""
+    """A copy of the configuration in which the dialplan bridges PLAIN, after all settings that a call for fsroute gets."""
     for source in CONFIGURATION.rglob("*.xml"):
         copy = place / source.relative_to(CONFIGURATION)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was measured, and the bench's table of it: each line has its target, and whether it was reached."""
+"""Keeps the measured figures and makes the bench's table: each row has its target, and whether it was reached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.bench.switch_latency import Measured, Way
 
 FSROUTE = "fsroute"
 ALWAYS_ASKS = "fsroute, asks"
-"""The fsroute that FreeSWITCH does not tell of registrations."""
+"""The fsroute that has not subscribed to registration events."""
 ASKING = "when every call asks for phones"
 NEW_CALLERS, NEW_CALLERS_SINGLE = "closed, new callers", "single, new callers"
 """Runs in which every call has another caller."""
@@ -26,25 +26,25 @@ MOST_LATE_MS = 3.0
 MOST_MEMORY = 0.25
 MOST_WARM, MOST_FRESH = 1.2, 2.0
 MOST_READY = 1.2
-"""A start with a large table counts as fast as one with a small table: what is left is chance."""
+"""A start with a large table may take this much longer than one with a small table. The difference is chance."""
 LEAST_WORKERS = 1.7
 MOST_OVER_DIALPLAN_MS = 1.5
 MOST_OF_SWITCH = 5.0
 MOST_EXPLAIN_S, MOST_HELP_S = 0.35, 0.15
 
 OTHERS_LIMIT = 0.1
-"""Cores that other programs may use meanwhile; with more the figures say little."""
+"""How many cores other programs may use during the bench. If they use more, the figures are not reliable."""
 
 GENERATOR_LIMIT = 0.9
-"""A generator that needs more of its core than this was the limit, and not the server."""
+"""If the generator uses more than this share of its core, the generator and not the server limits the calls."""
 
 Value = Callable[[Result], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table. `reached` is None when it could not be measured; the note says why. Without a target it is there
-    for comparison."""
+    """A row of the table. `reached` is None if the bench could not measure it; the note says why. A row without a target is
+    only for comparison."""
 
     what: str
     target: str
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(slots=True)
 class Results:
-    """Everything that was measured."""
+    """All measured figures."""
 
     about: dict[str, Any]
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Results:
         self.runs.append({"what": what, "server": server, **result})
 
     def median(self, what: str, server: str, value: Value) -> float | None:
-        """The median over the rounds; None if there was none."""
+        """The median over the rounds; None without rounds."""
         found = [value(run) for run in self.runs if run["what"] == what and run["server"] == server]
         return statistics.median(found) if found else None
 
@@ -88,7 +88,7 @@ def rows(
 
 
 def as_markdown(results: Results) -> str:
-    """The table, what it was measured on, and what makes it doubtful."""
+    """The table as Markdown, with the machine, the version and the reasons for doubt."""
     marks = {True: "yes", False: "**no**", None: "**not measured**"}
     lines = ["| what | to reach | measured | reached | figures |", "| --- | --- | --- | --- | --- |"]
     lines += [
@@ -101,7 +101,7 @@ def as_markdown(results: Results) -> str:
 
 
 def _doubts(results: Results) -> list[str]:
-    """Other programs, failed calls, and a generator that was the limit."""
+    """Reasons to doubt the figures: other programs, failed calls, or a generator that was the limit."""
     found = []
     if results.about["others"] > OTHERS_LIMIT:
         found.append(f"other programs used {results.about['others']} cores meanwhile, on average")
@@ -114,7 +114,7 @@ def _doubts(results: Results) -> list[str]:
     return found
 
 
-# --- the lines ---------------------------------------------------------------------------------------------
+# --- the rows ----------------------------------------------------------------------------------------------
 
 
 def _calls_per_s(run: Result) -> float:
@@ -135,7 +135,7 @@ def _of(name: str) -> Value:
 
 
 def _ratio(what: str, mine: float | None, other: float | None, target: float, shown: str, *, at_least: bool = False) -> Row:
-    """The line for mine / other; `shown` is a format for both."""
+    """The row for mine / other; `shown` is the format of both figures."""
     wanted = f"{'>=' if at_least else '<='} {target:g}x"
     if mine is None or not other:
         return Row(what, wanted, "-", None, "not measured")
@@ -180,13 +180,13 @@ def _bare(results: Results, bare: str) -> list[Row]:
 
 
 def _compared(what: str, mine: float | None, other: float | None, shown: str) -> Row:
-    """The line for mine / other where nothing is to be reached."""
+    """The row for mine / other without a target."""
     row = _ratio(what, mine, other, 0, shown)
     return Row(row.what, "", row.value, None, row.note)
 
 
 def _always_asks(results: Results) -> list[Row]:
-    """What it costs to ask in every call, against listening for registrations."""
+    """Rows for an fsroute that asks for phones in every call, against one that has subscribed to registration events."""
 
     def against(what: str, run: str, value: Value, shown: str) -> Row:
         mine, other = results.median(run, ALWAYS_ASKS, value), results.median(run, FSROUTE, value)
@@ -200,7 +200,7 @@ def _always_asks(results: Results) -> list[Row]:
 
 
 def _new_callers(results: Results) -> list[Row]:
-    """What it costs that a call's caller has not called before, against the same caller again and again."""
+    """Rows for calls from new callers, against calls from the same caller."""
 
     def against(what: str, new: str, same: str, value: Value, shown: str) -> Row:
         mine, other = results.median(new, FSROUTE, value), results.median(same, FSROUTE, value)
@@ -251,7 +251,7 @@ def _sizes(results: Results, sizes: Sequence[int]) -> list[Row]:
 
 
 def _workers(results: Results) -> Row:
-    """Two workers, as if both cores were theirs: what the generator used of them is taken out."""
+    """The row for two workers, calculated as if both cores were theirs: without the share that the generator used."""
     what = "two workers against one, generator's CPU taken out"
     one, two = results.median("workers", "1", _calls_per_s), results.median("workers", "2", _calls_per_s)
     if one is None or two is None:
@@ -278,7 +278,8 @@ def _switch(measured: Measured | None, why_not: str) -> list[Row]:
 
 
 def _on_switch(way: Way) -> tuple[tuple[float, str], tuple[float, str]]:
-    """Milliseconds over the dialplan, and fsroute's part of FreeSWITCH's CPU time in per cent; each with its figures."""
+    """The milliseconds more than by the dialplan, and fsroute's share of FreeSWITCH's CPU time in per cent, each with its
+    figures."""
     return (
         way.fsroute_p50_ms - way.dialplan_p50_ms,
         f"{way.fsroute_p50_ms:.2f} ms against {way.dialplan_p50_ms:.2f} ms",

@@ -1,8 +1,8 @@
 -- Calls abroad.
 --
 -- Networks on the way may change or drop a number that they do not know. So calls abroad show the network number, with
--- the reason. At home the export department's verified number is shown. The second account has decided otherwise
--- (presents_abroad).
+-- the reason. Calls within Germany show the export department's verified number. The second account allows this number
+-- in calls abroad too (presents_abroad).
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user export
 --   fsroute explain --to +442079460018 --direction outbound --account acme --user export

@@ -1,7 +1,7 @@
 -- Show no number.
 --
 -- The doctor's phone hides its number (in FreeSWITCH: the caller's privacy). The called party sees an anonymous caller.
--- The carrier still gets the network number, with the request not to show it. An emergency call hides nothing.
+-- The carrier still gets the network number, with the request not to show it. An emergency call shows the number.
 --
 --   fsroute explain --to 03023125001 --direction outbound --account acme --user doctor --anonymous
 --   fsroute explain --to 112 --direction outbound --account acme --user doctor --anonymous

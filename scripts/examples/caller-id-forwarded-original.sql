@@ -1,8 +1,7 @@
 -- A forwarded call shows the caller's number.
 --
--- A forward may show the number of a live caller, whoever it belongs to. A caller who hides the number stays hidden on
--- the mobile. If the caller's number cannot be read, the mobile sees the dialled number. For the network the call is
--- acme's.
+-- A forwarded call may show the caller's number without verification. A hidden number stays hidden on the mobile. If
+-- fsroute cannot read the caller's number, the mobile sees the dialled number. The network number is always acme's.
 --
 --   fsroute explain --to +492214710185 --from 03023125001
 --   fsroute explain --to +492214710185 --from +442079460018

@@ -1,8 +1,8 @@
 -- Forward when no phone can be reached: the internet connection of the house is down, or the phone has no power.
 --
 -- The workshop rings for 25 seconds. If none of its phones can be reached, a mobile rings instead, for 30 seconds. The
--- second number has only a phone that is switched off: a rule of which nothing can ring counts as unreachable too, so
--- its mobile rings at once.
+-- second number has only a phone that is switched off. If no target of a rule can ring, the outcome is unreachable too.
+-- So its mobile rings at once.
 --
 --   fsroute explain --to +492214710117
 --   fsroute explain --to +492214710118

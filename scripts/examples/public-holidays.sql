@@ -2,8 +2,8 @@
 --
 -- DE-NW is North Rhine-Westphalia: All Saints (1 November) is a holiday there, Reformation Day (31 October) is not.
 -- holidays = 'only' makes a range that matches on holidays, 'except' one that does not match on them. Two dates give
--- the company holidays from 28 to 30 December. On all these days the mailbox answers. The calendar of public holidays
--- needs no care from year to year.
+-- the company holidays from 28 to 30 December. On all these days the mailbox answers. fsroute calculates the public
+-- holidays of each year, so you need not enter them.
 --
 --   fsroute explain --to +492214710133 --at 2027-11-01T10:00
 

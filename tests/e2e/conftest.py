@@ -1,7 +1,7 @@
 """A real FreeSWITCH, a real fsroute, phones and a carrier: what the calls of this folder are placed with.
 
 Calls come to fsroute by the socket application, or inside FreeSWITCH by mod_python3. Every test that asks for a switch runs
-by both ways, each with a switch of its own; SOCKET_ONLY names those that can not.
+by both ways, each with a switch of its own; SOCKET_ONLY names those that cannot.
 """
 
 from __future__ import annotations

@@ -529,7 +529,7 @@ def test_a_refused_call_of_the_trial_account(fsroute: Fsroute, switch: Switch, c
     assert_refused(caller("2001", "probe.example").call(OUTSIDE), fsroute, switch, carrier, "trial_account")
 
 
-def test_a_trunk_that_can_not_say_whose_line_it_is_carries_no_other_number(
+def test_a_trunk_that_cannot_say_whose_line_it_is_carries_no_other_number(
     fsroute: Fsroute, switch: Switch, carrier: Carrier, caller: MakePhone, change: Change
 ) -> None:
     change("UPDATE trunks SET identity_profile = 'from-only'")
@@ -643,7 +643,7 @@ def test_when_every_trunk_fails_the_caller_hears_it(carrier: Carrier, second: Ca
 
 
 @pytest.mark.parametrize(("answer", "status"), [(Busy(), 486), (Status(404), 404), (Status(603), 603)])
-def test_a_callee_who_can_not_is_not_tried_again(
+def test_a_callee_who_cannot_is_not_tried_again(
     carrier: Carrier, second: Carrier, caller: MakePhone, answer: Status, status: int
 ) -> None:
     carrier.behaviour = answer

@@ -59,7 +59,7 @@ def test_2_sequential_rings_the_second_phone_after_the_first_ones_time(
 
 
 @pytest.mark.parametrize("refusal", [Busy(), Reject(), Status(480), None], ids=["busy", "rejects", "480", "not there"])
-def test_2_sequential_goes_on_at_once_when_the_first_phone_can_not(
+def test_2_sequential_goes_on_at_once_when_the_first_phone_cannot(
     fsroute: Fsroute, carrier: Carrier, phone: MakePhone, refusal: Status | None
 ) -> None:
     if refusal is not None:

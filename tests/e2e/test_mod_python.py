@@ -79,7 +79,7 @@ def place(carrier: Carrier, calls: int, per_second: int) -> None:
         call.cancel()
 
 
-# --- where it can not work --------------------------------------------------------------------------------
+# --- where mod_python3 cannot work ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", autouse=True)

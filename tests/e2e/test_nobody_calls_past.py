@@ -326,7 +326,7 @@ def test_invite_with_replaces_takes_no_call_away(
     assert placed.wait_end() == "bye received"
 
 
-def test_call_ids_of_our_legs_can_not_be_guessed(fsroute: Fsroute, carrier: Carrier, phone: MakePhone) -> None:
+def test_call_ids_of_our_legs_cannot_be_guessed(fsroute: Fsroute, carrier: Carrier, phone: MakePhone) -> None:
     phones = [phone(user, Ring()) for user in ("1001", "1003", "1004")]
     placed = carrier.call("+492214710601")
     ids = [UUID(each.wait_invite().call_id) for each in phones]

@@ -130,7 +130,7 @@ def test_packets_of_another_kind_are_no_audio() -> None:
     assert heard(between, prompts) == (Heard(0, 40, "a"),)
 
 
-def test_prompts_that_can_not_be_told_apart_are_refused() -> None:
+def test_prompts_that_cannot_be_told_apart_are_refused() -> None:
     whole = noise(1, 480)
     with pytest.raises(ValueError, match=r"^b: is part of another prompt$"):
         heard(record(), {"a": whole, "b": whole[10:200]})

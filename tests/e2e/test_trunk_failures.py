@@ -169,7 +169,7 @@ def test_beside_phones_a_mobile_is_called_by_the_next_trunk(
 
 
 @pytest.mark.parametrize("first", [Busy(), Reject(), Status(404), Status(480)], ids=["busy", "rejects", "404", "480"])
-def test_a_callee_who_can_not_is_not_called_by_another_trunk(ends: Ends, first: Behaviour) -> None:
+def test_a_callee_who_cannot_is_not_called_by_another_trunk(ends: Ends, first: Behaviour) -> None:
     desk, _, carrier, second = ends
     behave(ends, first, Ring(), Answer(after_s=1.5), Ring())
     placed = carrier.call(SEVERAL)

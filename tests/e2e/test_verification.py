@@ -778,7 +778,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_code_that_can_not_be_sent_is_told_and_leaves_nothing_half_done(
+def test_a_code_that_cannot_be_sent_is_told_and_leaves_nothing_half_done(
     portal: Portal, gateway: Gateway, carrier: Carrier, fault: Fault
 ) -> None:
     gateway.answers.extend(fault.answers)

@@ -245,7 +245,7 @@ class Image:
         wait_until(lambda: event in self.events(), event, shown=self.events, timeout_s=START_S, process=server)
 
     def rename_table(self, old: str, new: str) -> None:
-        """A database that can not be used for a while."""
+        """A database that fsroute cannot use for a while."""
         with closing(sqlite3.connect(self.volume / "fsroute.db")) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
 

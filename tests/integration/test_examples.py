@@ -201,7 +201,7 @@ class Shown:
         return f"{self.example} {self.command}"
 
 
-def told(presented: str | None, network: str, diverted_by: str | None = None) -> tuple[tuple[str, str], ...]:
+def headers_shown(presented: str | None, network: str, diverted_by: str | None = None) -> tuple[tuple[str, str], ...]:
     """The headers of a leg through the demo's trunk."""
     headers = {
         "From": f"<sip:{presented}@carrier.example>" if presented else '"Anonymous" <sip:anonymous@anonymous.invalid>',
@@ -224,7 +224,7 @@ def dials(
 ) -> Shown:
     """A user's call through the demo's trunk."""
     dial = f"sofia/gateway/carrier/{to}"
-    return Shown(example, command, code, dial, presented, network, reason, told(presented, network), why)
+    return Shown(example, command, code, dial, presented, network, reason, headers_shown(presented, network), why)
 
 
 def calls_for_help(example: str, command: str, network: str = LINE) -> Shown:
@@ -236,7 +236,7 @@ def forwards(
 ) -> Shown:
     """A call to a number of acme that is sent on through the demo's trunk."""
     dial = f"sofia/gateway/carrier/{to}"
-    return Shown(example, command, "routed", dial, presented, LINE, reason, told(presented, LINE, number), why)
+    return Shown(example, command, "routed", dial, presented, LINE, reason, headers_shown(presented, LINE, number), why)
 
 
 def rings(
@@ -431,7 +431,7 @@ def explained(url: str, number: str, at: str = MONDAY, caller: str = "+493023125
     return as_data(call, read(url, call), now, Confirmation(), DEFAULT_HOP_LIMIT)
 
 
-def said(step: dict[str, Any]) -> str:
+def does(step: dict[str, Any]) -> str:
     rings = " | ".join(", ".join(map(_leg, stage)) for stage in step["stages"])
     final = " ".join(step["final"].values()) if step["final"] else ""
     rule = f"{step['rule']['position']}: " if step["rule"] else ""
@@ -446,16 +446,16 @@ def _leg(leg: dict[str, Any]) -> str:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_example_does_what_it_says(databases: Databases, case: Case) -> None:
     data = explained(databases.shared(DEMO, EXAMPLES / f"{case.example}.sql"), case.number, case.at, case.caller)
-    assert said(data) == case.does
+    assert does(data) == case.does
     promised = {"busy": case.busy, "no_answer": case.no_answer, "unreachable": case.unreachable}
-    follow_up = {outcome: said(data["follow_up"][outcome]) for outcome, text in promised.items() if text is not None}
+    follow_up = {outcome: does(data["follow_up"][outcome]) for outcome, text in promised.items() if text is not None}
     assert follow_up == {outcome: text for outcome, text in promised.items() if text is not None}
 
 
 def test_an_extension_follows_its_user_s_rules(databases: Databases) -> None:
     url = databases.shared(DEMO, EXAMPLES / "extension-with-a-mailbox.sql")
     data = tried(url, "--to 34 --direction outbound --account acme --user office")
-    assert (said(data), said(data["follow_up"]["no_answer"])) == (
+    assert (does(data), does(data["follow_up"]["no_answer"])) == (
         "1: yilmaz-desk 0-25",
         "2: voicemail yilmaz-desk@acme.example",
     )
@@ -465,7 +465,7 @@ def test_an_extension_follows_its_user_s_rules(databases: Databases) -> None:
 def test_the_mailbox_is_the_end_after_the_mobile_too(databases: Databases) -> None:
     data = explained(databases.shared(DEMO, EXAMPLES / "forward-on-no-answer.sql"), "116")
     after = data["follow_up"]["no_answer"]["follow_up"]
-    assert {outcome: said(step) for outcome, step in after.items()} == dict.fromkeys(
+    assert {outcome: does(step) for outcome, step in after.items()} == dict.fromkeys(
         ("busy", "no_answer", "unreachable"), "3: voicemail 1001@acme.example"
     )
 

@@ -85,7 +85,7 @@ class Placed:
 
 
 def missing(file: str) -> Event:
-    """A prompt that can not be opened."""
+    """A prompt that FreeSWITCH cannot open."""
     return Event("CUSTOM", {"Event-Subclass": "filestring::fail", "File": file})
 
 

@@ -47,21 +47,21 @@ class Fsroute:
             check=False, timeout=60,
         )  # fmt: skip
 
-    def said(self, *arguments: str, **given: str) -> str:
-        """What it prints when all is well."""
+    def output(self, *arguments: str, **given: str) -> str:
+        """What the command prints. It must succeed."""
         ended = self.run(*arguments, **given)
         assert (ended.returncode, ended.stderr) == (0, "")
         return ended.stdout
 
     def refused(self, *arguments: str, **given: str) -> str:
-        """The one line that it says when something is wrong."""
+        """The one line of the command's error. The command must fail."""
         ended = self.run(*arguments, **given)
         lines = ended.stderr.splitlines()
         assert (ended.returncode, ended.stdout, len(lines), ended.stderr[:9]) == (2, "", 1, "fsroute: "), ended.stderr
         return lines[0].removeprefix("fsroute: ")
 
     def explained(self, url: str, *arguments: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.said("explain", "--db", url, "--json", *arguments))
+        found: dict[str, Any] = json.loads(self.output("explain", "--db", url, "--json", *arguments))
         return found
 
     @contextmanager
@@ -106,8 +106,8 @@ def fsroute(tmp_path: Path) -> Fsroute:
 
 
 def test_from_nothing_to_a_routed_call(fsroute: Fsroute, database_url: str) -> None:
-    assert fsroute.said("init", "--db", database_url) == f"made the tables in {database_url}\n"
-    assert fsroute.said("load", "--db", database_url, str(DEMO)) == f"loaded 29 statements from {DEMO}\n"
+    assert fsroute.output("init", "--db", database_url) == f"made the tables in {database_url}\n"
+    assert fsroute.output("load", "--db", database_url, str(DEMO)) == f"loaded 29 statements from {DEMO}\n"
     found = fsroute.explained(database_url, "--to", "02214710100")
     assert (found["number"], found["code"]) == ("+492214710100", "routed")
 
@@ -120,14 +120,14 @@ def test_a_load_that_fails_changes_nothing(fsroute: Fsroute, changeable_demo_url
     good, bad = tmp_path / "good.sql", tmp_path / "bad.sql"
     good.write_text("UPDATE numbers SET enabled = FALSE;\n")
     bad.write_text("-- a comment\n\nINSERT INTO numbers (number, account) VALUES ('0221', 'acme');\n")
-    told = fsroute.refused("load", "--db", changeable_demo_url, str(good), str(bad))
-    assert (told.startswith(f"{bad}:3: "), "number_is_e164" in told) == (True, True)
+    message = fsroute.refused("load", "--db", changeable_demo_url, str(good), str(bad))
+    assert (message.startswith(f"{bad}:3: "), "number_is_e164" in message) == (True, True)
     assert fsroute.explained(changeable_demo_url, "--to", "02214710100")["code"] == "routed"
-    assert fsroute.said("load", "--db", changeable_demo_url, str(good)) == f"loaded 1 statements from {good}\n"
+    assert fsroute.output("load", "--db", changeable_demo_url, str(good)) == f"loaded 1 statements from {good}\n"
     assert fsroute.explained(changeable_demo_url, "--to", "02214710100")["code"] == "number_disabled"
 
 
-def test_each_row_that_can_not_work_has_its_line(fsroute: Fsroute, demo_url: str, tmp_path: Path) -> None:
+def test_each_row_that_cannot_work_has_its_line(fsroute: Fsroute, demo_url: str, tmp_path: Path) -> None:
     (tmp_path / "bad.sql").write_text("UPDATE accounts SET country = 'XX', timezone = 'Mars' WHERE name = 'acme';")
     ended = fsroute.run("load", "--db", demo_url, "bad.sql")
     assert (ended.returncode, ended.stdout, ended.stderr.splitlines()) == (
@@ -141,24 +141,24 @@ def test_each_row_that_can_not_work_has_its_line(fsroute: Fsroute, demo_url: str
 
 
 def test_without_a_setting_the_database_is_a_file_here(fsroute: Fsroute, tmp_path: Path) -> None:
-    assert fsroute.said("init") == "made the tables in sqlite:///fsroute.db\n"
+    assert fsroute.output("init") == "made the tables in sqlite:///fsroute.db\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fsroute.db"]
 
 
 def test_settings_come_from_the_environment_and_a_file(fsroute: Fsroute, tmp_path: Path) -> None:
     (tmp_path / "fsroute.toml").write_text("db = 'sqlite:///file.db'\n")
-    assert fsroute.said("init", "--config", "fsroute.toml") == "made the tables in sqlite:///file.db\n"
+    assert fsroute.output("init", "--config", "fsroute.toml") == "made the tables in sqlite:///file.db\n"
     variables = {"FSROUTE_CONFIG": "fsroute.toml", "FSROUTE_DB": "sqlite:///variable.db"}
-    assert fsroute.said("init", **variables) == "made the tables in sqlite:///variable.db\n"
-    assert fsroute.said("init", "--db", "sqlite:///flag.db", **variables) == "made the tables in sqlite:///flag.db\n"
+    assert fsroute.output("init", **variables) == "made the tables in sqlite:///variable.db\n"
+    assert fsroute.output("init", "--db", "sqlite:///flag.db", **variables) == "made the tables in sqlite:///flag.db\n"
 
 
 # --- explain ----------------------------------------------------------------------------------------------
 
 
-def explained_leg(target: str, dial: str, ring_s: int, presented: str, **told: str) -> dict[str, Any]:
+def explained_leg(target: str, dial: str, ring_s: int, presented: str, **headers: str) -> dict[str, Any]:
     """A leg to a phone; with headers one to the carrier."""
-    network, reason = ("+492214710100", "own_number") if told else (None, "caller_received")
+    network, reason = ("+492214710100", "own_number") if headers else (None, "caller_received")
     return {
         "target": target,
         "dial": dial,
@@ -166,7 +166,7 @@ def explained_leg(target: str, dial: str, ring_s: int, presented: str, **told: s
         "ring_s": ring_s,
         "confirm": False,
         "caller_id": {"presented": presented, "network": network, "reason": reason},
-        "headers": {name.replace("_", "-"): value for name, value in told.items()},
+        "headers": {name.replace("_", "-"): value for name, value in headers.items()},
     }
 
 
@@ -389,11 +389,11 @@ def test_what_the_demo_s_users_show(
     who = ["--direction", "outbound", "--account", account, "--user", user]
     found = fsroute.explained(demo_sqlite_url, *who, "--to", ELSEWHERE, "--at", MONDAY_AT_NINE, *arguments)
     assert (found["code"], tuple(found["caller_id"].values())) == (code, caller_id)
-    told = [leg["headers"] for stage in found["stages"] for leg in stage]
+    headers = [leg["headers"] for stage in found["stages"] for leg in stage]
     shown, line, _ = caller_id
     from_ = f"<sip:{shown}@carrier.example>" if shown else '"Anonymous" <sip:anonymous@anonymous.invalid>'
     asserted = {"P-Asserted-Identity": f"<sip:{line}@carrier.example>", "Privacy": "none" if shown else "id"}
-    assert told == ([{"From": from_, **asserted}] if code == "trunk" else [])
+    assert headers == ([{"From": from_, **asserted}] if code == "trunk" else [])
     assert found["final"] == (None if code == "trunk" else REJECTED)
 
 
@@ -411,8 +411,8 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
     together = ", ".join(f"{name} 20 s" for name in ("endpoint 1001", "endpoint 1002", "endpoint 1003", MOBILE))
     bar = "━" * explanation._BAR_WIDTH  # noqa: SLF001 - as wide as it is made
     arguments = ["explain", "--db", demo_url, "--to", "+492214710100", "--from", "03023125001", "--at", MONDAY_AT_NINE]
-    said = fsroute.said(*arguments, COLUMNS="120").splitlines()
-    assert [" ".join(line.split()) for line in said[:13]] == [
+    printed = fsroute.output(*arguments, COLUMNS="120").splitlines()
+    assert [" ".join(line.split()) for line in printed[:13]] == [
         "inbound call to +492214710100 from 03023125001, 2026-11-23T09:00:00+01:00",
         f"number +492214710100, account acme: rule 1 (general): {together} (routed)",
         "caller ID: +493023125001, network number - (caller_received)",
@@ -427,7 +427,7 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
         f"{MOBILE} Diversion: <sip:+492214710100@carrier.example>;reason=unconditional;counter=1",
         "if nobody takes it: rule 9 (base): voicemail 1001@acme.example",
     ]
-    assert said[13:16] == [
+    assert printed[13:16] == [
         "why",
         "  caller_read: caller 03023125001 is +493023125001: the call came through no trunk that is known",
         "  rule_matched: rule +492214710100/1 (general) applies",
@@ -436,8 +436,10 @@ def test_a_decision_for_people(fsroute: Fsroute, demo_url: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_terminal_of_another_encoding(fsroute: Fsroute, demo_sqlite_url: str, encoding: str) -> None:
-    said = fsroute.said("explain", "--db", demo_sqlite_url, "--to", "0221", "--from", "\u00fc", PYTHONIOENCODING=encoding)
-    assert "number_unknown" in said
+    printed = fsroute.output(
+        "explain", "--db", demo_sqlite_url, "--to", "0221", "--from", "\u00fc", PYTHONIOENCODING=encoding
+    )
+    assert "number_unknown" in printed
 
 
 # --- bad input: exit status 2 and one line ----------------------------------------------------------------
@@ -448,8 +450,8 @@ def test_a_database_without_tables(fsroute: Fsroute, database_url: str, tmp_path
     if database_url.startswith("sqlite"):
         Path(database_url.removeprefix("sqlite:///")).touch()
     for command in (["load", "empty.sql"], ["explain", "--to", "1"], ["serve"]):
-        told = fsroute.refused(*command, "--db", database_url)
-        assert told.startswith(f"database {database_url}: has no fsroute tables (fsroute init makes them): ")
+        message = fsroute.refused(*command, "--db", database_url)
+        assert message.startswith(f"database {database_url}: has no fsroute tables (fsroute init makes them): ")
 
 
 @pytest.mark.parametrize("command", [["load", "x.sql"], ["explain", "--to", "1"], ["serve"]])
@@ -497,10 +499,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), REFUSED, ids=[" ".join(case[0]) for case in REFUSED])
-def test_bad_input_is_refused_in_one_line(fsroute: Fsroute, demo_sqlite_url: str, arguments: list[str], told: str) -> None:
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(case[0]) for case in REFUSED])
+def test_bad_input_is_refused_in_one_line(
+    fsroute: Fsroute, demo_sqlite_url: str, arguments: list[str], message: str
+) -> None:
     found = fsroute.refused(*(demo_sqlite_url if argument == "DEMO" else argument for argument in arguments))
-    assert told.replace("PROGRAM", "python -m fsroute") in found
+    assert message.replace("PROGRAM", "python -m fsroute") in found
 
 
 @pytest.fixture
@@ -509,13 +513,13 @@ def demo_sqlite_url(fsroute: Fsroute, tmp_path_factory: pytest.TempPathFactory) 
     path = tmp_path_factory.getbasetemp() / "cli-demo.db"
     url = f"sqlite:///{path}"
     if not path.exists():
-        fsroute.said("init", "--db", url)
-        fsroute.said("load", "--db", url, str(DEMO))
+        fsroute.output("init", "--db", url)
+        fsroute.output("load", "--db", url, str(DEMO))
     return url
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("FSROUTE_DECISON_MS", "400", "unknown setting FSROUTE_DECISON_MS in the environment"),
         ("FSROUTE_LOG_FORMAT", "xml", "log_format = 'xml': must be one of auto, json, console"),
@@ -525,8 +529,8 @@ def demo_sqlite_url(fsroute: Fsroute, tmp_path_factory: pytest.TempPathFactory) 
         ("FSROUTE_DB", "", "database '': must be sqlite:///PATH or postgresql://USER@HOST/NAME"),
     ],
 )
-def test_a_bad_variable_is_refused_in_one_line(fsroute: Fsroute, name: str, value: str, told: str) -> None:
-    assert fsroute.refused("init", **{name: value}) == told
+def test_a_bad_variable_is_refused_in_one_line(fsroute: Fsroute, name: str, value: str, message: str) -> None:
+    assert fsroute.refused("init", **{name: value}) == message
 
 
 def test_an_unknown_setting_in_the_file_is_refused(fsroute: Fsroute, tmp_path: Path) -> None:
@@ -537,14 +541,14 @@ def test_an_unknown_setting_in_the_file_is_refused(fsroute: Fsroute, tmp_path: P
 def test_a_port_in_use(fsroute: Fsroute, demo_sqlite_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
-        told = fsroute.refused("serve", "--db", demo_sqlite_url, "--listen", listen)
-    assert told == f"cannot listen on {listen}: another program listens there"
+        message = fsroute.refused("serve", "--db", demo_sqlite_url, "--listen", listen)
+    assert message == f"cannot listen on {listen}: another program listens there"
 
 
 def test_a_server_of_another_kind_is_no_fsroute(fsroute: Fsroute) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        told = fsroute.refused("call", "--to", "1", "--port", str(other.getsockname()[1]), "--timeout", "0.2")
-    assert told == "nothing received for 0.2 s"
+        message = fsroute.refused("call", "--to", "1", "--port", str(other.getsockname()[1]), "--timeout", "0.2")
+    assert message == "nothing received for 0.2 s"
 
 
 # --- help -------------------------------------------------------------------------------------------------
@@ -552,13 +556,13 @@ def test_a_server_of_another_kind_is_no_fsroute(fsroute: Fsroute) -> None:
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
 def test_help(fsroute: Fsroute, command: list[str]) -> None:
-    said = fsroute.said(*command, "--help")
-    assert said.startswith(f"Usage: python -m fsroute {command[0] + ' ' if command else ''}[OPTIONS]")
+    printed = fsroute.output(*command, "--help")
+    assert printed.startswith(f"Usage: python -m fsroute {command[0] + ' ' if command else ''}[OPTIONS]")
 
 
 def test_help_lists_every_command(fsroute: Fsroute) -> None:
-    said = fsroute.said("--help").partition("Commands:\n")[2]
-    assert [line.split()[0] for line in said.splitlines() if line[2:3].isalpha()] == sorted(COMMANDS)
+    printed = fsroute.output("--help").partition("Commands:\n")[2]
+    assert [line.split()[0] for line in printed.splitlines() if line[2:3].isalpha()] == sorted(COMMANDS)
 
 
 def test_the_help_does_not_read_the_data_of_short_numbers() -> None:
@@ -571,17 +575,17 @@ def test_the_help_does_not_read_the_data_of_short_numbers() -> None:
 
 
 def test_people_are_told_the_emergency_numbers_of_a_country(fsroute: Fsroute) -> None:
-    said = fsroute.said("emergency-numbers", "at").splitlines()
-    assert "140    emergency mountain rescue (AT-rtr: RTR, KEM-V 2009, §§ 17-22, 2026-11-26)" in said
-    assert said[-1] == "^(112|122|128|133|140|141|142|144|147)$"
+    printed = fsroute.output("emergency-numbers", "at").splitlines()
+    assert "140    emergency mountain rescue (AT-rtr: RTR, KEM-V 2009, §§ 17-22, 2026-11-26)" in printed
+    assert printed[-1] == "^(112|122|128|133|140|141|142|144|147)$"
     assert fsroute.refused("emergency-numbers", "xx").startswith("XX is not in short_numbers.toml")
 
 
 def test_the_installed_script_is_the_same(fsroute: Fsroute) -> None:
     installed = shutil.which("fsroute", path=str(Path(sys.executable).parent))
     assert installed is not None
-    said = subprocess.run([installed, "--version"], env=environment(), capture_output=True, text=True, check=True)
-    assert said.stdout == fsroute.said("--version")
+    printed = subprocess.run([installed, "--version"], env=environment(), capture_output=True, text=True, check=True)
+    assert printed.stdout == fsroute.output("--version")
 
 
 # --- serve and call ---------------------------------------------------------------------------------------
@@ -591,7 +595,7 @@ def test_calls_end_to_end(fsroute: Fsroute, demo_url: str) -> None:
     with fsroute.serving(demo_url) as server:
 
         def call(*arguments: str) -> list[str]:
-            return fsroute.said("call", "--port", str(server.port), *arguments).splitlines()
+            return fsroute.output("call", "--port", str(server.port), *arguments).splitlines()
 
         answered = call("--to", "02214710100", "--from", "03023125001", "--name", 'Smith, "J" |[x]')
         assert any(line.startswith("bridge {") and "sofia/gateway/carrier/+491713920042" in line for line in answered)
@@ -600,8 +604,8 @@ def test_calls_end_to_end(fsroute: Fsroute, demo_url: str) -> None:
         assert (len(bridges), "1003" in bridges[0], "1004" in bridges[1]) == (2, True, True)
         assert call("--to", "02214710500")[-1] == "call ended: CALL_REJECTED"
         assert call("--to", "02214710999", "--from", "03023125001")[-1] == "call ended: UNALLOCATED_NUMBER"
-        told = json.loads("\n".join(call("--to", "02214710200", "--from", "03023125001", "--json")))
-        assert (told["hangup_cause"], told["commands"][0]["command"]) == ("NORMAL_CLEARING", "connect")
+        call_report = json.loads("\n".join(call("--to", "02214710200", "--from", "03023125001", "--json")))
+        assert (call_report["hangup_cause"], call_report["commands"][0]["command"]) == ("NORMAL_CLEARING", "connect")
         status, log, _ = server.stop()
     routed = [(line["number"], line["rule"]) for line in log if line["event"] == "call routed"]
     assert (status, routed, [line["event"] for line in log[-2:]]) == (
@@ -667,6 +671,6 @@ def wait_until_refused(port: int) -> None:
 
 def test_who_is_not_allowed_is_told_nothing(fsroute: Fsroute, demo_sqlite_url: str) -> None:
     with fsroute.serving(demo_sqlite_url, "--allow", "192.0.2.0/24") as server:
-        said = fsroute.said("call", "--port", str(server.port), "--to", "02214710100")
+        printed = fsroute.output("call", "--port", str(server.port), "--to", "02214710100")
         _, log, _ = server.stop()
-    assert (said, log[0]["event"]) == ("call handed back to the dialplan\n", "connection refused")
+    assert (printed, log[0]["event"]) == ("call handed back to the dialplan\n", "connection refused")

@@ -268,7 +268,7 @@ def test_all_that_concerns_a_number_is_read(log: Log) -> None:
     ]
 
 
-def test_a_log_that_can_not_be_read(log: Log, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_read(log: Log, tmp_path: Path) -> None:
     log.add({})
     with log.database.connection_context():
         log.database.execute_sql(

@@ -269,7 +269,7 @@ def test_tables_are_made_whole_or_not_at_all(database_url: str, monkeypatch: pyt
         assert (str(caught.value), database.get_tables()) == (f"{told} already exists", [])
 
 
-# --- caller IDs that can not work: refused by the tables themselves -----------------------------------------
+# --- caller IDs that cannot work: refused by the tables themselves ------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ def test_long_scripts_are_cut_in_no_time() -> None:
     assert (len(found), found[-1].line) == (20_000, 40_000)
 
 
-# --- what constraints can not say --------------------------------------------------------------------------
+# --- what constraints cannot say ---------------------------------------------------------------------------
 
 
 def phones(count: int, user: str = "NULL") -> str:
@@ -629,7 +629,7 @@ def test_128_legs_together_load(demo: Loaded, text: str) -> None:
     assert demo.load(text) > 0
 
 
-def test_a_commit_can_not_hide_from_sqlite_s_lexer_in_a_string_of_postgresql(refusing: Loaded) -> None:
+def test_a_commit_cannot_hide_from_sqlite_s_lexer_in_a_string_of_postgresql(refusing: Loaded) -> None:
     text = "UPDATE accounts SET country = 'FR'; SELECT E'\\''; COMMIT; SELECT E'\\'';"
     assert refusing.refused(text) is not None
 
@@ -908,7 +908,7 @@ CHECKED = [
 
 
 @pytest.mark.parametrize(("refused", "told", "accepted"), CHECKED)
-def test_what_constraints_can_not_say_is_checked(refusing: Loaded, refused: str, told: str, accepted: str) -> None:
+def test_what_constraints_cannot_say_is_checked(refusing: Loaded, refused: str, told: str, accepted: str) -> None:
     assert accepted
     assert refusing.refused(GOOD, refused) == told
 
@@ -925,7 +925,7 @@ def test_a_number_may_be_asked_for_before_it_is_verified(demo: Loaded) -> None:
     assert demo.load(asked, "DELETE FROM verified_numbers;", GOOD) == 4
 
 
-def test_all_that_can_not_work_is_told_at_once(refusing: Loaded) -> None:
+def test_all_that_cannot_work_is_told_at_once(refusing: Loaded) -> None:
     told = refusing.refused(
         "UPDATE accounts SET country = 'XX', timezone = 'Mars' WHERE name = 'acme';",
         "UPDATE trunks SET country = 'XX';",

@@ -91,7 +91,7 @@ def test_nothing_is_kept_without_seconds() -> None:
 @pytest.mark.parametrize("exact", [True, False])
 def test_versions_that_prove_nothing_are_believed_for_a_while_only(exact: bool) -> None:
     changes = Changes(is_exact=exact)
-    changes.now = None if exact else 1  # an exact one that can not be said is worth no more
+    changes.now = None if exact else 1  # None: the exact version cannot be read, so it proves nothing either
     cache = RoutingCache(Reads(), changes, 0.2)
     assert [asked(cache, Call(N100)) for _ in range(2)] == ["1", "1"]
     time.sleep(0.25)
@@ -196,7 +196,7 @@ def test_a_change_by_anybody_is_seen(remembering: tuple[Store, RoutingCache], sq
 
 
 def test_a_change_that_was_taken_back_changes_nothing(tmp_path: Path) -> None:
-    """SQLite's: a word of PostgreSQL that does not come can not be waited for."""
+    """With SQLite only: PostgreSQL sends no notification then, and a test cannot wait for one that does not come."""
     with remembered(demo_database(tmp_path / "demo.db")) as (store, cache):
         cache.fresh(Call(N100))
         before = cache.read(Call(N100))

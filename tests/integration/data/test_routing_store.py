@@ -1,4 +1,4 @@
-"""What the store reads for a call, whole, from both databases; and what it says when it can not."""
+"""What the store reads for a call, from both databases; and its error when it cannot read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from tests.support.builders import CARRIER, account, endpoint, outgoing_call, ve
 from tests.support.postgresql import Databases, Server
 from tests.support.tables import DEMO, LOADED
 
-WITHOUT_PSYCOPG = "NOT RUN: what is said of a PostgreSQL that can not be reached: psycopg is not installed"
+WITHOUT_PSYCOPG = "NOT RUN: the error for a PostgreSQL that cannot be reached: psycopg is not installed"
 
 # --- the demo data, by hand -------------------------------------------------------------------------------
 
@@ -683,7 +683,7 @@ def test_threads_read_at_the_same_time(demo: Store) -> None:
         assert found.count(Routing("DE", number, {number: hosted(number)})) == 4
 
 
-# --- when it can not --------------------------------------------------------------------------------------
+# --- when the store cannot read --------------------------------------------------------------------------
 
 
 def refused(action: Callable[[], object]) -> str:

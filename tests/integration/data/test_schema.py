@@ -1040,7 +1040,7 @@ def test_the_demo_data_load(demo_url: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_can_not_work_is_refused(database: Database, case: Case) -> None:
+def test_what_cannot_work_is_refused(database: Database, case: Case) -> None:
     told = refusal(database, case.table, BASE[case.table] | case.refused)
     assert case.by.message(on_sqlite=is_sqlite(database)) in told
 
@@ -1170,6 +1170,6 @@ def test_every_key_has_its_cases(databases: Databases) -> None:
             " SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND indexdef LIKE '%%UNIQUE%% WHERE %%'"
         ).fetchall()
         keys = [case.by for case in CASES if isinstance(case.by, Foreign | Unique)]
-        # What only gives a foreign key something to point to can not be broken: the primary key is a part of it.
+        # No row can break a key that exists only as the target of a foreign key: the primary key is a part of it.
         implied = {"numbers_account_number_key", "rules_account_number_position_key"}
         assert {key.message(on_sqlite=False).split('"')[1] for key in keys} | implied == {row[0] for row in rows}

@@ -108,7 +108,7 @@ CALLS_BY_BOTH: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     "an extension": ("12", {}, {"fsroute_direction": "outbound", "fsroute_account": "acme", "fsroute_user": "office"}),
     "refused": ("03023125077", {}, {"fsroute_direction": "outbound", "fsroute_account": "probe", "fsroute_user": "tester"}),
     "emergency": ("112", {}, {"fsroute_direction": "outbound", "fsroute_account": "acme", "fsroute_user": "office"}),
-    "emergency that can not be sent": ("112", {}, {"fsroute_direction": "outbound", "fsroute_account": "nobody"}),
+    "emergency that cannot be sent": ("112", {}, {"fsroute_direction": "outbound", "fsroute_account": "nobody"}),
     "begun elsewhere": (
         "+492214710300",
         {},
@@ -127,7 +127,9 @@ def test_a_call_goes_as_it_does_by_the_socket(
     channel = carrier_channel(to, **changes)
     channel.profile |= headers
     lead(channel)
-    assert applications(channel.commands) == [told for told in applications(by_socket.commands) if told[0] != "connect"]
+    assert applications(channel.commands) == [
+        command for command in applications(by_socket.commands) if command[0] != "connect"
+    ]
     assert channel.variables == by_socket.variables
     assert channel.hangup_cause == by_socket.hangup_cause
     assert switch.events()[0] == "ready"
@@ -147,22 +149,22 @@ def test_a_caller_who_hangs_up_ends_it(inside: Inside, url: str) -> None:
     assert switch.events() == ["ready", "call routed", "call ended"]
 
 
-def test_nothing_is_told_to_a_caller_who_hung_up_in_the_middle(inside: Inside, url: str) -> None:
+def test_fsroute_sends_no_command_after_the_caller_hung_up(inside: Inside, url: str) -> None:
     switch = inside(url)
-    told: list[str] = []
+    executed: list[str] = []
 
     class HangsUp(PythonSession):
         def execute(self, application: str, argument: str = "") -> None:
-            told.append(application)
+            executed.append(application)
             super().execute(application, argument)
             if application == "sleep":
                 self.channel.hangup_cause = "ORIGINATOR_CANCEL"
 
         def hangup(self, cause: str) -> None:
-            told.append(cause)
+            executed.append(cause)
 
     mod_python.handler(HangsUp(carrier_channel("+492214710609")), "")
-    assert told == ["multiset", "answer", "sleep"]
+    assert executed == ["multiset", "answer", "sleep"]
     assert switch.events() == ["ready", "call routed", "call ended"]
 
 
@@ -248,15 +250,15 @@ def test_a_recorded_call_is_led_as_it_was(inside: Inside, url: str, name: str) -
 
 
 def recorded_commands(recording: Recording) -> list[tuple[str, ...]]:
-    """What FreeSWITCH was told, without questions."""
+    """The commands that fsroute sent to FreeSWITCH, without its questions."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(recording.said(FSROUTE).encode())
         ours.shutdown(socket.SHUT_WR)
-        told = [command for command in read_commands(theirs) if command.name != "connect"]
+        commands = [command for command in read_commands(theirs) if command.name != "connect"]
     return [
         (command.application, MARK.sub("0", command.argument)) if command.application else (command.headers["hangup-cause"],)
-        for command in told
+        for command in commands
     ]
 
 
@@ -311,7 +313,7 @@ def test_calls_need_a_quarter_of_the_stack_that_freeswitch_gives_and_no_gevent(u
     assert (events.count("call routed"), events.count("call ended"), events[0]) == (7, 3, "ready")
 
 
-# --- what can not be routed -------------------------------------------------------------------------------
+# --- what cannot be routed --------------------------------------------------------------------------------
 
 
 def test_arguments_in_the_dialplan_are_refused(inside: Inside, url: str) -> None:
@@ -402,7 +404,7 @@ NO_STRUCTLOG = f"ModuleNotFoundError: {NOT_IMPORTED.format('structlog')}"
         ),
     ],
 )
-def test_a_module_that_can_not_be_imported_is_a_line_in_the_log(
+def test_a_module_that_cannot_be_imported_is_a_line_in_the_log(
     url: str, module: str, log: list[dict[str, str]], console: str
 ) -> None:
     run = python("-c", MISSING, module, FSROUTE_DB=url)

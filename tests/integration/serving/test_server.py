@@ -341,7 +341,7 @@ def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory
     [("nobody", "112"), ("acme", "112"), ("acme", "140"), ("acme", "+43140")],
     ids=["of an unknown account", "while the database is away", "of a country that is not known", "behind its code"],
 )
-def test_an_emergency_call_that_we_can_not_send_out_is_left_to_the_dialplan(
+def test_an_emergency_call_that_we_cannot_send_out_is_left_to_the_dialplan(
     tmp_path: Path, account: str, dialled: str
 ) -> None:
     url = demo_database(tmp_path / "demo.db")

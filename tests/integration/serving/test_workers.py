@@ -113,7 +113,7 @@ def test_none_stays_when_the_master_is_killed(pair: Server) -> None:
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
-def test_one_that_can_not_start_is_tried_again_with_pauses(url: str, tmp_path: Path) -> None:
+def test_one_that_cannot_start_is_tried_again_with_pauses(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path, "--workers", "2") as server:
         server.wait_for("serving", 2)
         (tmp_path / "demo.db").rename(tmp_path / "away.db")

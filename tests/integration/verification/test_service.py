@@ -674,7 +674,7 @@ def test_a_number_in_a_block_is_revoked_with_its_block(desk: Desk) -> None:
     [("acme", "0221", "x", "not_e164"), ("acme", NUMBER, " ", "text_malformed"), ("acme", NUMBER, "x", "not_verified"),
      ("nobody", NUMBER, "x", "account_unknown")],
 )  # fmt: skip
-def test_what_can_not_be_revoked(desk: Desk, account: str, number: str, reason: str, code: str) -> None:
+def test_what_cannot_be_revoked(desk: Desk, account: str, number: str, reason: str, code: str) -> None:
     refused(code, lambda: desk.numbers.revoke(account, number, reason=reason, now=NOW, who=BEN))
 
 

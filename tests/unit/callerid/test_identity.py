@@ -304,13 +304,13 @@ CASES: dict[str, tuple[str, Situation, Headers, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("profile", "situation", "expected", "told"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("profile", "situation", "expected", "leg_variables"), CASES.values(), ids=CASES.keys())
 def test_a_carrier_reads_what_its_profile_says(
-    profile: str, situation: Situation, expected: Headers, told: list[str]
+    profile: str, situation: Situation, expected: Headers, leg_variables: list[str]
 ) -> None:
     caller_id, diversion = situation
     found = headers(caller_id, trunk(profile), diversion, TO)
-    assert (found, variables(found)) == (expected, told)
+    assert (found, variables(found)) == (expected, leg_variables)
 
 
 def test_every_profile_is_in_the_table_in_every_situation() -> None:
@@ -364,22 +364,22 @@ def test_a_service_number_has_the_same_form_everywhere() -> None:
     ("reason", "cause"), [("unconditional", 302), ("user-busy", 486), ("no-answer", 408), ("unavailable", 503)]
 )
 def test_history_info_gives_the_reason_as_a_number(reason: str, cause: int) -> None:
-    told = headers(FORWARDED[0], trunk("presented-in-pai"), Diversion(DIALLED, reason), TO)
-    assert told.history_info == f"<sip:{DIALLED}@c.example>;index=1,<sip:{TO}@c.example;cause={cause}>;index=1.1"
+    made = headers(FORWARDED[0], trunk("presented-in-pai"), Diversion(DIALLED, reason), TO)
+    assert made.history_info == f"<sip:{DIALLED}@c.example>;index=1,<sip:{TO}@c.example;cause={cause}>;index=1.1"
 
 
 # --- through the dial string and FreeSWITCH ---------------------------------------------------------------
 
 
-def written_by_freeswitch(told: dict[str, str]) -> tuple[Headers, str | None]:
+def written_by_freeswitch(leg_variables: dict[str, str]) -> tuple[Headers, str | None]:
     """The headers that sofia_glue_do_invite makes of a leg's variables, and the parameters of Remote-Party-ID."""
-    display = told.get("sip_from_display") or told["origination_caller_id_name"]
-    assert told["origination_caller_id_name"] == "_undef_", "the incoming caller's name would be asserted"
-    flags = told["origination_privacy"]
+    display = leg_variables.get("sip_from_display") or leg_variables["origination_caller_id_name"]
+    assert leg_variables["origination_caller_id_name"] == "_undef_", "the incoming caller's name would be asserted"
+    flags = leg_variables["origination_privacy"]
     hides_number, hides_name, screens = "hide_number" in flags, "hide_name" in flags, "screen" in flags
-    number, domain = told["origination_caller_id_number"], told.get("sip_invite_domain")
-    header, identity, privacy, parameters = None, None, told.get("sip_h_Privacy"), None
-    match told["sip_cid_type"]:
+    number, domain = leg_variables["origination_caller_id_number"], leg_variables.get("sip_invite_domain")
+    header, identity, privacy, parameters = None, None, leg_variables.get("sip_h_Privacy"), None
+    match leg_variables["sip_cid_type"]:
         case "pid":
             assert privacy is None, "Privacy would be there twice"
             header, identity = ASSERTED if screens else PREFERRED, f"sip:{number}@{domain}"
@@ -390,13 +390,13 @@ def written_by_freeswitch(told: dict[str, str]) -> tuple[Headers, str | None]:
             parameters = f"party=calling;screen={'yes' if screens else 'no'};privacy={level}"
     return (
         Headers(
-            told["sip_invite_from_uri"],
+            leg_variables["sip_invite_from_uri"],
             None if display == "_undef_" else display,
             header,
             identity,
             privacy,
-            told.get("sip_h_Diversion"),
-            told.get("sip_h_History-Info"),
+            leg_variables.get("sip_h_Diversion"),
+            leg_variables.get("sip_h_History-Info"),
         ),
         parameters,
     )
@@ -451,21 +451,21 @@ _diversions = st.none() | st.builds(
 def test_headers_and_dial_string_agree_for_any_profile(
     carrier: Trunk, presented: str | None, network: str, diversion: Diversion | None, to: str
 ) -> None:
-    """And when the presented number is hidden, nothing but the network number and the diverting one is told."""
+    """If the presented number is hidden, the INVITE has only the network number and the diverting number."""
     caller_id = CallerId(presented, network, CallerIdCode.OWN_NUMBER)
     leg = Leg("external", TrunkDial(carrier, to), caller_id, diversion=diversion, hops=1)
-    told = headers(caller_id, carrier, diversion, to)
+    made = headers(caller_id, carrier, diversion, to)
     found, parameters = written_by_freeswitch(understood(leg))
-    assert found == told
+    assert found == made
     assert (parameters is not None) == (carrier.profile.header is RPID)
     known = {uri(number, carrier) for number in (presented, network) if number}
     if presented is None:
-        assert (told.from_uri, told.from_name) == (ANONYMOUS, "Anonymous")
-        assert told.identity_uri in (None, uri(network, carrier))
-        assert told.privacy == "id" or (parameters or "").endswith("privacy=full")
+        assert (made.from_uri, made.from_name) == (ANONYMOUS, "Anonymous")
+        assert made.identity_uri in (None, uri(network, carrier))
+        assert made.privacy == "id" or (parameters or "").endswith("privacy=full")
     else:
-        assert told.from_uri in known
-        assert told.identity_uri in {None, *known}
-        assert told.from_name is None
-        assert told.privacy != "id"
+        assert made.from_uri in known
+        assert made.identity_uri in {None, *known}
+        assert made.from_name is None
+        assert made.privacy != "id"
         assert parameters is None or parameters.endswith("privacy=off")

@@ -138,12 +138,12 @@ def refused(code: str, text: str, rule: str = "") -> CallerIdRefused:
     return CallerIdRefused(Denial(CallerIdCode[code.upper()], text, rule=rule))
 
 
-TRUNK_TEXT = "trunk plain has no header for the network number beside it"
+TRUNK_TEXT = "trunk plain has no second header for the network number"
 NOT_VERIFIED = refused("not_verified", "was never verified for the account")
 HAS_EXPIRED = refused("verification_expired", "its verification has expired")
 BANNED = refused("class_never_presented", law("DE-5"), "DE-5")
 NOT_A_NUMBER = refused("not_a_number", "is no E.164 number")
-IN_TRIAL = refused("trial_account", "trial accounts show no other number than their own")
+IN_TRIAL = refused("trial_account", "a trial account may show only numbers that it hosts")
 MOBILE_NOT = refused("class_not_presentable", law("DE-18a"), "DE-18a")
 NOT_OF_A_PLACE = refused("class_not_presentable", law("DE-18"), "DE-18")
 FOREIGN = refused("foreign_number", law("DE-3"), "DE-3")
@@ -814,14 +814,14 @@ def test_an_emergency_call_is_never_blocked_rewritten_or_hidden(
     assert {dial.trunk for _, dial in legs} == trunks
     assert {leg.caller_id for leg, _ in legs} == {of_emergency(account)}
     assert not any(leg.confirm for leg, _ in legs)
-    for told in (told for each in found[:-1] for told in on_the_wire(each)):
-        assert "hide" not in told.get("origination_privacy", "")
-        assert told.get("sip_h_Privacy") is None
-        assert told.get("sip_from_display") is None
+    for leg_variables in (leg_variables for each in found[:-1] for leg_variables in on_the_wire(each)):
+        assert "hide" not in leg_variables.get("origination_privacy", "")
+        assert leg_variables.get("sip_h_Privacy") is None
+        assert leg_variables.get("sip_from_display") is None
         if account.network_number is None:
-            assert AS_OF_AN_UNKNOWN_LINE.items() <= told.items()
+            assert AS_OF_AN_UNKNOWN_LINE.items() <= leg_variables.items()
         else:
-            assert any(part in told["sip_invite_from_uri"] for part in ("2214710100", "492214710100"))
+            assert any(part in leg_variables["sip_invite_from_uri"] for part in ("2214710100", "492214710100"))
 
 
 def on_the_wire(decision: Decision) -> list[dict[str, str]]:
@@ -843,25 +843,30 @@ def test_what_a_carrier_reads_is_the_decision_s_caller_id(made: tuple[Call, Rout
         if not decision.plan.stages:
             continue
         text = " ".join(dialstring.bridges(decision.plan, Confirmation()))
-        for (leg, dial), told in zip(legs_out([decision]), on_the_wire(decision), strict=True):
+        for (leg, dial), leg_variables in zip(legs_out([decision]), on_the_wire(decision), strict=True):
             caller_id = leg.caller_id
             if caller_id.as_received:
-                assert AS_OF_AN_UNKNOWN_LINE.items() <= told.items()
+                assert AS_OF_AN_UNKNOWN_LINE.items() <= leg_variables.items()
                 continue
             numbers = [number for number in (caller_id.presented, caller_id.network) if number]
             uris = {identity.uri(number, dial.trunk) for number in numbers}
             headers = identity.headers(caller_id, dial.trunk, leg.diversion, dial.number)
             allowed = {identity.ANONYMOUS_URI} if caller_id.presented is None else uris
             assert headers.from_uri in allowed
-            assert told["sip_invite_from_uri"] == headers.from_uri
+            assert leg_variables["sip_invite_from_uri"] == headers.from_uri
             assert headers.identity_uri is None or headers.identity_uri in uris
-            assert told["origination_caller_id_name"] == "_undef_"
-            assert told.get("sip_from_display") == headers.from_name == (None if caller_id.presented else "Anonymous")
-            number = told["origination_caller_id_number"]
+            assert leg_variables["origination_caller_id_name"] == "_undef_"
+            assert (
+                leg_variables.get("sip_from_display") == headers.from_name == (None if caller_id.presented else "Anonymous")
+            )
+            number = leg_variables["origination_caller_id_number"]
             assert f"sip:{number}@" in (headers.identity_uri or headers.from_uri)
-            assert (told.get("sip_h_Diversion"), told.get("sip_h_History-Info")) == (headers.diversion, headers.history_info)
+            assert (leg_variables.get("sip_h_Diversion"), leg_variables.get("sip_h_History-Info")) == (
+                headers.diversion,
+                headers.history_info,
+            )
             if caller_id.presented is None:
-                assert "hide_number" in told["origination_privacy"]
+                assert "hide_number" in leg_variables["origination_privacy"]
         if all(leg.caller_id.presented is None for leg, _ in legs_out([decision])):
             assert CALLER.removeprefix("+49") not in text
         assert NAME not in text

@@ -177,7 +177,7 @@ def test_what_is_sent_through_a_trunk_is_shown_when_it_comes_in(
     profile: IdentityProfile, form: NumberFormat, presented: str, network: str
 ) -> None:
     by = trunk(profile, form)
-    told = identity.headers(CallerId(presented, network, CallerIdCode.OWN_NUMBER), by, None, DID)
-    in_from = told.from_uri.removeprefix("sip:").partition("@")[0]
-    identities = () if told.identity_uri is None else ((profile.header, told.identity_uri),)
+    sent = identity.headers(CallerId(presented, network, CallerIdCode.OWN_NUMBER), by, None, DID)
+    in_from = sent.from_uri.removeprefix("sip:").partition("@")[0]
+    identities = () if sent.identity_uri is None else ((profile.header, sent.identity_uri),)
     assert shown(invite(in_from, *identities), by) == presented

@@ -177,8 +177,8 @@ HANGUP = b"sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
 
 @pytest.mark.parametrize("fsroute_port", [HANGUP], indirect=True)
 def test_a_call(cli: Cli, fsroute_port: int) -> None:
-    said = cli.printed("call", "--to", GROUP, "--port", str(fsroute_port)).splitlines()
-    assert said == ["connect", "hangup USER_BUSY", "call ended: USER_BUSY"]
+    printed = cli.printed("call", "--to", GROUP, "--port", str(fsroute_port)).splitlines()
+    assert printed == ["connect", "hangup USER_BUSY", "call ended: USER_BUSY"]
 
 
 @pytest.mark.parametrize(

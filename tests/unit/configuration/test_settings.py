@@ -242,13 +242,13 @@ def test_a_time_has_an_end(name: str, written: str) -> None:
         ("sms_body", "", "sms_body: must have {number}, and {text} or {code}"),
     ],
 )
-def test_a_value_that_can_not_work_is_refused_in_one_line(name: str, value: str, told: str | None) -> None:
+def test_a_value_that_cannot_work_is_refused_in_one_line(name: str, value: str, told: str | None) -> None:
     found = refused({name: value})
     assert (found.split(" =")[0].split(":")[0].replace(" ", "_"), found.count("\n")) == (name, 0)
     assert told in {None, found}
 
 
-def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert refused(config=f"{tmp_path}/no.toml") == f"{tmp_path}/no.toml: No such file or directory"
     assert refused(config=str(tmp_path)) == f"{tmp_path}: Is a directory"
     broken = toml(tmp_path, "db = \n")

@@ -109,7 +109,7 @@ def test_a_body_that_would_not_be_a_form_is_refused(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ('{"to": "{numbr}", "text": "{text}"}', "unknown {numbr}; there are {number}, {text}, {code}, {id}"),
         ('{"to": "{number}", "text": "{Text}"}', "unknown {Text}; there are {number}, {text}, {code}, {id}"),
@@ -119,8 +119,8 @@ def test_a_body_that_would_not_be_a_form_is_refused(body: str) -> None:
         ("", "must have {number}, and {text} or {code}"),
     ],
 )
-def test_places_that_are_unknown_or_missing(body: str, told: str) -> None:
-    assert refused(body=body) == refused(url="", body=body) == f"sms_body: {told}"
+def test_places_that_are_unknown_or_missing(body: str, message: str) -> None:
+    assert refused(body=body) == refused(url="", body=body) == f"sms_body: {message}"
 
 
 # --- headers ----------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_a_line_that_is_no_header_is_refused_and_not_printed(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "message"),
     [
         (f"{HEADERS}\nhost: other.example", "line 2: host is set by fsroute"),
         (f"Idempotency-Key: 1\n{HEADERS}", "line 1: Idempotency-Key is set by fsroute"),
@@ -180,8 +180,8 @@ def test_a_line_that_is_no_header_is_refused_and_not_printed(line: str) -> None:
         ("Content-Type: application/json; charset=latin1", "Content-Type may have charset=utf-8 and no other parameter"),
     ],
 )
-def test_headers_that_can_not_work_are_refused(headers: str, told: str) -> None:
-    assert refused(headers=headers) == refused(url="", headers=headers) == f"sms_headers: {told}"
+def test_headers_that_cannot_work_are_refused(headers: str, message: str) -> None:
+    assert refused(headers=headers) == refused(url="", headers=headers) == f"sms_headers: {message}"
 
 
 def test_a_gateway_in_a_traceback_shows_no_password() -> None:
@@ -245,6 +245,6 @@ BAD_URLS = [
 ]
 
 
-@pytest.mark.parametrize(("url", "told"), BAD_URLS)
-def test_an_address_that_can_not_work_is_refused_and_not_printed(url: str, told: str) -> None:
-    assert refused(url=url) == f"sms_url: {told}"
+@pytest.mark.parametrize(("url", "message"), BAD_URLS)
+def test_an_address_that_cannot_work_is_refused_and_not_printed(url: str, message: str) -> None:
+    assert refused(url=url) == f"sms_url: {message}"

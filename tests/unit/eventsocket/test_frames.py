@@ -60,7 +60,7 @@ def test_values_are_decoded_one_by_one(wire: bytes, value: str) -> None:
     assert Frame(b"A: 1\nName: " + wire + b"\nB: 2").get("Name") == value
 
 
-def test_a_value_can_not_become_another_header() -> None:
+def test_a_value_cannot_become_another_header() -> None:
     frame = Frame(b"Caller-Caller-ID-Name: Eve%0Avariable_fsroute_account: acme\nX: 1")
     assert frame.get("Caller-Caller-ID-Name") == "Eve\nvariable_fsroute_account: acme"
     assert frame.variable("fsroute_account") == ""

@@ -221,8 +221,8 @@ def test_abroad(number: str, country: str, expected: bool) -> None:
 # --- what the packs say -----------------------------------------------------------------------------------
 
 
-def told(country: str) -> dict[str, object]:
-    """A pack with the ids of rules for rules."""
+def ids_of_rules(country: str) -> dict[str, object]:
+    """The rules of a country, each as its id."""
     rules = rules_for(country)
     ids: dict[str, object] = {}
     for field in ("never_presented", "presentable", "needs_switch", "never_withheld_to"):
@@ -237,7 +237,7 @@ BANNED = ("emergency", "short_code", "directory", "premium", "mass_traffic")
 
 
 def test_germany() -> None:
-    assert told("DE") == {
+    assert ids_of_rules("DE") == {
         "country": "DE",
         "never_presented": dict.fromkeys(BANNED, "DE-5") | {"service": "DE-5a"},
         "presentable": {"geographic": "DE-18", "voip": "DE-18"},
@@ -255,7 +255,7 @@ def test_germany() -> None:
 
 
 def test_united_states() -> None:
-    assert told("US") == {
+    assert ids_of_rules("US") == {
         "country": "US",
         "never_presented": dict.fromkeys((*BANNED, "service"), "US-4"),
         "presentable": dict.fromkeys(("geographic", "mobile", "voip", "personal", "freephone"), "US-9"),
@@ -274,7 +274,7 @@ def test_united_states() -> None:
 
 @pytest.mark.parametrize("country", ["", "AT", "FR", "XX", "de"])
 def test_everywhere_else(country: str) -> None:
-    assert told(country) == {
+    assert ids_of_rules(country) == {
         "country": "",
         "never_presented": dict.fromkeys((*BANNED, "service"), "E164-1"),
         "presentable": dict.fromkeys(("geographic", "mobile", "voip", "personal", "freephone"), "E164-2"),
@@ -424,7 +424,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "emergency numbers": (
         "[classes.directory]",
         "[classes.emergency]",
-        "classes: emergency numbers belong into short_numbers.toml",
+        "classes: emergency numbers belong in short_numbers.toml",
     ),
     "unknown class of a policy": ('premium = "AT-1"', 'golden = "AT-1"', "'golden' is not a valid NumberClass"),
     "unknown rule": ('emergency = "AT-1"', 'emergency = "AT-2"', "policy names 'AT-2', which is no rule"),
@@ -462,7 +462,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "shared codes": (
         'country = "AT"',
         'country = "AT"\nshared_codes = ["+43"]',
-        "shared_codes belong into the default file",
+        "shared_codes belong in the default file",
     ),
     "no TOML": ("[rules.AT-1]", "[rules.AT-1", "Expected"),
 }

@@ -201,10 +201,10 @@ NOT_OURS = {
         "switched off on 2022-04-01: 112 is the only one",
     ),
 }
-"""What phonenumbers takes for emergency numbers and our data does not, and why."""
+"""Emergency numbers of phonenumbers that short_numbers.toml does not have, and the reason."""
 
 
-def theirs(country: str) -> set[str]:
+def emergency_numbers_of_phonenumbers(country: str) -> set[str]:
     metadata = phonenumbers.PhoneMetadata.short_metadata_for_region(country)
     assert metadata is not None
     assert metadata.emergency is not None
@@ -217,7 +217,7 @@ def theirs(country: str) -> set[str]:
 def test_phonenumbers_agrees_or_the_reason_is_known(country: str) -> None:
     ours = {digits for digits, short in countries()[country].numbers.items() if short.is_emergency}
     missing, reason = NOT_OURS.get(country, (set(), ""))
-    assert theirs(country) - ours == missing, reason
+    assert emergency_numbers_of_phonenumbers(country) - ours == missing, reason
 
 
 # --- a data file with an error ----------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_a_file_with_an_error_is_refused(old: str, new: str, message: str) -> No
     assert str(refused.value).startswith(f"x.toml: {message}"), refused.value
 
 
-def test_the_data_can_not_be_changed() -> None:
+def test_the_data_cannot_be_changed() -> None:
     assert short_numbers.countries() is countries()
     with pytest.raises(TypeError):
         countries()["AT"].numbers["140"] = RESCUE  # type: ignore[index]

@@ -280,8 +280,8 @@ SHOWN: dict[str, tuple[tuple[str, str, str, bool], dict[str, str | None], list[s
         [
             "  trunk: +33142681234 is not hosted here: to the telephone network",
             (
-                "  destination_abroad: +498999998123 may not be shown: A call abroad shows the network number: other "
-                "numbers do not arrive there reliably. (DE-19)"
+                "  destination_abroad: +498999998123 may not be shown: A call abroad shows the network number, because "
+                "other numbers do not arrive there reliably. (DE-19)"
             ),
             "  caller_id: +492214710100 is shown (destination_abroad)",
         ],
@@ -291,7 +291,7 @@ SHOWN: dict[str, tuple[tuple[str, str, str, bool], dict[str, str | None], list[s
         {"presented": None, "network": None, "reason": "trial_account"},
         [
             "  trunk: +491713920042 is not hosted here: to the telephone network",
-            "  trial_account: +493023125020 may not be shown: trial accounts show no other number than their own",
+            "  trial_account: +493023125020 may not be shown: a trial account may show only numbers that it hosts",
         ],
     ),
     "nobody": (
@@ -299,7 +299,7 @@ SHOWN: dict[str, tuple[tuple[str, str, str, bool], dict[str, str | None], list[s
         {"presented": None, "network": "+492214710100", "reason": "privacy_requested"},
         [
             "  trunk: +491713920042 is not hosted here: to the telephone network",
-            "  caller_id: nobody is shown (privacy_requested)",
+            "  caller_id: no number is shown (privacy_requested)",
         ],
     ),
     "an emergency call, hidden": (
@@ -422,7 +422,7 @@ TRANSFERRED: dict[str, tuple[str, str, list[str]]] = {
             "if unreachable: no rule: hangup SUBSCRIBER_ABSENT",
             "  trunk: +499001234567 is not hosted here: to the telephone network",
             "  destination_barred: external +499001234567 left out: account acme may not call it",
-            "  transfer_recall: user office gets the call back, which nobody took",
+            "  transfer_recall: user office gets the call back, because nobody took it",
         ],
     ),
 }
@@ -431,8 +431,8 @@ TRANSFERRED: dict[str, tuple[str, str, list[str]]] = {
 @pytest.mark.parametrize(("user", "to", "expected"), TRANSFERRED.values(), ids=TRANSFERRED.keys())
 def test_a_transferred_call_for_people(demo: Store, user: str, to: str, expected: list[str]) -> None:
     lines = printed(transferred(demo, user, to))
-    told = [line for line in lines[: lines.index("bridge")] if line != "why"]
-    assert [line for line in told if not re.match(r"stage |  +\d", line)] == expected
+    shown = [line for line in lines[: lines.index("bridge")] if line != "why"]
+    assert [line for line in shown if not re.match(r"stage |  +\d", line)] == expected
 
 
 def test_the_recall_is_what_follows_a_transfer(demo: Store) -> None:

@@ -110,7 +110,7 @@ def matched(of: Rule) -> Reason:
 
 
 def last_resort(of: Rule) -> Reason:
-    return Reason(ReasonCode.BASE_RULE, str(of), "the last resort applies")
+    return Reason(ReasonCode.BASE_RULE, str(of), "applies, because no other rule does")
 
 
 def off(name: str = "endpoint 1009") -> Reason:
@@ -118,7 +118,7 @@ def off(name: str = "endpoint 1009") -> Reason:
 
 
 def empty(of: Rule) -> Reason:
-    return Reason(ReasonCode.EMPTY_PLAN, str(of), "nothing of it can ring")
+    return Reason(ReasonCode.EMPTY_PLAN, str(of), "none of its targets can ring")
 
 
 def exhausted(outcome: Outcome) -> Reason:
@@ -373,7 +373,7 @@ def test_two_numbers_do_not_send_a_caller_round_in_circles() -> None:
         ring("1004"),
         matched(back),
         matched(TO_B),
-        Reason(ReasonCode.LOOP, f"number {B}", "left out: the call has already been there"),
+        Reason(ReasonCode.LOOP, f"number {B}", "left out: the call has already been at this number"),
         empty(TO_B),
     )
     assert asked(*tables, failed=FailedPlan(back.key, Outcome.BUSY)) == ended("USER_BUSY", exhausted(Outcome.BUSY))
@@ -605,7 +605,7 @@ RINGS_AS_EVER: dict[str, tuple[HostedNumber, tuple[Reason, ...]]] = {
     ),
     "its number is switched off": (
         hosted(DESK, enabled=False),
-        (HAS_12, Reason(ReasonCode.NUMBER_DISABLED, f"number {A}", "is switched off: its rules do not count")),
+        (HAS_12, Reason(ReasonCode.NUMBER_DISABLED, f"number {A}", "is switched off: its rules do not apply")),
     ),
     "its number is hosted here for another account": (hosted(DESK, account=replace(ACME, name="other")), (HAS_12,)),
 }
@@ -643,9 +643,7 @@ def test_a_trunk_that_is_none_here_is_told_and_the_call_is_routed_without_one() 
 
 
 def test_a_user_who_is_none_of_the_account_is_told_and_the_call_is_the_account_s() -> None:
-    unknown = Reason(
-        ReasonCode.USER_UNKNOWN, "gone", "is no user of account acme: the call shows what the account's calls show"
-    )
+    unknown = Reason(ReasonCode.USER_UNKNOWN, "gone", "is no user of account acme: the call shows the account's number")
     tables = replace(outbound(), caller=None)
     expected = route(replace(outgoing_call(MOBILE), user=None), tables, NOW)
     found = route(replace(outgoing_call(MOBILE), user="gone"), tables, NOW)
@@ -730,7 +728,7 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         "alice",
         ACME,
         "INVALID_NUMBER_FORMAT",
-        Reason(ReasonCode.NOT_A_NUMBER, "alice", "is neither extension nor number"),
+        Reason(ReasonCode.NOT_A_NUMBER, "alice", "is neither an extension nor a telephone number"),
     ),
     "a local number without an area": (
         "4710200",
@@ -742,7 +740,7 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         "12",
         replace(ACME, area_code="221"),
         "INVALID_NUMBER_FORMAT",
-        Reason(ReasonCode.LOCAL_NUMBER, "12", "can only be a local number, and is none of the area 221"),
+        Reason(ReasonCode.LOCAL_NUMBER, "12", "can only be a local number, and is not valid in the area 221"),
     ),
     "relative to nonsense": (
         "4710602;phone-context=49221",
@@ -758,7 +756,7 @@ REFUSED: dict[str, tuple[str, Account | None, str, Reason]] = {
         MOBILE,
         replace(ACME, network_number=None),
         "OUTGOING_CALL_BARRED",
-        Reason(ReasonCode.NO_NETWORK_NUMBER, "acme", "has no network number, which a carrier must be given"),
+        Reason(ReasonCode.NO_NETWORK_NUMBER, "acme", "has no network number, and a carrier requires one"),
     ),
 }
 
@@ -788,9 +786,9 @@ def test_a_local_number_is_called_in_the_account_s_area_and_others_are_not(
 ) -> None:
     found = route(outgoing_call(dialled_as), outbound(account), NOW)
     assert (found.code, [leg.dial for stage in found.plan.stages for leg in stage]) == ("trunk", [TrunkDial(CARRIER, to)])
-    told = [reason for reason in found.reasons if reason.code == "area_code"]
+    reasons = [reason for reason in found.reasons if reason.code == "area_code"]
     local = dialled_as in {"4710200", "471 02 00", "5550123"}
-    assert told == [Reason(ReasonCode.AREA_CODE, dialled_as, f"is {to}, by the account's area code")] * local
+    assert reasons == [Reason(ReasonCode.AREA_CODE, dialled_as, f"is {to}, by the account's area code")] * local
 
 
 def test_an_emergency_call_is_no_local_number() -> None:
@@ -1091,7 +1089,7 @@ def test_a_german_number_from_a_foreign_trunk_is_hidden_from_phones_rules_and_mo
         (
             Reason(CallerIdCode.CALLER_FROM_FOREIGN_TRUNK, CALLER, f"is hidden: {DE_7} (DE-7)"),
             matched(of),
-            Reason(ReasonCode.CALLER_ID, f"external {MOBILE}", "is shown nobody (original_caller_anonymous)"),
+            Reason(ReasonCode.CALLER_ID, f"external {MOBILE}", "is shown no number (original_caller_anonymous)"),
         ),
     )
 

@@ -17,17 +17,17 @@ def call(caller: str = "+491713920042", *, anonymous: bool = False) -> Call:
     return Call(LINE, caller, anonymous=anonymous)
 
 
-Told = list[tuple[str, str]]
+Reasons = list[tuple[str, str]]
 
 
-def first(tables: HostedNumber, of: Call) -> tuple[Rule | None, Told]:
-    told: Told = []
-    found = rules.first_rule(tables, of, "DE", MONDAY_NOON, lambda code, subject, _: told.append((code, str(subject))))
-    return found, told
+def first(tables: HostedNumber, of: Call) -> tuple[Rule | None, Reasons]:
+    reasons: Reasons = []
+    found = rules.first_rule(tables, of, "DE", MONDAY_NOON, lambda code, subject, _: reasons.append((code, str(subject))))
+    return found, reasons
 
 
-def after(tables: HostedNumber, failed: Rule, outcome: Outcome, of: Call | None = None) -> tuple[Rule | None, Told]:
-    told: Told = []
+def after(tables: HostedNumber, failed: Rule, outcome: Outcome, of: Call | None = None) -> tuple[Rule | None, Reasons]:
+    reasons: Reasons = []
     found = rules.next_rule(
         tables,
         failed,
@@ -35,9 +35,9 @@ def after(tables: HostedNumber, failed: Rule, outcome: Outcome, of: Call | None 
         of or call(),
         "DE",
         MONDAY_NOON,
-        lambda code, subject, _: told.append((code, str(subject))),
+        lambda code, subject, _: reasons.append((code, str(subject))),
     )
-    return found, told
+    return found, reasons
 
 
 # --- the first rule ---------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_everything_a_filter_says_must_hold(tested: Rule, of: Call, code: str) -
 
 ALL = hosted(rule(1), rule(2, BUSY), rule(3, NO_ANSWER), rule(4, UNREACHABLE), rule(9, BASE))
 
-FOLLOWING: dict[str, tuple[Rule, Outcome, Rule | None, Told]] = {
+FOLLOWING: dict[str, tuple[Rule, Outcome, Rule | None, Reasons]] = {
     "busy": (rule(1), Outcome.BUSY, rule(2, BUSY), [("rule_matched", "rule +492214710100/2 (busy)")]),
     "no answer": (
         rule(1),
@@ -206,9 +206,9 @@ FOLLOWING: dict[str, tuple[Rule, Outcome, Rule | None, Told]] = {
 }
 
 
-@pytest.mark.parametrize(("failed", "outcome", "expected", "told"), FOLLOWING.values(), ids=FOLLOWING.keys())
-def test_the_outcome_picks_what_follows(failed: Rule, outcome: Outcome, expected: Rule | None, told: Told) -> None:
-    assert after(ALL, failed, outcome) == (expected, told)
+@pytest.mark.parametrize(("failed", "outcome", "expected", "reasons"), FOLLOWING.values(), ids=FOLLOWING.keys())
+def test_the_outcome_picks_what_follows(failed: Rule, outcome: Outcome, expected: Rule | None, reasons: Reasons) -> None:
+    assert after(ALL, failed, outcome) == (expected, reasons)
 
 
 @pytest.mark.parametrize("outcome", Outcome)

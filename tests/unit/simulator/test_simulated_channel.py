@@ -49,8 +49,8 @@ def test_the_far_end_answers_as_the_recorded_freeswitch(name: str) -> None:
         {"fsroute_direction": first.variable("fsroute_direction")},
         bridge,
     )
-    said = b"".join(channel.reply_to(command) for command in commands(recording))
-    played = Recording(recording.version, (RecordedTurn(FREESWITCH, said.decode()),))
+    replies = b"".join(channel.reply_to(command) for command in commands(recording))
+    played = Recording(recording.version, (RecordedTurn(FREESWITCH, replies.decode()),))
     assert frame_shapes(played) == frame_shapes(recording)
 
 

@@ -33,8 +33,8 @@ from tests.support.snapshots import after_bridge, failed_plan
 
 SHOWS_LINE = shown(LINE, CallerIdCode.NETWORK_NUMBER)
 PAI = IdentityHeader.PAI
-UNREAD = replace(RECEIVED, presented=None)
-"""Of a caller whose number can not be read."""
+NUMBER_UNREADABLE = replace(RECEIVED, presented=None)
+"""The caller ID of a call whose caller number fsroute cannot read."""
 CONFIRMATION = Confirmation()
 
 
@@ -100,7 +100,9 @@ ENDS: dict[str, tuple[Decision, list[Command]]] = {
         ],
     ),
     "a voicemail": (
-        Decision(None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), UNREAD, ReasonCode.ROUTED, ()),
+        Decision(
+            None, "acme", None, Plan(final=Voicemail("1001", "acme.example")), NUMBER_UNREADABLE, ReasonCode.ROUTED, ()
+        ),
         [
             variables("done", "routed", "caller_received"),
             Execute("answer"),
@@ -230,7 +232,7 @@ def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
 
 
 def test_a_rule_s_call_remembers_its_rule() -> None:
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((DESK,),)), UNREAD, ReasonCode.ROUTED, ())
+    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((DESK,),)), NUMBER_UNREADABLE, ReasonCode.ROUTED, ())
     *before, bridge = sent(decision, Call("+492214710100", '+49;x>1"', 'A"b'))
     assert before == [
         variables(

@@ -77,8 +77,8 @@ def test_a_plain_address_is_dialled_as_it_is(address: str) -> None:
 
 
 def test_behind_nat_the_path_is_encoded_again() -> None:
-    said = "sofia/internal/sip:1001@10.0.0.7:5060;fs_nat=yes;fs_path=sip:1001@203.0.113.9:40123;transport=tcp"
-    assert one(said).contacts == (
+    contact_text = "sofia/internal/sip:1001@10.0.0.7:5060;fs_nat=yes;fs_path=sip:1001@203.0.113.9:40123;transport=tcp"
+    assert one(contact_text).contacts == (
         ContactDial(
             "internal",
             "sip:1001@10.0.0.7:5060;fs_nat=yes;fs_path=sip%3A1001%40203.0.113.9%3A40123%3Btransport%3Dtcp",
@@ -87,23 +87,23 @@ def test_behind_nat_the_path_is_encoded_again() -> None:
 
 
 def test_behind_proxies_the_path_has_commas_and_brackets() -> None:
-    said = (
+    contact_text = (
         "sofia/internal/sip:1001@10.0.0.7;fs_path=<sip:p1.example;lr>,<sip:p2.example;lr>,sofia/internal/sip:1001@10.0.0.8"
     )
-    assert [contact.address for contact in one(said).contacts] == [
+    assert [contact.address for contact in one(contact_text).contacts] == [
         "sip:1001@10.0.0.7;fs_path=%3Csip%3Ap1.example%3Blr%3E%2C%3Csip%3Ap2.example%3Blr%3E",
         "sip:1001@10.0.0.8",
     ]
 
 
 def test_several_phones_of_an_endpoint_each_become_one() -> None:
-    said = "sofia/internal/sip:1001@192.0.2.7,sofia/internal/sip:1001@192.0.2.8,sofia/internal/sip:1001@192.0.2.7"
-    assert [contact.address for contact in one(said).contacts] == ["sip:1001@192.0.2.7", "sip:1001@192.0.2.8"]
+    contact_text = "sofia/internal/sip:1001@192.0.2.7,sofia/internal/sip:1001@192.0.2.8,sofia/internal/sip:1001@192.0.2.7"
+    assert [contact.address for contact in one(contact_text).contacts] == ["sip:1001@192.0.2.7", "sip:1001@192.0.2.8"]
 
 
-@pytest.mark.parametrize("said", ["error/user_not_registered", "", "-ERR", "sofia/external/sip:1001@192.0.2.7"])
-def test_what_is_no_contact_at_this_profile_is_nobody(said: str) -> None:
-    assert one(said) == Registered()
+@pytest.mark.parametrize("contact_text", ["error/user_not_registered", "", "-ERR", "sofia/external/sip:1001@192.0.2.7"])
+def test_what_is_no_contact_at_this_profile_is_nobody(contact_text: str) -> None:
+    assert one(contact_text) == Registered()
 
 
 HOSTILE = {
@@ -134,8 +134,8 @@ def test_what_a_phone_may_have_registered_to_trick_us_is_refused(address: str) -
 
 def test_an_endpoint_may_be_named_like_a_telephone_number() -> None:
     endpoint = EndpointDial("492214710100", "acme.example")
-    said = "M" + "sofia/internal/sip:492214710100@192.0.2.7"
-    assert read(said, [endpoint], ["internal"], "M")[endpoint].refused == 0
+    contact_text = "M" + "sofia/internal/sip:492214710100@192.0.2.7"
+    assert read(contact_text, [endpoint], ["internal"], "M")[endpoint].refused == 0
 
 
 def test_each_leg_becomes_one_for_each_phone_with_the_same_times() -> None:
@@ -194,12 +194,12 @@ def test_whatever_phones_register_the_dial_string_has_only_their_own_addresses(f
 
     channel = SimulatedChannel({"Unique-ID": "c"}, {}, lambda parsed: Result({}), contact)
     before = rings((leg(P1001), leg(BY_TRUNK), leg(P1002)))
-    said = b""
     asked = frames.encode(call_commands.contacts_query([P1001, P1002], ["internal"], MARK)) + frames.CONNECT
+    replies = b""
     for command in parse(asked)[0]:
-        said = channel.reply_to(command)
+        replies = channel.reply_to(command)
     reader = FrameReader()
-    reader.feed(said)
+    reader.feed(replies)
     frame = reader.next()
     assert frame is not None
     found = read(frame.variable("fsroute_contacts"), [P1001, P1002], ["internal"], MARK)

@@ -466,8 +466,8 @@ def _shown(leg: Leg) -> dict[str, str]:
         hops = {"sip_h_X-FSRoute-Hops": str(leg.hops)}
         if caller_id.as_received:
             return hops | dict(variable.split("=", 1) for variable in identity.UNKNOWN_LINE)
-        told = identity.headers(caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
-        return hops | dict(variable.split("=", 1) for variable in identity.variables(told))
+        made = identity.headers(caller_id, leg.dial.trunk, leg.diversion, leg.dial.number)
+        return hops | dict(variable.split("=", 1) for variable in identity.variables(made))
     if caller_id.as_received:
         return {}
     if caller_id.presented is None:

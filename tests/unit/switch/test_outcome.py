@@ -123,8 +123,8 @@ def test_each_leg_says_how_it_ended() -> None:
 
 def of(disposition: str, state: str = "ringing", **variables: str) -> Facts:
     """A snapshot after a bridge of which there are no causes."""
-    told = {"originate_disposition": disposition, **variables}
-    lines = ["Event-Name: CHANNEL_DATA", f"Answer-State: {state}", *(f"variable_{k}: {v}" for k, v in told.items())]
+    all_variables = {"originate_disposition": disposition, **variables}
+    lines = ["Event-Name: CHANNEL_DATA", f"Answer-State: {state}", *(f"variable_{k}: {v}" for k, v in all_variables.items())]
     return Frame("\n".join(lines).encode()).only(FACTS)
 
 
@@ -134,15 +134,15 @@ def test_an_answer_after_a_silent_trunk_is_one_although_it_is_called_a_failure()
     assert not was_answered(of("failure", "answered", bridge_hangup_cause="none", **marks))
 
 
-HEARD = {
+EARLY_MEDIA = {
     "busy": ("USER_BUSY", (Outcome.BUSY, "USER_BUSY")),
     "the trunk failed": ("NORMAL_TEMPORARY_FAILURE", (Outcome.UNREACHABLE, "NORMAL_TEMPORARY_FAILURE")),
     "not answered in time": ("ORIGINATOR_CANCEL", (Outcome.NO_ANSWER, "NO_ANSWER")),
 }
 
 
-@pytest.mark.parametrize(("cause", "expected"), HEARD.values(), ids=HEARD.keys())
-def test_a_carrier_that_was_heard_and_did_not_answer(cause: str, expected: tuple[Outcome, str]) -> None:
+@pytest.mark.parametrize(("cause", "expected"), EARLY_MEDIA.values(), ids=EARLY_MEDIA.keys())
+def test_a_carrier_that_sent_early_media_and_did_not_answer(cause: str, expected: tuple[Outcome, str]) -> None:
     after = of("SUCCESS", "early", last_bridge_hangup_cause=cause)
     assert not was_answered(after)
     assert of_failed(after) == expected
@@ -165,5 +165,5 @@ OF_PARTS = {
 def test_an_enterprise_string_is_judged_by_what_its_legs_wrote(
     rang: str, last: str, part: str, status: str, expected: Outcome
 ) -> None:
-    told = {"last_bridge_hangup_cause": last, "hangup_cause": part, "sip_invite_failure_status": status}
-    assert of_failed(of("failure", fsroute_rang=rang, **told))[0] is expected
+    of_last_part = {"last_bridge_hangup_cause": last, "hangup_cause": part, "sip_invite_failure_status": status}
+    assert of_failed(of("failure", fsroute_rang=rang, **of_last_part))[0] is expected

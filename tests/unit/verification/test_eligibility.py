@@ -102,7 +102,7 @@ def test_nothing_is_guessed_from_what_is_too_short_or_nobodys(text: str) -> None
     assert eligibility.misspelled(text, "DE") == told
 
 
-def test_a_number_that_can_not_exist() -> None:
+def test_a_number_that_cannot_exist() -> None:
     told = Denial(Code.NOT_A_NUMBER, "is too long or too short for a number of its country")
     assert eligibility.misspelled("+1212", "DE") == told
     assert eligibility.misspelled("+9991234567", "DE") == told

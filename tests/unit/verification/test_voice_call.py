@@ -322,7 +322,7 @@ OUTCOMES: dict[str, tuple[Story, Delivered]] = {
         lambda placed: [*placed.taken(), missing("/prompts/en/7.wav"), placed.played(), placed.played(), placed.hung_up()],
         Delivered(DeliveryOutcome.PROMPT_FAILED, END),
     ),
-    "the second part can not be played": (
+    "the second part cannot be played": (
         lambda placed: [
             *placed.taken(),
             placed.played(),
@@ -391,7 +391,7 @@ def test_events_of_other_calls_change_nothing() -> None:
     assert delivered(story)[0] == Delivered(DeliveryOutcome.NO_ANSWER, "NO_ANSWER")
 
 
-def test_a_callee_can_not_write_events() -> None:
+def test_a_callee_cannot_write_events() -> None:
     """What a phone sends stands in the values of an event, encoded."""
 
     def story(placed: Placed) -> list[Said]:
@@ -458,7 +458,7 @@ def test_an_unreachable_switch_is_an_outcome() -> None:
     assert result == Delivered(DeliveryOutcome.SWITCH_UNREACHABLE, told)
 
 
-def test_tables_that_can_not_be_read_are_an_outcome() -> None:
+def test_tables_that_cannot_be_read_are_an_outcome() -> None:
     def routing(_: Call) -> Routing:
         raise DataError("the database is away")
 
