@@ -546,7 +546,7 @@ def test_a_short_code_rings_the_phones_of_its_user_and_is_named() -> None:
 
 
 HAS_12 = Reason(ReasonCode.EXTENSION, "user workshop", "has extension 12")
-FOLLOWS = Reason(ReasonCode.EXTENSION_RULES, f"number {A}", "is called inside: its rules count")
+FOLLOWS = Reason(ReasonCode.EXTENSION_RULES, f"number {A}", "is called from inside the account: its rules apply")
 DESK = rule(1, GENERAL, group_target("1003"))
 MAILBOX = rule(9, BASE, VOICEMAIL)
 
@@ -581,7 +581,7 @@ def test_an_extension_is_forwarded_as_its_user_s_number_is_and_no_further() -> N
 def test_two_extensions_that_forward_to_each_other_s_number_are_a_loop() -> None:
     there, back = rule(1, GENERAL, hosted_target(B)), rule(1, GENERAL, hosted_target(A), number=B)
     found = route(outgoing_call("12"), outbound(callee=WORKSHOP, numbers=(hosted(there), hosted(back, number=B))), NOW)
-    assert Reason(ReasonCode.LOOP, f"number {A}", "left out: the call has already been there") in found.reasons
+    assert Reason(ReasonCode.LOOP, f"number {A}", "left out: the call has already been at this number") in found.reasons
     assert found.plan == Plan(final=Hangup("SUBSCRIBER_ABSENT"))
 
 
