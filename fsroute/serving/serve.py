@@ -11,14 +11,13 @@ from structlog.typing import FilteringBoundLogger
 
 from fsroute.configuration.settings import Settings, parse_address
 from fsroute.data.database import check_version, open_database, without_password
-from fsroute.errors import DataError
 from fsroute.eventsocket import sockets
 from fsroute.eventsocket.greenswitch_session import GreenswitchSession
 from fsroute.eventsocket.server import Server, listen
 from fsroute.eventsocket.session import READABLE
-from fsroute.model import Call, Routing
+from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Listener, Registrations
-from fsroute.serving.wiring import Read, make_controller
+from fsroute.serving.wiring import make_controller
 from fsroute.serving.workers import Master, hold
 
 READ_THREADS = 8
@@ -75,26 +74,3 @@ def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline:
     log.info("serving", listen=server.address, db=without_password(settings.db))
     server.serve(settings.drain_s)
     log.info("stopped")
-
-
-def within_deadline(pool: ThreadPool, seconds: float, read: Read) -> Read:
-    """`read` in a thread, for at most this many seconds. The function that it returns raises DataError after that.
-
-    A database that hangs occupies a thread, not the process: other calls are decided meanwhile. The thread is used again
-    when the database answers.
-    """
-
-    def attempt(call: Call) -> Routing | Exception:
-        try:
-            return read(call)
-        except Exception as error:  # noqa: BLE001 - raised again below; gevent would print an error that leaves the thread
-            return error
-
-    def read_within(call: Call) -> Routing:
-        with gevent.Timeout(seconds, DataError(f"no decision within {seconds * 1000:g} ms")):
-            result: Routing | Exception = pool.apply(attempt, (call,))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    return read_within

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
+from fsroute.data.changes import SqliteChanges, watch
 from fsroute.data.database import is_sqlite, open_database
-from fsroute.data.routing_cache import RoutingCache, SqliteChanges, watch
+from fsroute.data.routing_cache import RoutingCache
 from fsroute.data.routing_store import Store
 from fsroute.errors import DataError
 from fsroute.model import Call, Direction, Routing

@@ -19,6 +19,7 @@ from fsroute.eventsocket.server import Server
 from fsroute.model import Call, Routing
 from fsroute.serving import serve
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
+from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Registrations
 from fsroute.serving.wiring import Read, make_controller
 from fsroute.serving.workers import hold
@@ -132,7 +133,7 @@ def pool() -> ThreadPool:
 
 def test_a_read_in_a_thread_gives_its_result(pool: ThreadPool) -> None:
     routing = Routing("DE")
-    assert serve.within_deadline(pool, PATIENCE_S, lambda _: routing)(CALL) is routing
+    assert within_deadline(pool, PATIENCE_S, lambda _: routing)(CALL) is routing
 
 
 @pytest.mark.parametrize("error", [DataError("locked"), ValueError("a defect")])
@@ -141,7 +142,7 @@ def test_a_read_in_a_thread_raises_its_error(pool: ThreadPool, error: Exception)
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        serve.within_deadline(pool, PATIENCE_S, fail)(CALL)
+        within_deadline(pool, PATIENCE_S, fail)(CALL)
 
 
 def test_a_read_that_hangs_is_given_up_in_time_and_others_go_on(pool: ThreadPool) -> None:
@@ -150,8 +151,8 @@ def test_a_read_that_hangs_is_given_up_in_time_and_others_go_on(pool: ThreadPool
         return Routing("DE")
 
     began = time.monotonic()
-    hanging = gevent.spawn(serve.within_deadline(pool, 0.1, hang), CALL)
-    assert serve.within_deadline(pool, PATIENCE_S, lambda _: Routing("AT"))(CALL).country == "AT"
+    hanging = gevent.spawn(within_deadline(pool, 0.1, hang), CALL)
+    assert within_deadline(pool, PATIENCE_S, lambda _: Routing("AT"))(CALL).country == "AT"
     with pytest.raises(DataError, match="no decision within 100 ms"):
         hanging.get()
     assert time.monotonic() - began < 0.45
