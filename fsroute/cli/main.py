@@ -51,12 +51,12 @@ def main() -> None:
 @setting_options("db")
 def init(flags: dict[str, str | None], config: str | None) -> None:
     """Make the tables in an empty database."""
-    from fsroute.data import database, loader
+    from fsroute.data import database, loader, schema
 
     settings = read_settings(flags, config)
     database.create_file(settings.db)
     opened = database.open_database(settings.db, create=True)
-    if not database.is_empty(opened, settings.db):
+    if not schema.is_empty(opened, settings.db):
         raise ConfigError(f"database {database.without_password(settings.db)}: is not empty, nothing was changed")
     loader.make_tables(opened, settings.db)
     click.echo(f"made the tables in {database.without_password(settings.db)}")
@@ -70,11 +70,11 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 
     A failure names the file, the line and the reason, and changes nothing.
     """
-    from fsroute.data import database, loader
+    from fsroute.data import database, loader, schema
 
     settings = read_settings(flags, config)
     opened = database.open_database(settings.db)
-    database.check_version(opened, settings.db)
+    schema.check_version(opened, settings.db)
     count = loader.load(opened, settings.db, files, datetime.now(UTC), login_name())
     click.echo(f"loaded {count} statements from {', '.join(map(str, files))}")
 
@@ -142,7 +142,7 @@ def explain(
 ) -> None:
     """Show what a call would do: what rings when, why, and what follows."""
     from fsroute.callerid import policy
-    from fsroute.data import database
+    from fsroute.data import database, schema
     from fsroute.data.routing_store import Store
     from fsroute.model import Call, Direction, Identity, IdentityHeader
     from fsroute.reports import explanation
@@ -154,7 +154,7 @@ def explain(
     way = Direction.OUTBOUND if transferred else Direction(direction)
     call = Call(to, caller, "", way, hidden, trunk, account, user, presented=presented, transferred=transferred)
     opened = database.open_database(settings.db)
-    database.check_version(opened, settings.db)
+    schema.check_version(opened, settings.db)
     store = Store(opened, settings.db, settings.country)
     routing = store.routing(call)
     store.close()

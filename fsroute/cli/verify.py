@@ -346,7 +346,8 @@ def show(
 def history(flags: dict[str, str | None], config: str | None, number: str, at: str | None, as_json: bool) -> None:
     """Show whether a number was allowed to be presented at a moment, and why."""
     from fsroute.data import audit
-    from fsroute.data.database import check_version, open_database
+    from fsroute.data.database import open_database
+    from fsroute.data.schema import check_version
     from fsroute.reports import history as history_report
     from fsroute.verification import eligibility
     from fsroute.verification import history as past

@@ -20,7 +20,8 @@ from peewee import Database, DatabaseError, InterfaceError
 from fsroute.data import audit
 from fsroute.data.audit import Author
 from fsroute.data.checks import problems
-from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite, schema
+from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite
+from fsroute.data.schema import schema
 from fsroute.errors import DataError
 from fsroute.text import printable
 

@@ -10,7 +10,8 @@ from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
 from fsroute.configuration.settings import Settings, parse_address
-from fsroute.data.database import check_version, open_database, without_password
+from fsroute.data.database import open_database, without_password
+from fsroute.data.schema import check_version
 from fsroute.eventsocket import sockets
 from fsroute.eventsocket.greenswitch_session import GreenswitchSession
 from fsroute.eventsocket.server import Server, listen

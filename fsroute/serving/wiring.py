@@ -11,9 +11,10 @@ from structlog.typing import FilteringBoundLogger
 from fsroute import log as logs
 from fsroute.configuration.settings import Settings
 from fsroute.data.changes import watch
-from fsroute.data.database import check_version, open_database
+from fsroute.data.database import open_database
 from fsroute.data.routing_cache import RoutingCache
 from fsroute.data.routing_store import Store
+from fsroute.data.schema import check_version
 from fsroute.errors import DataError
 from fsroute.model import Call, Decision, FailedPlan, Routing
 from fsroute.numbers import short_numbers

@@ -28,8 +28,9 @@ from fsroute import times
 from fsroute.codes import DeliveryOutcome, VerificationCode
 from fsroute.configuration.settings import Settings
 from fsroute.data.audit import Author, exclusive
-from fsroute.data.database import check_version, database_errors, open_database, snapshot
+from fsroute.data.database import database_errors, open_database, snapshot
 from fsroute.data.routing_store import Store
+from fsroute.data.schema import check_version
 from fsroute.errors import DataError, FsrouteError
 from fsroute.model import Call, Denial, Routing, VerificationState
 from fsroute.verification import attempt as attempts

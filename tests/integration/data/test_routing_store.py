@@ -15,8 +15,9 @@ import pytest
 from peewee import DatabaseError
 
 from fsroute.data import loader
-from fsroute.data.database import Prepared, check_version, is_empty, is_sqlite, open_database
+from fsroute.data.database import Prepared, is_sqlite, open_database
 from fsroute.data.routing_store import Store
+from fsroute.data.schema import check_version, is_empty
 from fsroute.data.tables import VerifiedNumber
 from fsroute.errors import DataError
 from fsroute.model import (

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from peewee import Database, DatabaseError, IntegrityError
 
-from fsroute.data.database import is_sqlite, open_database, schema
+from fsroute.data.database import is_sqlite, open_database
+from fsroute.data.schema import schema
 from fsroute.target_kinds import TargetKind
 from tests.support.postgresql import Databases
 from tests.support.tables import DEMO

@@ -8,7 +8,8 @@ import pytest
 from peewee import BooleanField, CompositeKey, Database, Field, IntegerField, Model, TextField
 
 from fsroute.data import loader
-from fsroute.data.database import is_sqlite, open_database, schema, schema_version
+from fsroute.data.database import is_sqlite, open_database
+from fsroute.data.schema import schema, schema_version
 from fsroute.data.tables import MODELS, Trunk
 from tests.support.postgresql import Databases
 
