@@ -5,19 +5,16 @@ A call's thread imports this module, so it imports next to nothing itself.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
+from fsroute import threads
 from fsroute.errors import DataError
 
 CONFIG = "fsroute_config"
 """The global variable of FreeSWITCH (vars.xml) that names the TOML file with the settings."""
-
-STACK = 8 * 1024 * 1024
-"""Bytes of stack for each of these threads, as much as a program's first thread has. Only used pages take memory."""
 
 
 class Threads:
@@ -29,12 +26,8 @@ class Threads:
 
     def start(self) -> None:
         """Starts the threads."""
-        before = threading.stack_size(STACK)
-        try:
-            for number in range(self._count):
-                threading.Thread(target=self._work, name=f"fsroute {number}", daemon=True).start()
-        finally:
-            threading.stack_size(before)
+        for number in range(self._count):
+            threads.start(self._work, f"fsroute {number}")
 
     def begin(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Queues `work(*arguments)` and returns its future result."""
