@@ -15,6 +15,10 @@ class DataError(FsrouteError):
     """The database, or a script that fills it, holds something that cannot work."""
 
 
+class WrongVersion(DataError):
+    """The database has tables of another fsroute version."""
+
+
 class DialStringError(FsrouteError):
     """A value does not fit into a dial string. The text names the field of the value, so that its row can be found."""
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from peewee import Database
 
-from fsroute.data.database import database_errors, rows, without_password
+from fsroute.data.database import Prepared, database_errors, without_password
 from fsroute.data.tables import SchemaVersion
-from fsroute.errors import DataError
+from fsroute.errors import DataError, WrongVersion
 
 
 def check_version(database: Database, url: str) -> None:
-    """Raises DataError, with a line that says what to do, unless the database has the schema version of this fsroute."""
+    """Raises WrongVersion, with a line that says what to do, unless the database has the schema version of this fsroute.
+    Raises DataError if it cannot be read."""
     with database_errors(url), database.connection_context():
-        versions = [row[0] for row in rows(database, SchemaVersion.select(SchemaVersion.version))]
+        require_version(database, url)
+
+
+def require_version(database: Database, url: str) -> None:
+    """`check_version` by the open connection. Raises the driver's errors too."""
+    versions = [row[0] for row in _version.rows(database)]
     needed = schema_version()
     if versions != [needed]:
         found = ", ".join(map(str, versions)) or "missing"
-        raise DataError(
+        raise WrongVersion(
             f"database {without_password(url)}: its schema version is {found}, this fsroute needs {needed}: use the "
             "fsroute that made these tables, or make new ones (fsroute init with another --db) and load your SQL files there"
         )
+
+
+_version = Prepared(lambda: SchemaVersion.select(SchemaVersion.version))
 
 
 def schema() -> str:
@@ -43,6 +53,7 @@ def schema() -> str:
     return text
 
 
+@cache
 def schema_version() -> int:
     """The version that schema.sql gives its tables."""
     return int(schema().partition("INSERT INTO schema_version (version) VALUES (")[2].partition(")")[0])
