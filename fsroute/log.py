@@ -122,7 +122,8 @@ EVENTS = (
         "calls", "routed from memory",
         ("warning",),
         ("reason", "age_s"),
-        "The database did not answer in time. The call is decided by the routing that was read `age_s` seconds ago.",
+        "The database is away, or did not answer in time. The call is decided by the routing that was read `age_s` seconds "
+        "ago.",
     ),
     LogEvent(
         "connections", "connection refused",
@@ -161,11 +162,47 @@ EVENTS = (
         "A phone of this user has registered or is gone; `all` after a SIP profile has started or stopped.",
     ),
     LogEvent(
-        "process", "database notifications: unavailable",
+        "database", "database unavailable",
+        ("error",),
+        ("db", "reason"),
+        "Logged once for each outage: the database cannot be reached or read, or its tables are of another fsroute version. "
+        "Calls are decided from memory, or as `on_failure` says. fsroute tries again at least once a second.",
+    ),
+    LogEvent(
+        "database", "database available again",
+        ("info",),
+        ("db", "seconds", "from_memory", "undecided"),
+        "The outage is over. It lasted `seconds`; `from_memory` calls were decided by what was read before, and `undecided` "
+        "calls not at all.",
+    ),
+    LogEvent(
+        "database", "database replaced",
+        ("warning",),
+        ("file", "reason"),
+        "Another SQLite file has the database's name now, or something else than SQLite has written into it. fsroute opens "
+        "it anew.",
+    ),
+    LogEvent(
+        "database", "database log left over",
+        ("warning",),
+        ("file", "renamed"),
+        "The SQLite file that was replaced has left rows in its write-ahead log, which the new file must not get. The log "
+        "has another name now; you may delete it.",
+    ),
+    LogEvent(
+        "database", "database notifications: unavailable",
         ("warning",),
         ("db", "reason"),
-        "PostgreSQL's notifications of changes are unavailable. Cached routing is used for `cache_seconds` at most.",
+        "Logged once for each outage: PostgreSQL's notifications of changes are unavailable. Cached routing is used for "
+        "`cache_seconds` at most.",
     ),
+    LogEvent(
+        "database", "database notifications: available again",
+        ("info",),
+        ("db",),
+        "A change takes effect when PostgreSQL notifies fsroute of it, as before.",
+    ),
+    LogEvent("database", "database check failed", ("error",), ("exception",), "A defect in fsroute, with its traceback."),
     LogEvent("process", "serving", ("info",), ("listen", "db"), "The server, or a worker, accepts calls."),
     LogEvent("process", "draining", ("info",), ("calls", "seconds"), "No new calls. fsroute waits for those it has."),
     LogEvent(

@@ -81,7 +81,8 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 
 @main.command()
 @setting_options(
-    "db", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s", "max_calls", "drain_s",
+    "db", "db_connections", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s",
+    "max_calls", "drain_s",
     "country", "hop_limit", "sip_profiles", "contact_seconds", "confirm_key", "confirm_prompt", "confirm_s", "event_socket",
     "event_socket_password", "event_socket_s", "log_format", "log_level", "log_numbers",
 )  # fmt: skip
@@ -153,7 +154,7 @@ def explain(
     hidden = anonymous or (bool(caller) and policy.is_hidden(caller, Direction(direction)))
     way = Direction.OUTBOUND if transferred else Direction(direction)
     call = Call(to, caller, "", way, hidden, trunk, account, user, presented=presented, transferred=transferred)
-    opened = database.open_database(settings.db)
+    opened = database.open_database(settings.db, only_reads=True)
     schema.check_version(opened, settings.db)
     store = Store(opened, settings.db, settings.country)
     routing = store.routing(call)

@@ -49,7 +49,16 @@ class Settings:
     db: str = _setting(
         "sqlite:///fsroute.db",
         "The database with the routing tables: sqlite:///PATH (sqlite:////PATH for an absolute one) or "
-        "postgresql://USER@HOST/NAME.",
+        "postgresql://USER@HOST[,HOST...]/NAME. With several hosts, add ?target_session_attrs=prefer-standby to read from a "
+        "standby; what fsroute writes goes to the primary in any case.",
+    )
+    db_connections: int = _setting(
+        8,
+        "Connections of each process, to read the database for calls that memory does not know: as many such reads run at "
+        "the same time. They are opened when they are needed; one more receives PostgreSQL's notifications. A read takes "
+        "milliseconds, so few are needed; there are several in case some hang. With mod_python 8 are used at most.",
+        least=1,
+        most=100,
     )
     listen: str = _setting(
         "127.0.0.1:8084",

@@ -10,17 +10,27 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from fsroute import threads
 from fsroute.backoff import Backoff
-from fsroute.data.database import SQLITE_PREFIX, explain_failure, psycopg_connect, sqlite_uri, without_password
+from fsroute.data.database import (
+    SQLITE_PREFIX,
+    explain_failure,
+    psycopg_connect,
+    sqlite_path,
+    sqlite_uri,
+    without_password,
+)
+from fsroute.data.sqlite_file import SqliteFile
 
-_RECONNECT_S, _RECONNECT_MOST_S = 0.5, 30.0
-"""Pause before fsroute connects to PostgreSQL again for its notifications: at first, and at most."""
+_RECONNECT_S, _RECONNECT_MOST_S = 0.25, 1.0
+"""Pause before fsroute connects to PostgreSQL again for its notifications: at first, and at most. All is to be as before
+within two seconds of its return."""
 
 CHANNEL = "fsroute"
 """The channel of PostgreSQL's notifications (schema.sql)."""
@@ -41,27 +51,34 @@ class Changes(Protocol):
     def close(self) -> None: ...
 
 
-def watch(url: str, log: FilteringBoundLogger, batch: Callable[[], float] = time.monotonic) -> Changes:
+def watch(
+    url: str, log: FilteringBoundLogger, batch: Callable[[], float] = time.monotonic, file: SqliteFile | None = None
+) -> SqliteChanges | PostgresqlChanges:
     """The changes of this database. `batch` returns the same value for calls that arrived together (SqliteChanges)."""
-    return SqliteChanges(url, batch) if url.startswith(SQLITE_PREFIX) else PostgresqlChanges(url, log)
+    if not url.startswith(SQLITE_PREFIX):
+        return PostgresqlChanges(url, log)
+    return SqliteChanges(url, file or SqliteFile(sqlite_path(url), log), batch)
 
 
 class SqliteChanges:
     """SQLite counts the commits of other connections (PRAGMA data_version): a read of shared memory, some microseconds.
 
     SQLite is queried once per `batch`: calls that arrived in the same iteration of the event loop share the answer. With a
-    running clock as `batch` each call queries.
+    running clock as `batch` each call queries. Another file in the place of the database's is a change too.
     """
 
     is_exact = True
 
-    def __init__(self, url: str, batch: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, file: SqliteFile, batch: Callable[[], float] = time.monotonic) -> None:
         self._url = url
+        self._file = file
         self._batch = batch
         self._asked_in: float | None = None
         self._version: object = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened = 0
+        self._generation = 0
 
     def version(self) -> object:
         batch = self._batch()
@@ -73,27 +90,42 @@ class SqliteChanges:
 
     def _ask(self) -> object:
         with self._lock:
+            generation = self._file.look()
+            if generation != self._generation:
+                self._close()
+            if generation != self._file.settled:
+                return None
             try:
                 if self._connection is None:
                     # No waiting: while the database is busy its version counts as unknown.
                     self._connection = sqlite3.connect(
                         sqlite_uri(self._url), uri=True, timeout=0, isolation_level=None, check_same_thread=False
                     )
-                return self._connection.execute("PRAGMA data_version").fetchone()
+                    self._generation = generation
+                    self._opened += 1
+                # SQLite's number means something only within one connection.
+                return self._opened, *self._connection.execute("PRAGMA data_version").fetchone()
             except sqlite3.Error:
                 return None
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Closes the connection. The next call of `version` opens another one."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
+
+    close = release
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class PostgresqlChanges:
     """PostgreSQL notifies of each commit to the tables (schema.sql has the triggers). A thread waits for notifications.
 
-    A notification comes after the commit, and none while the connection is down: so versions are not exact.
+    They come from the host that can be written to: a standby sends none. A notification comes after the commit, a standby
+    may have the new rows later still, and none comes while the connection is down: so versions are not exact.
     """
 
     is_exact = False
@@ -102,37 +134,58 @@ class PostgresqlChanges:
         self._url = url
         self._log = log
         self._count = 0
-        self._connection: Any = None
+        self._handle: socket.socket | None = None
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     def version(self) -> object:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._listen, name="changes", daemon=True)
-            self._thread.start()
+            self._thread = threads.start(self._listen, "changes")
         return self._count
+
+    def release(self) -> None:
+        """Ends the connection, which another one replaces: the host may be one that hangs."""
+        with self._lock, suppress(OSError):
+            if self._handle is not None:
+                self._handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._closed.set()
-        if self._connection is not None:
-            with suppress(Exception):  # the thread may be closing it
-                socket.socket(fileno=os.dup(self._connection.fileno())).shutdown(socket.SHUT_RDWR)
+        self.release()
 
     def _listen(self) -> None:
         backoff = Backoff(_RECONNECT_S, _RECONNECT_MOST_S)
+        is_away = False
         while not self._closed.is_set():
             try:
-                with psycopg_connect(self._url) as self._connection:
-                    self._connection.execute(f"LISTEN {CHANNEL}")
+                with psycopg_connect(self._url) as connection, self._held(connection.fileno()):
+                    connection.execute(f"LISTEN {CHANNEL}")
                     self._count += 1
                     backoff.reset()
-                    for _ in self._connection.notifies():
+                    if is_away:
+                        is_away = False
+                        self._log.info("database notifications: available again", db=without_password(self._url))
+                    for _ in connection.notifies():
                         self._count += 1
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-                if not self._closed.is_set():
+                if not self._closed.is_set() and not is_away:
+                    is_away = True
                     self._log.warning(
                         "database notifications: unavailable",
                         db=without_password(self._url),
                         reason=explain_failure(self._url, error),
                     )
             self._closed.wait(backoff.pause())
+
+    @contextmanager
+    def _held(self, descriptor: int) -> Iterator[None]:
+        """A descriptor of its own for the connection's socket, with which another thread can end it."""
+        with self._lock:
+            self._handle = socket.socket(fileno=os.dup(descriptor))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._handle.close()
+                self._handle = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from peewee import (  # type: ignore[attr-defined]  # __exception_wrapper__ has no annotation
     Database,
@@ -39,21 +40,43 @@ _CONNECTING = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
 }
-"""Parameters of libpq. client_encoding: text is decoded also in a database with encoding SQL_ASCII. The others: a connection
-attempt fails after 3 s, and a silent connection counts as broken after 25 s."""
+"""Parameters of libpq. client_encoding: text is decoded also in a database with encoding SQL_ASCII. The others: an attempt
+to connect to a host fails after 3 s; a connection counts as broken when its host was silent for 25 s, or has not
+acknowledged data for 10 s, for which TCP sends no keepalives."""
 
-_PASSWORDS = re.compile(r"(://[^:@/?]*:)(.*)(?=@)|([?&](?:ssl)?password=)([^&]*)")
+_CONNECT_LENT_S = 2
+"""The same for connections that calls use: while the database is away, each attempt must end soon, so that the next one
+meets its return. psycopg allows no shorter time."""
 
 
-def open_database(url: str, *, create: bool = False) -> Database:
+def open_database(url: str, *, create: bool = False, only_reads: bool = False) -> Database:
     """The database of `sqlite:///PATH` or `postgresql://...`. It connects on first use.
 
-    A missing SQLite file is created only with `create`. Raises ConfigError for another kind of URL.
+    A missing SQLite file is created only with `create`. A PostgreSQL URL may name several hosts: with `only_reads` the URL's
+    target_session_attrs says which of them serves, else it is the one that can be written to. Raises ConfigError for another
+    kind of URL.
     """
+    return _open(url, create=create, only_reads=only_reads, wait_s=_BUSY_S, parameters={}, options={})
+
+
+def open_lent(url: str, wait_s: float) -> Database:
+    """The same for one connection, opened explicitly, that threads use in turn and only for reading. `wait_s` is how long
+    SQLite waits for a lock."""
+    parameters = {"connect_timeout": _CONNECT_LENT_S}
+    options = {"thread_safe": False, "autoconnect": False}
+    return _open(url, create=False, only_reads=True, wait_s=wait_s, parameters=parameters, options=options)
+
+
+def _open(
+    url: str, *, create: bool, only_reads: bool, wait_s: float, parameters: dict[str, Any], options: dict[str, Any]
+) -> Database:
     if url.startswith(SQLITE_PREFIX) and len(url) > len(SQLITE_PREFIX):
         pragmas = {"foreign_keys": 1, "cache_size": -_CACHE_KB}
-        return SqliteDatabase(sqlite_uri(url, create=create), pragmas=pragmas, uri=True, timeout=_BUSY_S)
+        uri = sqlite_uri(url, create=create)
+        one_thread = options.get("thread_safe", True)
+        return SqliteDatabase(uri, pragmas=pragmas, uri=True, timeout=wait_s, check_same_thread=one_thread, **options)
     if url.startswith(POSTGRESQL_PREFIXES):
         if find_spec("psycopg") is None:
             raise ConfigError(
@@ -61,7 +84,8 @@ def open_database(url: str, *, create: bool = False) -> Database:
                 " or pip install '.[postgresql]' in fsroute's checkout"
             )
         # peewee knows the long form only.
-        return PostgresqlDatabase("postgresql://" + url.partition("://")[2], **_connecting(url))
+        long_form = "postgresql://" + url.partition("://")[2]
+        return PostgresqlDatabase(long_form, **_connecting(url, only_reads=only_reads, parameters=parameters), **options)
     raise ConfigError(f"database {without_password(url)!r}: must be sqlite:///PATH or postgresql://USER@HOST/NAME")
 
 
@@ -71,11 +95,23 @@ def create_file(url: str) -> None:
     """
     if not url.startswith(SQLITE_PREFIX):
         return
-    path = Path(url.removeprefix(SQLITE_PREFIX))
+    path = sqlite_path(url)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o660))  # less the umask
     except OSError:
         return  # it is there, or the first connection says why it cannot be
+
+
+def handle_of(database: Database) -> socket.socket | None:
+    """A descriptor of its own for PostgreSQL's socket: another thread can end the connection with it. None for SQLite."""
+    if is_sqlite(database):
+        return None
+    return socket.socket(fileno=os.dup(database.connection().fileno()))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of `sqlite:///PATH`."""
+    return Path(url.removeprefix(SQLITE_PREFIX))
 
 
 def sqlite_uri(url: str, *, create: bool = False) -> str:
@@ -84,15 +120,17 @@ def sqlite_uri(url: str, *, create: bool = False) -> str:
 
 
 def psycopg_connect(url: str) -> Any:
-    """A connection of psycopg itself, for what peewee does not support. Raises psycopg.Error."""
+    """A connection of psycopg itself to the host that can be written to, for what peewee does not support. Raises
+    psycopg.Error."""
     import psycopg  # noqa: PLC0415 - an optional dependency
 
-    return psycopg.connect(url, autocommit=True, **_connecting(url))
+    return psycopg.connect(url, autocommit=True, **_connecting(url, only_reads=False, parameters={}))
 
 
-def _connecting(url: str) -> dict[str, Any]:
-    """The parameters of `_CONNECTING` that the URL does not set itself."""
-    return {name: value for name, value in _CONNECTING.items() if f"{name}=" not in url}
+def _connecting(url: str, *, only_reads: bool, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that the URL does not set itself, and those that must be so whatever it sets."""
+    chosen = {name: value for name, value in (_CONNECTING | parameters).items() if f"{name}=" not in url}
+    return chosen if only_reads else chosen | {"target_session_attrs": "read-write"}
 
 
 def is_sqlite(database: Database) -> bool:
@@ -176,8 +214,40 @@ def snapshot(database: Database) -> Iterator[None]:
 
 
 def without_password(url: str) -> str:
-    """The URL with *** in place of its passwords."""
-    return _PASSWORDS.sub(lambda match: f"{match[1] or match[3]}***", url)
+    """The URL, or what was given in its place, with *** for each password."""
+    shown, end = "", 0
+    for start, after in _passwords(url):
+        shown, end = f"{shown}{url[end:start]}***", after
+    return shown + url[end:]
+
+
+_PASSWORD_BEFORE_HOST = re.compile(r"://[^:@/?#]*:(.*)@|^[^:@/\s=]*:(?!//)(.*)@")
+_PASSWORD_OR_PORT = re.compile(r"://(?:\[[^\]]*\]|[^:@/?#\[])+:([^/?#@]*)")
+_PORTS = re.compile(r"[0-9]{1,5}(?:,[^,]*)+|[0-9]{1,5}(?=[/?])")
+_PARAMETERS = re.compile(r"[?&]([^=&]*)=([^&]*)")
+_WORDS = re.compile(r"([^\s=]+)\s*=\s*('(?:\\.|[^'\\])*'?|\S*)")
+_SECRET_NAME = re.compile("password|secret", re.IGNORECASE)
+
+
+def _passwords(url: str) -> list[tuple[int, int]]:
+    """Where the passwords are. A URL or a text in libpq's other form (name=value), well formed or not."""
+    spans: list[tuple[int, int]] = []
+    before_host = _PASSWORD_BEFORE_HOST.search(url)
+    if before_host is not None:
+        spans.append(before_host.span(1 if before_host[1] is not None else 2))
+    else:
+        found = _PASSWORD_OR_PORT.search(url)
+        if found is not None and not _PORTS.match(url, found.start(1)):
+            spans.append(found.span(1))
+    parameters = _PARAMETERS if "://" in url else _WORDS
+    spans += [found.span(2) for found in parameters.finditer(url) if _SECRET_NAME.search(unquote(found[1]))]
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
 
 
 DATABASE_ERRORS = (DatabaseError, InterfaceError, ImportError, UnicodeError)
@@ -198,7 +268,7 @@ def explain_failure(url: str, error: Exception) -> str:
     shown = without_password(url)
     text = _without_secrets(url, next(iter(str(error).strip().splitlines()), type(error).__name__))
     if "unable to open database file" in text:
-        return f"database {shown}: {_why_no_file(Path(url.removeprefix(SQLITE_PREFIX)))}"
+        return f"database {shown}: {_why_no_file(sqlite_path(url))}"
     if "no such table" in text or ('relation "' in text and "does not exist" in text):
         return f"database {shown}: has no fsroute tables (fsroute init makes them): {text}"
     return f"database {shown}: {text}"
@@ -206,8 +276,9 @@ def explain_failure(url: str, error: Exception) -> str:
 
 def _without_secrets(url: str, text: str) -> str:
     """A driver's message without the password. A driver quotes parts of a password that has a character not escaped."""
-    passwords = [match[2] or match[4] or "" for match in _PASSWORDS.finditer(url)]
-    pieces = {piece for password in passwords for piece in (password, *re.split("[@:/?#]", password)) if piece}
+    written = [url[start:end].strip("'") for start, end in _passwords(url)]
+    passwords = [*written, *map(unquote, written)]
+    pieces = {piece for password in passwords for piece in (password, *re.split("[@:/?#,&\\s]", password)) if piece}
     if not pieces:
         return text
     secret = re.compile("|".join(re.escape(piece) for piece in sorted(pieces, key=len, reverse=True)))

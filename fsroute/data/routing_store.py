@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from peewee import Database, DatabaseError, InterfaceError
+from peewee import Database
 
 from fsroute import times
 from fsroute.callerid import policy, received
 from fsroute.data import queries
-from fsroute.data.database import DATABASE_ERRORS, Prepared, database_errors, is_sqlite, snapshot
+from fsroute.data.database import DATABASE_ERRORS, Prepared, database_errors, snapshot
 from fsroute.model import (
     Account,
     AccountStatus,
@@ -64,45 +64,32 @@ _Named = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The routing tables. Each thread that reads has its own connection, which stays open.
-
-    `statement_ms` limits one query on PostgreSQL; 0 is no limit. The call has no more time for the answer then, and the
-    thread is free again.
-    """
+    """The routing tables, for a single reader; `fsroute serve` has `connections` instead. Each thread has its own
+    connection, which stays open."""
 
     database: Database
     url: str
     default_country: str
-    statement_ms: int = 0
 
     def routing(self, call: Call) -> Routing:
         """The routing of this call, as of one moment. Raises DataError if the tables cannot be read."""
         with database_errors(self.url):
             try:
-                return self._again_if_closed(call)
+                self.database.connect(reuse_if_open=True)
+                return read_routing(self.database, call, self.default_country)
             except DATABASE_ERRORS:
                 self.database.close()  # the next call opens a new connection
                 raise
 
-    def _again_if_closed(self, call: Call) -> Routing:
-        try:
-            return self._routing(call)
-        except (DatabaseError, InterfaceError):
-            # PostgreSQL was restarted since the last call: this call reads again by a new connection.
-            if is_sqlite(self.database) or self.database.is_closed() or not self.database.connection().closed:
-                raise
-            self.database.close()
-            return self._routing(call)
-
-    def _routing(self, call: Call) -> Routing:
-        if self.database.connect(reuse_if_open=True) and self.statement_ms and not is_sqlite(self.database):
-            self.database.execute_sql(f"SET statement_timeout = {self.statement_ms:d}")
-        with snapshot(self.database):
-            return _Read(self.database).routing(call, self.default_country)
-
     def close(self) -> None:
         """Closes this thread's connection."""
         self.database.close()
+
+
+def read_routing(database: Database, call: Call, default_country: str) -> Routing:
+    """The routing of this call, as of one moment, by an open connection. Raises the driver's errors."""
+    with snapshot(database):
+        return _Read(database).routing(call, default_country)
 
 
 class _Read:

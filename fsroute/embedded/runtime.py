@@ -122,7 +122,7 @@ class Embedded:
     def explain(self, to: str, caller: str = "") -> str:
         """How fsroute would route an inbound call now, as text. Raises DataError."""
         call = Call(to, caller, anonymous=bool(caller) and policy.is_hidden(caller))
-        store = Store(open_database(self.settings.db), self.settings.db, self.settings.country)
+        store = Store(open_database(self.settings.db, only_reads=True), self.settings.db, self.settings.country)
         routing = store.routing(call)
         store.close()
         hosted = routing.numbers.get(routing.dialled) if routing.dialled else None

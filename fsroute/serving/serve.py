@@ -10,25 +10,20 @@ from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
 from fsroute.configuration.settings import Settings, parse_address
-from fsroute.data.database import open_database, without_password
-from fsroute.data.schema import check_version
+from fsroute.data.database import without_password
 from fsroute.eventsocket import sockets
 from fsroute.eventsocket.greenswitch_session import GreenswitchSession
 from fsroute.eventsocket.server import Server, listen
 from fsroute.eventsocket.session import READABLE
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Listener, Registrations
-from fsroute.serving.wiring import make_controller
+from fsroute.serving.wiring import make_controller, refuse_wrong_version
 from fsroute.serving.workers import Master, hold
-
-READ_THREADS = 8
-"""Threads that read the database for calls whose routing is not in memory. SQLite and Python use one processor whatever the
-number of threads. There are several in case some hang in a database that does not answer."""
 
 
 def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     """A server that listens but does not serve yet. Raises ConfigError or DataError."""
-    pool = ThreadPool(READ_THREADS)
+    pool = ThreadPool(settings.db_connections)
     registrations = Registrations(settings.contact_seconds)
     controller = make_controller(
         settings,
@@ -57,8 +52,8 @@ def serve(settings: Settings, log: FilteringBoundLogger) -> None:
     if settings.workers == 1:
         run(make_server(settings, log), settings, log)
         return
-    # An error in the settings is reported once, before a worker starts.
-    check_version(open_database(settings.db), settings.db)
+    # An error in the settings is reported once, before a worker starts. Workers wait for a database that is away.
+    refuse_wrong_version(settings)
     held = hold(settings.address)
     shared = replace(settings, listen=sockets.written(held))
     log.info("starting workers", listen=shared.listen, workers=settings.workers)

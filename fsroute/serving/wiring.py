@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
@@ -11,11 +12,13 @@ from structlog.typing import FilteringBoundLogger
 from fsroute import log as logs
 from fsroute.configuration.settings import Settings
 from fsroute.data.changes import watch
-from fsroute.data.database import open_database
+from fsroute.data.connections import Connections
+from fsroute.data.database import SQLITE_PREFIX, open_database, sqlite_path
 from fsroute.data.routing_cache import RoutingCache
-from fsroute.data.routing_store import Store
+from fsroute.data.routing_store import read_routing
 from fsroute.data.schema import check_version
-from fsroute.errors import DataError
+from fsroute.data.sqlite_file import SqliteFile
+from fsroute.errors import DataError, WrongVersion
 from fsroute.model import Call, Decision, FailedPlan, Routing
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
@@ -36,11 +39,14 @@ def make_controller(
     """`within_deadline` wraps a function that may hang: the result raises DataError in time instead. `batch` returns the
     same value for calls that arrived together.
 
-    Raises ConfigError or DataError.
+    A database that is away is no error: the log says so, and calls are decided when it is there. Raises ConfigError, or
+    WrongVersion if its tables are of another fsroute.
     """
     decide = _make_decide(settings, log, within_deadline, batch)
     # Loads now what the first call would have to wait for.
-    decide(Call("+4922100"), None)
+    router.route(_FIRST, Routing(settings.country), datetime.now(UTC), None, settings.hop_limit)
+    with suppress(DataError):
+        decide(_FIRST, None)
     short_numbers.countries()
     return CallController(
         decide,
@@ -54,26 +60,55 @@ def make_controller(
     )
 
 
+_FIRST = Call("+4922100")
+
+
+def refuse_wrong_version(settings: Settings) -> None:
+    """Raises ConfigError, or WrongVersion if the database's tables are of another fsroute. One that is away is no error."""
+    database = open_database(settings.db, only_reads=True)
+    try:
+        check_version(database, settings.db)
+    except WrongVersion:
+        raise
+    except DataError:
+        pass  # whoever serves says so, and goes on
+
+
 def _make_decide(
     settings: Settings, log: FilteringBoundLogger, within_deadline: Callable[[Read], Read], batch: Callable[[], float]
 ) -> Decide:
     """Decides calls from memory, else from the database within the deadline, else from the routing that was read last."""
-    database = open_database(settings.db)
-    check_version(database, settings.db)
-    # No call waits for a query that runs longer.
-    store = Store(database, settings.db, settings.country, statement_ms=2 * settings.decision_ms)
-    cache = RoutingCache(store.routing, watch(settings.db, log, batch), settings.cache_seconds)
+    file = SqliteFile(sqlite_path(settings.db), log) if settings.db.startswith(SQLITE_PREFIX) else None
+    changes = watch(settings.db, log, batch, file)
+    wait_s = settings.decision_ms / 1000
+    connections = Connections(settings.db, settings.db_connections, wait_s, log, file, changes.release)
+    connections.start()
+
+    def read_tables(call: Call) -> Routing:
+        return connections.run(lambda database: read_routing(database, call, settings.country))
+
+    cache = RoutingCache(read_tables, changes, settings.cache_seconds)
     read = within_deadline(cache.read)
 
     def routing(call: Call) -> Routing:
-        try:
-            return read(call)
-        except DataError as error:
-            stale = cache.stale(call)
-            if stale is None:
-                raise
-            log.warning("routed from memory", reason=str(error), age_s=round(stale.age_s, 1))
-            return stale.routing
+        reason = connections.trouble
+        stale = cache.stale(call) if reason is not None else None
+        if stale is None:
+            if connections.is_away:
+                connections.count(from_memory=False)
+                raise DataError(connections.trouble or reason or "the database was away")
+            try:
+                return read(call)
+            except DataError as error:
+                reason = str(error)
+                connections.doubt(reason)
+                stale = cache.stale(call)
+                if stale is None:
+                    connections.count(from_memory=False)
+                    raise
+        connections.count(from_memory=True)
+        log.warning("routed from memory", reason=reason, age_s=round(stale.age_s, 1))
+        return stale.routing
 
     def decide(call: Call, failed: FailedPlan | None) -> Decision:
         known = cache.fresh(call) or routing(call)

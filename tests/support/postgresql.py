@@ -6,6 +6,7 @@ stopped by its process id. Databases are made by copying: tables and demo data a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -36,8 +38,13 @@ class Server:
     directory: Path
     process: subprocess.Popen[bytes]
 
+    @property
+    def host(self) -> str:
+        """Its directory, as a host of a URL."""
+        return quote(str(self.directory), safe="")
+
     def url(self, name: str) -> str:
-        return f"postgresql://{_SUPERUSER}@{quote(str(self.directory), safe='')}/{name}"
+        return f"postgresql://{_SUPERUSER}@{self.host}/{name}"
 
     def create(self, name: str, template: str = "template0") -> str:
         """Makes a database, as a copy of another one, and returns its URL."""
@@ -50,6 +57,29 @@ class Server:
         database = open_database(self.url("postgres"))
         with database.connection_context():
             database.execute_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def execute(self, name: str, sql: str) -> list[tuple[Any, ...]]:
+        """Runs one statement in a database, whatever kind of server this is now. Returns its rows."""
+        import psycopg  # noqa: PLC0415 - an optional dependency
+
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            found = connection.execute(sql.encode())
+            return found.fetchall() if found.description else []
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to all of its processes. Each backend has a session of its own."""
+        for pid in (self.process.pid, *_children(self.process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """Ends it as a power failure does."""
+        self.signal(signal.SIGKILL)
+        self.process.wait(_STOP_S)
+
+    def promote(self) -> None:
+        """Makes a standby the primary, and waits until it is."""
+        self.execute("postgres", "SELECT pg_promote(wait => true)")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)  # fast shutdown: connections are closed
@@ -81,23 +111,61 @@ def _binaries() -> Path | None:
     return told if (told / "initdb").exists() else None
 
 
-def start() -> Server:
-    """Starts a server with a cluster of its own. It refuses to be root, so as root it is another user's."""
+def start(*, primary: bool = False) -> Server:
+    """Starts a server with a cluster of its own. It refuses to be root, so as root it is another user's.
+
+    Standbys can follow a `primary`."""
+    binaries, directory, user = _place()
+    made = subprocess.run(
+        [
+            *(binaries / "initdb", "--pgdata", directory / "data", "--username", _SUPERUSER, "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
+        ],
+        user=user, cwd=directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    levels = (
+        {"wal_level": "replica", "max_wal_senders": "4"} if primary else {"wal_level": "minimal", "max_wal_senders": "0"}
+    )
+    return _run(directory, levels)
+
+
+def standby_of(primary: Server) -> Server:
+    """A streaming standby of the primary, which has received all that the primary has now."""
+    binaries, directory, user = _place()
+    made = subprocess.run(
+        [
+            *(binaries / "pg_basebackup", "--pgdata", directory / "data", "--dbname", primary.url("postgres")),
+            *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+        ],
+        user=user, cwd=directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    return _run(directory, {"hot_standby": "on"})
+
+
+def _place() -> tuple[Path, Path, str | None]:
+    """PostgreSQL's programs, a directory for a server, and the user who may run it."""
     binaries = _binaries()
     assert binaries is not None
     directory = Path(tempfile.mkdtemp(prefix="fsroute-postgresql-"))
     user = _unprivileged_user() if os.geteuid() == 0 else None
     if user is not None:
         shutil.chown(directory, user)
-    data = directory / "data"
-    made = subprocess.run(
-        [
-            *(binaries / "initdb", "--pgdata", data, "--username", _SUPERUSER, "--auth", "trust"),
-            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
-        ],
-        user=user, cwd=directory, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    return binaries, directory, user
+
+
+def restart(server: Server) -> Server:
+    """Starts a server again that was killed or stopped, at the same place."""
+    (server.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+    (server.directory / ".s.PGSQL.5432").unlink(missing_ok=True)
+    (server.directory / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+    return _run(server.directory, {"wal_level": "replica"})
+
+
+def _run(directory: Path, more: dict[str, str]) -> Server:
+    binaries = _binaries()
+    assert binaries is not None
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(directory),
@@ -105,22 +173,25 @@ def start() -> Server:
         "synchronous_commit": "off",
         "full_page_writes": "off",
         "shared_buffers": "32MB",
-        "wal_level": "minimal",
-        "max_wal_senders": "0",
         "autovacuum": "off",
         "checkpoint_timeout": "1d",
         "max_wal_size": "4GB",
+        **more,
     }
-    with (directory / "log").open("wb") as log:
+    with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [binaries / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())],
-            user=user, cwd=directory, stdout=log, stderr=log,
+            [binaries / "postgres", "-D", directory / "data", *(f"--{name}={value}" for name, value in settings.items())],
+            user=_unprivileged_user() if os.geteuid() == 0 else None, cwd=directory, stdout=log, stderr=log,
             # A terminal's Ctrl-C is for pytest, which stops the server itself.
             start_new_session=True,
         )  # fmt: skip
     server = Server(directory, process)
     _wait(server)
     return server
+
+
+def _children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _unprivileged_user() -> str:

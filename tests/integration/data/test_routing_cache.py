@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import CapturingLogger
 
-from fsroute.data.changes import SqliteChanges, watch
+from fsroute.data.changes import watch
 from fsroute.data.database import is_sqlite, open_database
 from fsroute.data.routing_cache import RoutingCache
 from fsroute.data.routing_store import Store
@@ -224,7 +224,7 @@ def test_attempts_to_verify_do_not_make_calls_slower(postgresql_demo_url: str) -
 
 
 def test_a_database_that_is_away_has_no_version(tmp_path: Path) -> None:
-    changes = SqliteChanges(f"sqlite:///{tmp_path}/missing.db")
+    changes = watch(f"sqlite:///{tmp_path}/missing.db", CapturingLogger())
     assert changes.version() is None
     sqlite3.connect(tmp_path / "missing.db").execute("PRAGMA journal_mode = WAL")
     assert changes.version() is not None
@@ -260,7 +260,7 @@ def test_sqlite_is_asked_once_for_calls_that_came_in_together(tmp_path: Path) ->
     path, turn = tmp_path / "routes.db", 1.0
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE t (a)")
-    changes = SqliteChanges(f"sqlite:///{path}", lambda: turn)
+    changes = watch(f"sqlite:///{path}", CapturingLogger(), lambda: turn)
     before = changes.version()
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("INSERT INTO t VALUES (1)")

@@ -799,19 +799,6 @@ def test_postgresql_without_the_database(postgresql_server: Server) -> None:
     assert told.endswith('FATAL:  database "nobody-made-it" does not exist')
 
 
-def test_a_connection_that_broke_is_replaced_in_the_same_call(postgresql_demo_url: str) -> None:
-    store = Store(open_database(postgresql_demo_url), postgresql_demo_url, "DE")
-    assert store.routing(Call(N100)).dialled == N100
-    killer = open_database(postgresql_demo_url)
-    with killer.connection_context():
-        killer.execute_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-    assert store.routing(Call(N100)) == Routing("DE", N100, {N100: hosted(N100)})
-    store.close()
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -824,6 +811,11 @@ def test_a_connection_that_broke_is_replaced_in_the_same_call(postgresql_demo_ur
         "postgresql://joe:100%hunter2@127.0.0.1:1/calls",
         "postgresql://joe:x?hunter2@127.0.0.1:1/calls",
         "postgresql://joe:x:hunter2@127.0.0.1:1/calls",
+        "postgresql://joe:hunter2",
+        "postgresql://joe:hunter2/calls",
+        "postgresql://joe:x@hunter2@127.0.0.1:1,127.0.0.1:2/calls?target_session_attrs=prefer-standby",
+        "postgresql://127.0.0.1:1/calls?user=joe&pass%77ord=hunter2",
+        "postgresql://joe:%68unter2%40hunter2@127.0.0.1:1/calls",
         "postgresql://127.0.0.1:1/calls?user=joe&password=hunter2",
         "postgresql://127.0.0.1:1/calls?password=hunter2&user=joe",
         "postgresql://127.0.0.1:1/calls?sslpassword=hunter2&user=%zz",

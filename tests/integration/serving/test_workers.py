@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,15 +114,17 @@ def test_none_stays_when_the_master_is_killed(pair: Server) -> None:
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
-def test_one_that_cannot_start_is_tried_again_with_pauses(url: str, tmp_path: Path) -> None:
+def test_one_that_starts_while_the_database_is_away_waits_for_it(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path, "--workers", "2") as server:
         server.wait_for("serving", 2)
         (tmp_path / "demo.db").rename(tmp_path / "away.db")
+        server.wait_for("database unavailable", 2, PATIENCE_S)
         os.kill(children(server)[0], signal.SIGKILL)
-        failed = server.wait_for("worker cannot start", 1, PATIENCE_S)
-        assert "no such file (fsroute init makes it)" in failed[0]["reason"]
-        (tmp_path / "away.db").rename(tmp_path / "demo.db")
         server.wait_for("serving", 3, PATIENCE_S)
+        reasons = [line["reason"] for line in server.wait_for("database unavailable", 3, PATIENCE_S)]
+        assert reasons == [f"database {url}: no such file (fsroute init makes it)"] * 3
+        (tmp_path / "away.db").rename(tmp_path / "demo.db")
+        server.wait_for("database available again", 3, PATIENCE_S)
 
 
 # --- bad input --------------------------------------------------------------------------------------------
@@ -153,7 +156,9 @@ def test_a_port_that_another_program_holds(url: str, workers: str, sharing: bool
     assert told == f"fsroute: cannot listen on {address}: another program listens there\n"
 
 
-def test_a_database_that_is_not_there(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/missing.db"
-    told = refused("--db", url, "--workers", "2", "--listen", "127.0.0.1:0")
-    assert told == f"fsroute: database {url}: no such file (fsroute init makes it)\n"
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tables_of_another_version(url: str, workers: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    told = refused("--db", url, "--workers", workers, "--listen", "127.0.0.1:0")
+    assert told.startswith(f"fsroute: database {url}: its schema version is 99, this fsroute needs ")

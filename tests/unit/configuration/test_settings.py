@@ -65,6 +65,7 @@ def test_the_environment_names_the_file_and_the_flag_names_another(tmp_path: Pat
 
 OTHER: dict[str, Any] = {
     "db": "postgresql://fsroute@db.example/calls",
+    "db_connections": 1,
     "listen": "[::1]:9000",
     "allow": "192.0.2.0/24",
     "on_failure": "hangup",
@@ -164,6 +165,7 @@ def test_a_number_may_be_written_as_text_and_a_key_as_a_number(tmp_path: Path) -
 
 
 LEAST = {
+    "db_connections": 1,
     "decision_ms": 1,
     "handshake_s": 0.1,
     "max_calls": 1,
@@ -187,7 +189,7 @@ LEAST = {
     "sms_timeout_s": 0.1,
     "sms_attempts": 1,
 }
-MOST = dict.fromkeys(LEAST, 1_000_000_000) | {"sms_timeout_s": 60, "sms_attempts": 10}
+MOST = dict.fromkeys(LEAST, 1_000_000_000) | {"sms_timeout_s": 60, "sms_attempts": 10, "db_connections": 100}
 
 
 def test_every_number_has_bounds() -> None:

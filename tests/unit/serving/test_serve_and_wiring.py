@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -14,19 +16,19 @@ from gevent.threadpool import ThreadPool
 from structlog.testing import CapturingLogger
 
 from fsroute.configuration.settings import Settings, load_settings
-from fsroute.errors import ConfigError, DataError
+from fsroute.errors import ConfigError, DataError, WrongVersion
 from fsroute.eventsocket.server import Server
 from fsroute.model import Call, Routing
 from fsroute.serving import serve
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Registrations
-from fsroute.serving.wiring import Read, make_controller
+from fsroute.serving.wiring import Read, make_controller, refuse_wrong_version
 from fsroute.serving.workers import hold
 from tests.support.tables import demo_database
 
 CALL = Call("+492214710100", "+493023125001")
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -57,6 +59,13 @@ class Database:
 
 def controller(url: str, database: Database, log: CapturingLogger, **values: str) -> CallController:
     return make_controller(settings(url, **values), log, Registrations(0), database.within)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def change(url: str) -> None:
@@ -107,13 +116,38 @@ def test_a_call_of_which_nothing_is_known_fails_with_the_database(url: str) -> N
         decide(CALL, None)
 
 
-def test_a_database_that_cannot_be_read_at_the_start_is_an_error(url: str, tmp_path: Path) -> None:
+def test_a_start_without_a_database_says_so_and_goes_on(tmp_path: Path) -> None:
+    url, log = f"sqlite:///{tmp_path}/demo.db", CapturingLogger()
+    decide = controller(url, Database(), log).decide
+    reason = f"database {url}: no such file (fsroute init makes it)"
+    with pytest.raises(DataError, match=re.escape(reason)):
+        decide(CALL, None)
+    (line,) = log.calls
+    assert (line.method_name, line.args, line.kwargs) == ("error", ("database unavailable",), {"db": url, "reason": reason})
+    demo_database(tmp_path / "demo.db")
+    until(lambda: len(log.calls) == 2)
+    assert decide(CALL, None).code == "routed"
+    assert log.calls[1].args == ("database available again",)
+    assert (log.calls[1].kwargs["from_memory"], log.calls[1].kwargs["undecided"]) == (
+        0,
+        2,
+    )  # the first call of the start too
+
+
+def test_a_first_decision_that_takes_too_long_ends_no_start(url: str) -> None:
     database = Database()
-    database.error = DataError("locked")
-    with pytest.raises(DataError, match="locked"):
-        controller(url, database, CapturingLogger())
-    with pytest.raises(DataError):
-        controller(f"sqlite:///{tmp_path}/none.db", Database(), CapturingLogger())
+    database.error = DataError("no decision within 500 ms")
+    decide = controller(url, database, CapturingLogger()).decide
+    database.error = None
+    assert decide(CALL, None).code == "routed"
+
+
+def test_a_start_with_tables_of_another_version_is_refused(url: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    for start in (lambda: controller(url, Database(), CapturingLogger()), lambda: refuse_wrong_version(settings(url))):
+        with pytest.raises(WrongVersion, match="its schema version is 99, this fsroute needs"):
+            start()
 
 
 @pytest.mark.parametrize(("log_numbers", "shown"), [("short", "+493023125xxx"), ("full", "+493023125001")])
@@ -207,10 +241,12 @@ def test_one_process_serves_by_itself(url: str, monkeypatch: pytest.MonkeyPatch)
     assert len(served) == 1
 
 
-def test_a_database_of_several_workers_is_checked_before_they_start(url: str, tmp_path: Path) -> None:
+def test_tables_of_another_version_are_refused_before_workers_start(url: str) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
     log = CapturingLogger()
-    with pytest.raises(DataError):
-        serve.serve(settings(f"sqlite:///{tmp_path}/none.db", workers="2"), log)
+    with pytest.raises(WrongVersion):
+        serve.serve(settings(url, workers="2"), log)
     assert log.calls == []
 
 
