@@ -40,6 +40,9 @@ _ANSWER_S = 0.5
 """Seconds for the answer to such a check. A healthy server takes a millisecond. After that the keeper opens another
 connection. Only if that fails too, the database is away: a machine that is busy for a moment is no outage."""
 
+_LOCK_MS = 100
+"""Milliseconds that a check waits for a lock on an SQLite file. Readers of a file with a write-ahead log never wait."""
+
 _RETRY_S, _RETRY_MOST_S = 0.1, 1.0
 """Pause between attempts to connect while the database is away: at first, and at most. An attempt costs the server little,
 and all is to be as before within two seconds of its return."""
@@ -47,6 +50,10 @@ and all is to be as before within two seconds of its return."""
 _LENT_S = 5.0
 """A connection that is used for longer is cut: the call has been decided without it long ago. A read takes milliseconds, and
 PostgreSQL ends each of its statements after twice `decision_ms`."""
+
+_DOUBTED_LENT = 3
+"""The same after a call was not decided in time, in units of a call's time: the keeper's connection may be to another host than
+those that do not answer."""
 
 _SETTLE_S = 0.02
 """Seconds until the keeper looks again whether all reads from a file that was replaced have ended. One takes
@@ -243,7 +250,8 @@ class Connections:
             try:
                 pause = self._turn()
             except Exception:  # noqa: BLE001 - the keeper must not end
-                self._log.exception("database check failed")
+                with suppress(Exception):
+                    self._log.exception("database check failed")
                 pause = _CHECK_S
             with self._changed:
                 self._turns += 1
@@ -280,7 +288,7 @@ class Connections:
             return self._failed(error)
         self._tidy(connection)
         self._give_back(connection)
-        self._works()
+        self._works(_DOUBTED_LENT * self._wait_s if doubted else _LENT_S)
         return _CHECK_S
 
     def _close_dropped(self) -> None:
@@ -365,8 +373,8 @@ class Connections:
             self._log.error("database unavailable", db=without_password(self._url), reason=reason)
         return _RETRY_S if is_full else self._backoff.pause()
 
-    def _works(self) -> None:
-        """A connection works."""
+    def _works(self, longest_s: float) -> None:
+        """A connection works. One that is used for longer than this is cut."""
         self._backoff.reset()
         now = time.monotonic()
         with self._changed:
@@ -374,7 +382,7 @@ class Connections:
             self.trouble, self.is_away, self._wrong = None, False, None
             from_memory, undecided = self._from_memory, self._undecided
             self._from_memory = self._undecided = 0
-            overdue = [connection for connection in self._lent if now - connection.lent_at > _LENT_S]
+            overdue = [connection for connection in self._lent if now - connection.lent_at > longest_s and connection.handle]
             self._changed.notify_all()
         for connection in overdue:
             connection.cut()
@@ -428,9 +436,13 @@ def _is_lost(connection: _Connection) -> bool:
 
 @contextmanager
 def _within(seconds: float, connection: _Connection) -> Iterator[None]:
-    """Cuts the connection after this time. SQLite has its own (`open_lent`)."""
+    """Cuts the connection after this time. SQLite waits for locks only, and for a short time here."""
     if connection.handle is None:
+        database = connection.database
+        (wait_ms,) = database.execute_sql("PRAGMA busy_timeout").fetchone()
+        database.execute_sql(f"PRAGMA busy_timeout = {_LOCK_MS}")
         yield
+        database.execute_sql(f"PRAGMA busy_timeout = {wait_ms}")
         return
     done = threading.Event()
 

@@ -66,6 +66,10 @@ class Server:
             found = connection.execute(sql.encode())
             return found.fetchall() if found.description else []
 
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to all of its processes. Each backend has a session of its own."""
         for pid in (self.process.pid, *_children(self.process.pid)):
