@@ -52,7 +52,7 @@ _LENT_S = 5.0
 PostgreSQL ends each of its statements after twice `decision_ms`."""
 
 _DOUBTED_LENT = 3
-"""The same after a call was not decided in time, in units of a call's time: the keeper's connection may be to another host than
+"""The same after a call was not decided in time, in units of a call's time: the keeper may have reached another host than
 those that do not answer."""
 
 _SETTLE_S = 0.02

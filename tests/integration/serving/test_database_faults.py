@@ -1,6 +1,6 @@
 """`fsroute serve` while its PostgreSQL is killed, stopped, silent, full, failed over or late.
 
-Each server process is real. What the calls' own time says comes from the log (`ms`), which a busy test machine does not change.
+Each process is real. How long a decision took comes from the log (`ms`): the test's own machine may be busy.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from tests.support.server import Server, applications, call, carrier_channel, co
 
 PATIENCE_S = 60.0
 KNOWN, UNKNOWN = "02214710100", "02214710400"
+
+BRIEF = ("--decision-ms", "400", "--cache-seconds", "0.05")
+"""What was read counts as known to be right for a moment only: after that a line says that a call is routed from memory."""
 
 
 @contextmanager
@@ -119,7 +122,7 @@ def is_back(server: Server) -> dict[str, Any]:
 
 
 def test_all_of_postgresql_stops_and_goes_on(own: Own, tmp_path: Path) -> None:
-    with serving(own.url(), tmp_path, "--decision-ms", "400") as server:
+    with serving(own.url(), tmp_path, *BRIEF) as server:
         assert is_decided(server, KNOWN)
         own.server.signal(signal.SIGSTOP)
         try:
@@ -132,7 +135,7 @@ def test_all_of_postgresql_stops_and_goes_on(own: Own, tmp_path: Path) -> None:
 def test_reads_that_hang_hold_up_nobody_afterwards(own: Own, tmp_path: Path) -> None:
     """Every thread and connection waits for a server that stopped; then other calls are decided as before."""
     url = own.url()
-    with serving(url, tmp_path, "--db-connections", "2", "--decision-ms", "400") as server:
+    with serving(url, tmp_path, "--db-connections", "2", *BRIEF) as server:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda _: is_decided(server, KNOWN), range(4)))
             own.server.signal(signal.SIGSTOP)
@@ -149,7 +152,7 @@ def test_a_network_that_goes_silent_and_comes_back(own: Own, tmp_path: Path) -> 
     name = own.url().rpartition("/")[2]
     with (
         proxied(own.socket) as proxy,
-        serving(f"postgresql://fsroute@127.0.0.1:{proxy.port}/{name}", tmp_path, "--decision-ms", "400") as server,
+        serving(f"postgresql://fsroute@127.0.0.1:{proxy.port}/{name}", tmp_path, *BRIEF) as server,
     ):
         assert is_decided(server, KNOWN)
         proxy.be_silent()
@@ -159,7 +162,7 @@ def test_a_network_that_goes_silent_and_comes_back(own: Own, tmp_path: Path) -> 
 
 
 def test_postgresql_is_killed_and_started_again(own: Own, tmp_path: Path) -> None:
-    with serving(own.url(), tmp_path) as server:
+    with serving(own.url(), tmp_path, *BRIEF) as server:
         assert is_decided(server, KNOWN)
         own.server.kill()
         try:
@@ -176,7 +179,7 @@ def test_a_start_without_postgresql(own: Own, tmp_path: Path) -> None:
     try:
         running = serving(url, tmp_path)
         server = running.__enter__()
-        assert [line["event"] for line in server.lines()] == ["database unavailable", "serving"]
+        assert {"database unavailable", "serving"} <= {line["event"] for line in server.lines()}
         assert not is_decided(server, KNOWN)
     finally:
         own.server = postgresql.restart(own.server)
@@ -264,7 +267,7 @@ def test_the_primary_is_killed_under_calls_and_none_is_lost(tmp_path: Path) -> N
             until(lambda: len(results) > before + 30)
             # What is written goes to the new primary, by the same URL, and is heard of.
             server.wait_for("database notifications: available again", timeout_s=PATIENCE_S)
-            loaded = load(url, tmp_path, "UPDATE numbers SET enabled = false WHERE number = '+492214710400'")
+            loaded = load(url, tmp_path, "UPDATE numbers SET enabled = false WHERE number = '+492214710400';")
             assert loaded.returncode == 0, loaded.stderr
             until(lambda: last(server, "call routed") is not None and not is_decided_as(server, UNKNOWN, "routed"))
             stop.set()
@@ -287,7 +290,7 @@ def test_a_load_by_a_url_that_prefers_standbys_writes_to_the_primary_and_readers
             assert first.execute("postgres", sessions(name)) == [("LISTEN fsroute",)]
             # The standby receives the change, and does not show it.
             second.execute("postgres", "SELECT pg_wal_replay_pause()")
-            loaded = load(url, tmp_path, "UPDATE numbers SET enabled = false WHERE number = '+492214710100'")
+            loaded = load(url, tmp_path, "UPDATE numbers SET enabled = false WHERE number = '+492214710100';")
             assert loaded.returncode == 0, loaded.stderr
             assert is_decided_as(server, KNOWN, "routed")
             second.execute("postgres", "SELECT pg_wal_replay_resume()")
