@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -90,7 +91,7 @@ class SqliteChanges:
 
     def _ask(self) -> object:
         with self._lock:
-            generation = self._file.look()
+            generation = self._file.generation
             if generation != self._generation:
                 self._close()
             if generation != self._file.settled:
@@ -169,6 +170,7 @@ class PostgresqlChanges:
                     for _ in connection.notifies():
                         self._count += 1
             except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
+                traceback.clear_frames(error.__traceback__)  # frees the socket of an attempt that timed out (connections.py)
                 if not self._closed.is_set() and not is_away:
                     is_away = True
                     self._log.warning(

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ from fsroute.errors import DataError, WrongVersion
 
 _CHECK_S = 1.0
 """Seconds between two checks while all is well: an outage is noticed in this time, also without calls."""
+
+_LOOK_S = 0.25
+"""Seconds between two looks whether an SQLite file is still the same, which take two microseconds."""
 
 _ANSWER_S = 0.5
 """Seconds for the answer to such a check. A healthy server takes a millisecond. After that the keeper opens another
@@ -120,7 +124,11 @@ class Connections:
         self._log = log
         self._file = file
         self._release = release
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        """For threads that wait for a connection."""
+        self._asked = threading.Condition(self._lock)
+        """For the keeper."""
         self._idle: list[_Connection] = []
         self._dropped: list[_Connection] = []
         """Connections that the keeper must close: that may wait for the network."""
@@ -164,58 +172,61 @@ class Connections:
         except BaseException:
             is_lost = _is_lost(connection)
             connection.close()
-            with self._changed:
+            with self._lock:
                 self._lent.discard(connection)
                 if is_lost and connection.generation == self._generation:
                     self._drop_idle()
-                self._changed.notify_all()
+                self._freed.notify()  # there is room for another one
             raise
         self._give_back(connection)
         return result
 
     def _borrow(self, until: float) -> _Connection:
-        with self._changed:
-            self._look_at_file()
-            self._waiting += 1
-            try:
-                while not self._idle:
-                    left = until - time.monotonic()
-                    if self.is_away or left <= 0:
-                        raise DataError(self.trouble or f"no connection to the database within {self._wait_s * 1000:g} ms")
-                    self._changed.notify_all()
-                    self._changed.wait(left)
-                connection = self._idle.pop()
-                connection.lent_at = time.monotonic()
-                self._lent.add(connection)
-                return connection
-            finally:
-                self._waiting -= 1
+        with self._lock:
+            if not self._idle:
+                self._wait_for_one(until)
+            connection = self._idle.pop()
+            connection.lent_at = time.monotonic()
+            self._lent.add(connection)
+            return connection
+
+    def _wait_for_one(self, until: float) -> None:
+        self._waiting += 1
+        try:
+            while not self._idle:
+                left = until - time.monotonic()
+                if self.is_away or left <= 0:
+                    raise DataError(self.trouble or f"no connection to the database within {self._wait_s * 1000:g} ms")
+                self._asked.notify()
+                self._freed.wait(left)
+        finally:
+            self._waiting -= 1
 
     def _give_back(self, connection: _Connection) -> None:
-        with self._changed:
+        with self._lock:
             keep = connection.generation == self._generation and not self._closed
             if keep and len(self._idle) + len(self._lent) <= self._most:
                 self._lent.discard(connection)
                 self._idle.append(connection)
-                self._changed.notify_all()
+                self._freed.notify()
                 return
         connection.close()
-        with self._changed:
+        with self._lock:
             self._lent.discard(connection)
-            self._changed.notify_all()
+            self._freed.notify()
 
     # --- for the calls themselves: nothing here waits ----------------------------------------------------
 
     def doubt(self, reason: str) -> None:
         """A call could not be decided in time: the keeper checks now. Calls are decided from memory until it has."""
-        with self._changed:
+        with self._lock:
             self._begin_trouble(reason)
             self._doubted = True
-            self._changed.notify_all()
+            self._asked.notify()
 
     def count(self, *, from_memory: bool) -> None:
         """Counts a call that was decided from memory or not at all, for the line that ends the outage."""
-        with self._changed:
+        with self._lock:
             if from_memory:
                 self._from_memory += 1
             else:
@@ -226,25 +237,24 @@ class Connections:
     def start(self) -> None:
         """Starts the keeper, and waits for its first connection for a bounded time. Raises WrongVersion."""
         threads.start(self._keep, "database")
-        with self._changed:
-            self._changed.wait_for(lambda: self._turns, _START_S)
+        with self._lock:
+            self._freed.wait_for(lambda: self._turns, _START_S)
         if self._wrong is not None:
             self.close()
             raise self._wrong
 
     def close(self) -> None:
         """Closes all connections."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._drop_idle()
-            self._changed.notify_all()
+            self._asked.notify()
         self._close_dropped()
 
     def _keep(self) -> None:
         pause = 0.0
         while not self._closed:
-            with self._changed:
-                self._changed.wait_for(self._is_asked, pause)
+            self._rest(pause)
             if self._closed:
                 return
             try:
@@ -253,9 +263,18 @@ class Connections:
                 with suppress(Exception):
                     self._log.exception("database check failed")
                 pause = _CHECK_S
-            with self._changed:
+            with self._lock:
                 self._turns += 1
-                self._changed.notify_all()
+                self._freed.notify_all()
+
+    def _rest(self, seconds: float) -> None:
+        """Waits this long, or until there is something to do."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            while not self._is_asked() and (left := end - time.monotonic()) > 0:
+                self._asked.wait(left if self._file is None else min(left, _LOOK_S))
+                if self._file is not None and self._file.look() != self._file_generation:
+                    return
 
     def _is_asked(self) -> bool:
         return self._closed or (not self._rests and (self._doubted or self._is_wanted()))
@@ -267,14 +286,14 @@ class Connections:
 
     def _turn(self) -> float:
         """Checks a connection, or opens one. Returns the seconds until the next turn."""
-        with self._changed:
+        with self._lock:
             self._look_at_file()
         self._close_dropped()
         if self._file is not None and self._file.settled != self._file_generation and not self._has_settled(self._file):
             self._rests = True
             return _SETTLE_S
         self._rests = False
-        with self._changed:
+        with self._lock:
             doubted, self._doubted = self._doubted, False
             checked = self._idle.pop() if self._idle else None
             if checked is not None:
@@ -285,6 +304,8 @@ class Connections:
         try:
             connection = (checked and self._checked(checked)) or self._open()
         except (*DATABASE_ERRORS, DataError) as error:
+            # psycopg keeps the socket of an attempt that timed out in a circle of references with the error.
+            traceback.clear_frames(error.__traceback__)
             return self._failed(error)
         self._tidy(connection)
         self._give_back(connection)
@@ -292,7 +313,7 @@ class Connections:
         return _CHECK_S
 
     def _close_dropped(self) -> None:
-        with self._changed:
+        with self._lock:
             dropped, self._dropped = self._dropped, []
         for connection in dropped:
             connection.close()
@@ -302,7 +323,7 @@ class Connections:
         content with the new connections of the same process."""
         self._release()
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             old = [connection for connection in self._lent if connection.generation != self._generation]
         for connection in old:
             if now - connection.lent_at > self._wait_s:
@@ -318,7 +339,7 @@ class Connections:
                 require_version(connection.database, self._url)
         except (*DATABASE_ERRORS, DataError):
             connection.close()
-            with self._changed:
+            with self._lock:
                 self._lent.discard(connection)
                 self._drop_idle()
             self._close_dropped()
@@ -344,7 +365,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        with self._changed:
+        with self._lock:
             self._lent.add(connection)
         return connection
 
@@ -352,7 +373,7 @@ class Connections:
         """No connection could be opened."""
         reason = str(error) if isinstance(error, DataError) else explain_failure(self._url, error)
         is_full = _FULL.search(reason) is not None
-        with self._changed:
+        with self._lock:
             if is_full and any(connection.generation == self._generation for connection in self._lent):
                 self._full_until = time.monotonic() + _CHECK_S
                 self.trouble = None
@@ -365,7 +386,7 @@ class Connections:
             self.trouble, self.is_away = reason, not is_full
             self._drop_idle()
             lent = list(self._lent)
-            self._changed.notify_all()
+            self._freed.notify_all()
         self._close_dropped()
         for connection in lent:
             connection.cut()
@@ -377,13 +398,13 @@ class Connections:
         """A connection works. One that is used for longer than this is cut."""
         self._backoff.reset()
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             was_said, self._is_said = self._is_said, False
             self.trouble, self.is_away, self._wrong = None, False, None
             from_memory, undecided = self._from_memory, self._undecided
             self._from_memory = self._undecided = 0
             overdue = [connection for connection in self._lent if now - connection.lent_at > longest_s and connection.handle]
-            self._changed.notify_all()
+            self._freed.notify_all()
         for connection in overdue:
             connection.cut()
         if was_said:

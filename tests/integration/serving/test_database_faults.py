@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -187,6 +188,22 @@ def test_a_start_without_postgresql(own: Own, tmp_path: Path) -> None:
     server.wait_for("database available again", timeout_s=PATIENCE_S)
     assert is_decided(server, KNOWN)
     running.__exit__(None, None, None)
+
+
+def test_attempts_that_time_out_leave_no_descriptors(tmp_path: Path) -> None:
+    """Each attempt at a host that never answers ends after two seconds; psycopg alone kept its socket."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as silent,
+        serving(f"postgresql://fsroute@127.0.0.1:{silent.getsockname()[1]}/x", tmp_path) as server,
+    ):
+        reason = server.wait_for("database unavailable", timeout_s=PATIENCE_S)[0]["reason"]
+        assert reason.endswith(": connection timeout expired")
+        before = server.descriptors
+        silent.settimeout(PATIENCE_S)
+        accepted = [silent.accept()[0] for _ in range(10)]
+        assert server.descriptors <= before + 2  # an attempt of each thread
+        for sock in accepted:
+            sock.close()
 
 
 def test_connections_that_were_ended_cost_no_call(own: Own, tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_a_file_that_is_replaced(pool: Pool) -> None:
     def country(database: Database) -> Any:
         return database.execute_sql("SELECT country FROM accounts WHERE name = 'acme'").fetchone()[0]
 
-    assert pool.connections.run(country) == "AT"  # at once
+    pool.wait_for("database replaced")
+    assert pool.connections.run(country) == "AT"
     assert pool.events() == ["database replaced"]
 
 
@@ -166,6 +167,7 @@ def test_a_backup_that_is_copied_over_the_file(pool: Pool) -> None:
     assert log.exists()
     time.sleep(1.5)  # the keeper has looked at the log
     shutil.copyfile(backup, pool.path)
+    pool.wait_for("database replaced")
     assert "late" not in pool.names()
     assert "acme" in pool.names()
     assert set(pool.events()) == {"database replaced"}
