@@ -306,7 +306,7 @@ class Connections:
         except (*DATABASE_ERRORS, DataError) as error:
             # psycopg keeps the socket of an attempt that timed out in a circle of references with the error.
             traceback.clear_frames(error.__traceback__)
-            return self._failed(error)
+            return self._failed(error, doubted=doubted)
         self._tidy(connection)
         self._give_back(connection)
         self._works(_DOUBTED_LENT * self._wait_s if doubted else _LENT_S)
@@ -369,15 +369,16 @@ class Connections:
             self._lent.add(connection)
         return connection
 
-    def _failed(self, error: Exception) -> float:
+    def _failed(self, error: Exception, *, doubted: bool) -> float:
         """No connection could be opened."""
         reason = str(error) if isinstance(error, DataError) else explain_failure(self._url, error)
         is_full = _FULL.search(reason) is not None
         with self._lock:
-            if is_full and any(connection.generation == self._generation for connection in self._lent):
+            if (is_full or not doubted) and any(lent.generation == self._generation for lent in self._lent):
+                # Calls share the connections that there are. If those fail too, their users say so.
                 self._full_until = time.monotonic() + _CHECK_S
                 self.trouble = None
-                return _CHECK_S  # calls share the connections that there are
+                return _CHECK_S
             begins, self._rests = not self._is_said, True
             self._begin_trouble(reason)
             self._is_said = True

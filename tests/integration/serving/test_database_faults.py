@@ -220,6 +220,17 @@ def test_connections_that_were_ended_cost_no_call(own: Own, tmp_path: Path) -> N
         assert server.lines("call not routed") == server.lines("database unavailable") == []
 
 
+def test_hosts_that_do_not_answer_or_refuse_are_passed_over(own: Own, tmp_path: Path) -> None:
+    """The one that prefers a standby takes the primary if no other host is left."""
+    name = own.url().rpartition("/")[2]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:1,{own.server.host}:5432"
+        url = f"postgresql://fsroute@{hosts}/{name}?target_session_attrs=prefer-standby"
+        with serving(url, tmp_path) as server:
+            server.wait_for("serving")
+            until(lambda: is_decided(server, KNOWN))
+
+
 # --- limits -----------------------------------------------------------------------------------------------
 
 
