@@ -98,6 +98,10 @@ class _Connection:
             self.handle.close()
 
 
+class _Replaced(Exception):
+    """The file was replaced while it was opened."""
+
+
 class Connections:
     """At most `most` connections to one database, each lent to one thread at a time.
 
@@ -303,6 +307,8 @@ class Connections:
                 return _CHECK_S  # all are in use: their users notice
         try:
             connection = (checked and self._checked(checked)) or self._open()
+        except _Replaced:
+            return 0.0
         except (*DATABASE_ERRORS, DataError) as error:
             # psycopg keeps the socket of an attempt that timed out in a circle of references with the error.
             traceback.clear_frames(error.__traceback__)
@@ -348,6 +354,9 @@ class Connections:
 
     def _open(self) -> _Connection:
         """A new connection to a database of the right version."""
+        is_first = self._file is not None and not self._idle and not self._lent
+        if is_first:
+            self._release()
         generation = self._generation
         database = open_lent(self._url, self._wait_s)
         connection = _Connection(database, generation, None, time.monotonic())
@@ -358,7 +367,7 @@ class Connections:
                 if is_sqlite(database):
                     (mode,) = database.execute_sql("PRAGMA journal_mode").fetchone()
                     if self._file is not None:
-                        self._file.has_log = mode == "wal"
+                        self._note_opened(self._file, has_log=mode == "wal", is_first=is_first)
                 else:
                     database.execute_sql(f"SET statement_timeout = {2000 * self._wait_s:.0f}")
                 require_version(database, self._url)
@@ -368,6 +377,13 @@ class Connections:
         with self._lock:
             self._lent.add(connection)
         return connection
+
+    def _note_opened(self, file: SqliteFile, *, has_log: bool, is_first: bool) -> None:
+        if file.look() != self._file_generation:
+            raise _Replaced
+        file.has_log = has_log
+        if is_first:
+            file.forget_log()
 
     def _failed(self, error: Exception, *, doubted: bool) -> float:
         """No connection could be opened."""

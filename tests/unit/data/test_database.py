@@ -16,6 +16,7 @@ from fsroute.data.database import (
     named_rows,
     open_database,
     rows,
+    without_password,
 )
 from fsroute.data.schema import check_version
 from fsroute.errors import ConfigError, DataError
@@ -54,6 +55,47 @@ def test_the_password_is_not_in_the_line() -> None:
     with pytest.raises(DataError) as raised, database_errors("postgresql://fsroute:geh/eim@host/x"):
         raise OperationalError('invalid port "geh"')
     assert str(raised.value) == 'database postgresql://fsroute:***@host/x: invalid port "***"'
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://u:geheim@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:geheim@h:5432,i:5433/db?target_session_attrs=any", "postgresql://u:***@h:5432,i:5433/db?target_session_attrs=any"),
+        ("postgresql://u:ge@he/im@[::1]:5432/db", "postgresql://u:***@[::1]:5432/db"),
+        ("postgresql://u:5432@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:geheim", "postgresql://u:***"),
+        ("postgresql://u:geheim/db", "postgresql://u:***/db"),
+        ("postgresql://u:123456/db", "postgresql://u:***/db"),
+        ("postgresql:u:geheim@h", "postgresql:***@h"),
+        ("u:geheim@h/db", "u:***@h/db"),
+        ("mysql://u:geheim@h/x", "mysql://u:***@h/x"),
+        ("postgresql://h/db?password=geheim&x=1", "postgresql://h/db?password=***&x=1"),
+        ("postgresql://h/db?x=1&pass%77ord=geheim&sslpassword=geheim", "postgresql://h/db?x=1&pass%77ord=***&sslpassword=***"),
+        ("postgresql://h/db?oauth_client_secret=geheim", "postgresql://h/db?oauth_client_secret=***"),
+        ("user=u password=geheim host=h", "user=u password=*** host=h"),
+        (r"user=u password = 'ge h\'eim' host=h", "user=u password = *** host=h"),
+        ("PASSWORD='geheim", "PASSWORD=***"),
+    ],
+)  # fmt: skip
+def test_a_password_is_hidden_in_every_spelling(given: str, shown: str) -> None:
+    assert without_password(given) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////a/b:c@d.db",
+        "postgresql://h:5432/db",
+        "postgresql://h:5432,i/db",
+        "postgresql://h,i:5433/db",
+        "postgresql://[::1]:5432/db",
+        "postgresql://u@%2Ftmp%2Fx,%2Ftmp%2Fy/db",
+        "postgresql://u@h/db?options=-c%20a=b@c",
+    ],
+)
+def test_nothing_else_is_hidden(url: str) -> None:
+    assert without_password(url) == url
 
 
 # --- opening ------------------------------------------------------------------------------------------------
