@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,10 +22,12 @@ from typing import Any
 import pytest
 
 from tests.support import postgresql
-from tests.support.postgresql import DEMO, Databases
+from tests.support.postgresql import Databases
 from tests.support.postgresql import Server as PostgreSQL
 from tests.support.proxy import proxied
 from tests.support.server import Server, applications, call, carrier_channel, converse, serving
+from tests.support.tables import DEMO
+from tests.support.wait import wait_until
 
 PATIENCE_S = 60.0
 KNOWN, UNKNOWN = "02214710100", "02214710400"
@@ -71,13 +73,6 @@ class Own:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     with primary() as server:
         yield Own(server, tmp_path_factory.mktemp("own"))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def is_decided(server: Server, to: str) -> bool:
@@ -228,7 +223,7 @@ def test_hosts_that_do_not_answer_or_refuse_are_passed_over(own: Own, tmp_path: 
         url = f"postgresql://fsroute@{hosts}/{name}?target_session_attrs=prefer-standby"
         with serving(url, tmp_path) as server:
             server.wait_for("serving")
-            until(lambda: is_decided(server, KNOWN))
+            wait_until(lambda: is_decided(server, KNOWN))
 
 
 # --- limits -----------------------------------------------------------------------------------------------
@@ -286,18 +281,18 @@ def test_the_primary_is_killed_under_calls_and_none_is_lost(tmp_path: Path) -> N
             callers = [threading.Thread(target=calls, args=(to,)) for to in (KNOWN, UNKNOWN, "02214710300")]
             for caller in callers:
                 caller.start()
-            until(lambda: len(results) > 30)
+            wait_until(lambda: len(results) > 30)
             first.kill()
             before = len(results)
-            until(lambda: len(results) > before + 30)
+            wait_until(lambda: len(results) > before + 30)
             second.promote()
             before = len(results)
-            until(lambda: len(results) > before + 30)
+            wait_until(lambda: len(results) > before + 30)
             # What is written goes to the new primary, by the same URL, and is heard of.
             server.wait_for("database notifications: available again", timeout_s=PATIENCE_S)
             loaded = load(url, tmp_path, "UPDATE numbers SET enabled = false WHERE number = '+492214710400';")
             assert loaded.returncode == 0, loaded.stderr
-            until(lambda: last(server, "call routed") is not None and not is_decided_as(server, UNKNOWN, "routed"))
+            wait_until(lambda: last(server, "call routed") is not None and not is_decided_as(server, UNKNOWN, "routed"))
             stop.set()
             for caller in callers:
                 caller.join()
@@ -322,7 +317,7 @@ def test_a_load_by_a_url_that_prefers_standbys_writes_to_the_primary_and_readers
             assert loaded.returncode == 0, loaded.stderr
             assert is_decided_as(server, KNOWN, "routed")
             second.execute("postgres", "SELECT pg_wal_replay_resume()")
-            until(lambda: not is_decided_as(server, KNOWN, "routed"))
+            wait_until(lambda: not is_decided_as(server, KNOWN, "routed"))
             assert server.lines("call not routed") == server.lines("database unavailable") == []
 
 

@@ -7,13 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.server import TOP, Server, call, demo_database, serving
+from tests.support.server import Server, call, serving
+from tests.support.tables import DEMO, demo_database
+from tests.support.wait import wait_until
 
 PATIENCE_S = 60.0
 NUMBER = "02214710100"
@@ -31,13 +33,6 @@ def server(path: Path, tmp_path: Path) -> Iterator[Server]:
     with serving(f"sqlite:///{path}", tmp_path, "--workers", "2", "--decision-ms", "5000") as running:
         running.wait_for("serving", 2, PATIENCE_S)
         yield running
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def codes(server: Server) -> set[str | None]:
@@ -68,9 +63,9 @@ def test_a_deleted_database_is_made_again_by_init_and_load(server: Server, path:
     server.wait_for("database unavailable", 2, PATIENCE_S)
     assert codes(server) == {"routed"}
     fsroute("init", path)
-    fsroute("load", path, TOP / "scripts" / "demo.sql")
+    fsroute("load", path, DEMO)
     disable(path)
-    until(lambda: codes(server) == {"number_disabled"})
+    wait_until(lambda: codes(server) == {"number_disabled"})
     server.wait_for("database available again", 2, PATIENCE_S)
     assert is_whole(path)
 
@@ -80,15 +75,15 @@ def test_a_backup_is_copied_over_the_file_under_two_workers(server: Server, path
     shutil.copyfile(path, backup)
     assert codes(server) == {"routed"}
     disable(path)
-    until(lambda: codes(server) == {"number_disabled"})
-    until(lambda: path.with_name("pbx.db-wal").stat().st_size == 0)
+    wait_until(lambda: codes(server) == {"number_disabled"})
+    wait_until(lambda: path.with_name("pbx.db-wal").stat().st_size == 0)
     time.sleep(2.5)  # both workers have looked at the log since it is empty
     shutil.copyfile(backup, path)
     server.wait_for("database replaced", 2, PATIENCE_S)
-    until(lambda: codes(server) == {"routed"})
+    wait_until(lambda: codes(server) == {"routed"})
     # A writer and both workers see the same file, and the same log.
     disable(path)
-    until(lambda: codes(server) == {"number_disabled"})
+    wait_until(lambda: codes(server) == {"number_disabled"})
     assert is_whole(path)
     assert not server.lines("call not routed")
 
@@ -100,8 +95,8 @@ def test_a_file_with_a_log_is_replaced_under_two_workers(server: Server, path: P
     assert codes(server) == {"routed"}
     disable(path)
     new.rename(path)
-    until(lambda: codes(server) == {"routed"})
+    wait_until(lambda: codes(server) == {"routed"})
     server.wait_for("database replaced", 2, PATIENCE_S)
     disable(path)
-    until(lambda: codes(server) == {"number_disabled"})
+    wait_until(lambda: codes(server) == {"number_disabled"})
     assert is_whole(path)

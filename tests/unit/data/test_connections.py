@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from fsroute.data.connections import Connections
 from fsroute.data.schema import schema_version
 from fsroute.data.sqlite_file import SqliteFile
 from fsroute.errors import DataError, WrongVersion
-from tests.support.server import demo_database
-
-PATIENCE_S = 30.0
+from tests.support.tables import demo_database
+from tests.support.wait import PATIENCE_S, wait_until
 
 
 class Pool:
@@ -46,7 +45,7 @@ class Pool:
         return [str(line.args[0]) for line in self.log.calls]
 
     def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
-        until(lambda: self.events().count(event) >= count)
+        wait_until(lambda: self.events().count(event) >= count)
         return next(dict(line.kwargs) for line in reversed(self.log.calls) if line.args[0] == event)
 
 
@@ -59,13 +58,6 @@ def names_or_none(pool: Pool) -> list[str] | None:
         return pool.names()
     except DataError:
         return None
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def write(path: Path, sql: str, *values: object) -> None:
@@ -124,7 +116,7 @@ def test_a_failure_of_one_read_is_no_outage(pool: Pool) -> None:
     with pytest.raises(DataError, match="interrupted"):
         pool.connections.run(fail)
     pool.connections.doubt("interrupted")
-    until(lambda: pool.connections.trouble is None)
+    wait_until(lambda: pool.connections.trouble is None)
     assert "acme" in pool.names()
     assert pool.log.calls == []
 
@@ -170,12 +162,12 @@ def test_a_backup_that_is_copied_over_the_file(pool: Pool) -> None:
     )
     assert "late" in pool.names()
     log = pool.path.with_name("pbx.db-wal")
-    until(lambda: log.stat().st_size == 0)  # the file is whole by then
+    wait_until(lambda: log.stat().st_size == 0)  # the file is whole by then
     assert log.exists()
     time.sleep(1.5)  # the keeper has looked at the log
     shutil.copyfile(backup, pool.path)
     pool.wait_for("database replaced")
-    until(lambda: names_or_none(pool) is not None)  # the copy may not have been whole yet
+    wait_until(lambda: names_or_none(pool) is not None)  # the copy may not have been whole yet
     assert "late" not in pool.names()
     assert "acme" in pool.names()
     assert set(pool.events()) <= {"database replaced", "database unavailable", "database available again"}
@@ -187,7 +179,7 @@ def test_a_file_that_is_locked(pool: Pool) -> None:
     write(pool.path, "PRAGMA user_version = 1")
     with closing(sqlite3.connect(pool.path, timeout=PATIENCE_S)) as database:
         pool.connections.close()
-        until(lambda: database.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",))
+        wait_until(lambda: database.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",))
         other = Pool(pool.path)
         other.connections.start()
         database.execute("BEGIN EXCLUSIVE")

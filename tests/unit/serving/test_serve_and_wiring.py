@@ -7,7 +7,6 @@ import re
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -26,6 +25,7 @@ from fsroute.serving.registrations import Registrations
 from fsroute.serving.wiring import Read, make_controller, refuse_wrong_version
 from fsroute.serving.workers import hold
 from tests.support.tables import demo_database
+from tests.support.wait import wait_until
 
 CALL = Call("+492214710100", "+493023125001")
 PATIENCE_S = 20.0
@@ -59,13 +59,6 @@ class Database:
 
 def controller(url: str, database: Database, log: CapturingLogger, **values: str) -> CallController:
     return make_controller(settings(url, **values), log, Registrations(0), database.within)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def change(url: str) -> None:
@@ -125,7 +118,7 @@ def test_a_start_without_a_database_says_so_and_goes_on(tmp_path: Path) -> None:
     (line,) = log.calls
     assert (line.method_name, line.args, line.kwargs) == ("error", ("database unavailable",), {"db": url, "reason": reason})
     demo_database(tmp_path / "demo.db")
-    until(lambda: len(log.calls) == 2)
+    wait_until(lambda: len(log.calls) == 2)
     assert decide(CALL, None).code == "routed"
     assert log.calls[1].args == ("database available again",)
     assert (log.calls[1].kwargs["from_memory"], log.calls[1].kwargs["undecided"]) == (
