@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from peewee import Database
 from structlog.typing import FilteringBoundLogger
@@ -30,7 +30,7 @@ from fsroute.data.database import (
     open_lent,
     without_password,
 )
-from fsroute.data.schema import require_version
+from fsroute.data.schema import check_tables, read_versions
 from fsroute.data.sqlite_file import SqliteFile
 from fsroute.errors import DataError, WrongVersion
 
@@ -82,6 +82,8 @@ class _Connection:
     generation: int
     handle: socket.socket | None
     lent_at: float = 0.0
+    versions: Any = None
+    """What the tables' version was when the connection was opened. If it changes, the tables are checked anew."""
 
     def cut(self) -> None:
         """Ends what a thread is waiting for in it."""
@@ -342,8 +344,10 @@ class Connections:
         """The connection if it works. Else it is closed, as are all that are idle."""
         try:
             with _within(_ANSWER_S, connection):
-                require_version(connection.database, self._url)
+                works = read_versions(connection.database) == connection.versions
         except (*DATABASE_ERRORS, DataError):
+            works = False
+        if not works:
             connection.close()
             with self._lock:
                 self._lent.discard(connection)
@@ -370,7 +374,8 @@ class Connections:
                         self._note_opened(self._file, has_log=mode == "wal", is_first=is_first)
                 else:
                     database.execute_sql(f"SET statement_timeout = {2000 * self._wait_s:.0f}")
-                require_version(database, self._url)
+                check_tables(database, self._url)
+                connection.versions = read_versions(database)
         except BaseException:
             connection.close()
             raise

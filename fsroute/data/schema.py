@@ -16,19 +16,23 @@ def check_version(database: Database, url: str) -> None:
     """Raises WrongVersion, with a line that says what to do, unless the database has the schema version of this fsroute.
     Raises DataError if it cannot be read."""
     with database_errors(url), database.connection_context():
-        require_version(database, url)
+        check_tables(database, url)
 
 
-def require_version(database: Database, url: str) -> None:
-    """`check_version` by the open connection. Raises the driver's errors too."""
-    versions = [row[0] for row in _version.rows(database)]
-    needed = schema_version()
+def check_tables(database: Database, url: str) -> None:
+    """The same on a connection that is open. Errors of the database are raised as they are."""
+    versions, needed = read_versions(database), schema_version()
     if versions != [needed]:
         found = ", ".join(map(str, versions)) or "missing"
         raise WrongVersion(
             f"database {without_password(url)}: its schema version is {found}, this fsroute needs {needed}: use the "
             "fsroute that made these tables, or make new ones (fsroute init with another --db) and load your SQL files there"
         )
+
+
+def read_versions(database: Database) -> list[int]:
+    """The rows of `schema_version`: one, unless somebody has changed the table."""
+    return [row[0] for row in _version.rows(database)]
 
 
 _version = Prepared(lambda: SchemaVersion.select(SchemaVersion.version))
