@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -100,7 +101,15 @@ def assert_fallback(switch: Switch, *lines: str) -> None:
         rung.wait_end()
     Inside(switch).lines()  # the log is complete
     errors = [line.partition("[ERR] ")[2] for line in switch.log()[before:].splitlines() if "[ERR] " in line]
-    assert [line.partition(" ")[2] for line in errors] == list(lines)
+    assert [without_call(line.partition(" ")[2]) for line in errors] == list(lines)
+
+
+def without_call(line: str) -> str:
+    """A line of fsroute's log without what differs from call to call; other lines as they are."""
+    if not line.startswith("{"):
+        return line
+    values = {name: value for name, value in json.loads(line).items() if name not in {"call", "to", "timestamp"}}
+    return json.dumps(values, sort_keys=True)
 
 
 def test_without_mod_python_calls_go_to_the_fallback(tmp_path: Path) -> None:
@@ -155,4 +164,4 @@ def test_arguments_in_the_dialplan_are_refused_and_freeswitch_ends_when_it_is_to
 
 
 def logged(reason: str) -> str:
-    return f'{{"event": "call not routed", "reason": "{reason}", "level": "error"}}'
+    return json.dumps({"event": "call not routed", "reason": reason, "level": "error"}, sort_keys=True)
