@@ -412,7 +412,7 @@ class Connections:
         self._close_dropped()
         for connection in lent:
             connection.cut()
-        if is_new:
+        if is_new and not (self._wrong and not self._turns):  # `start` raises that one
             self._log.error("database unavailable", db=without_password(self._url), reason=reason)
         return _RETRY_S if is_full else self._backoff.pause()
 

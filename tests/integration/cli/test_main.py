@@ -449,12 +449,12 @@ def test_a_database_without_tables(fsroute: Fsroute, database_url: str, tmp_path
     (tmp_path / "empty.sql").write_text("")
     if database_url.startswith("sqlite"):
         Path(database_url.removeprefix("sqlite:///")).touch()
-    for command in (["load", "empty.sql"], ["explain", "--to", "1"], ["serve"]):
+    for command in (["load", "empty.sql"], ["explain", "--to", "1"]):
         message = fsroute.refused(*command, "--db", database_url)
         assert message.startswith(f"database {database_url}: has no fsroute tables (fsroute init makes them): ")
 
 
-@pytest.mark.parametrize("command", [["load", "x.sql"], ["explain", "--to", "1"], ["serve"]])
+@pytest.mark.parametrize("command", [["load", "x.sql"], ["explain", "--to", "1"]])
 def test_a_database_that_is_not_there(fsroute: Fsroute, command: list[str]) -> None:
     assert fsroute.refused(*command) == "database sqlite:///fsroute.db: no such file (fsroute init makes it)"
 

@@ -124,7 +124,7 @@ def test_one_that_starts_while_the_database_is_away_waits_for_it(url: str, tmp_p
         reasons = [line["reason"] for line in server.wait_for("database unavailable", 3, PATIENCE_S)]
         assert reasons == [f"database {url}: no such file (fsroute init makes it)"] * 3
         (tmp_path / "away.db").rename(tmp_path / "demo.db")
-        server.wait_for("database available again", 3, PATIENCE_S)
+        server.wait_for("database available again", 2, PATIENCE_S)
 
 
 # --- bad input --------------------------------------------------------------------------------------------
