@@ -5,19 +5,37 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import CapturingLogger
 
+from fsroute.codes import CallerIdCode
 from fsroute.data.changes import watch
 from fsroute.data.database import is_sqlite, open_database
 from fsroute.data.routing_cache import RoutingCache
 from fsroute.data.routing_store import Store
+from fsroute.data.weight import LEG_BYTES, weight_of
 from fsroute.errors import DataError
-from fsroute.model import Call, Direction, Routing
+from fsroute.model import (
+    Account,
+    Call,
+    CallerId,
+    Direction,
+    EndpointDial,
+    HostedNumber,
+    KeptPlan,
+    Leg,
+    Plan,
+    Routing,
+    Rule,
+    Target,
+    Trunk,
+)
+from fsroute.target_kinds import TargetKind
 from tests.support.tables import demo_database, execute
 from tests.support.wait import wait_until
 
@@ -38,15 +56,21 @@ class Changes:
         pass
 
 
+CARRIER = Trunk("carrier", "carrier", "DE", "carrier.example")
+ACME = Account("acme", "DE", "Europe/Berlin", "acme.example", area_code="221")
+
+
 class Reads:
-    """Counts what is read; each read finds something of its own."""
+    """Counts what is read; each read finds something of its own. There are one trunk and one account."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
     def __call__(self, call: Call) -> Routing:
         self.calls.append(call)
-        return Routing("DE", str(len(self.calls)))
+        trunk = CARRIER if call.trunk == CARRIER.name else None
+        account = ACME if call.account == ACME.name and call.direction is Direction.OUTBOUND else None
+        return Routing("DE", str(len(self.calls)), trunk=trunk, account=account)
 
 
 def asked(cache: RoutingCache, call: Call) -> str | None:
@@ -62,26 +86,43 @@ def test_what_was_read_is_used_until_something_changes() -> None:
     assert [asked(cache, Call(N100)) for _ in range(3)] == ["2", "2", "2"]
 
 
+USER_CALL = Call(N100, direction=Direction.OUTBOUND, account="acme", user="office")
+
+
 @pytest.mark.parametrize(
-    "other",
+    ("one", "other"),
     [
-        Call(N200),
-        Call(N100, direction=Direction.OUTBOUND),
-        Call(N100, trunk="carrier"),
-        Call(N100, account="acme"),
-        Call(N100, user="office"),
-        Call(N100, presented=N200),
+        (Call(N100), Call(N200)),
+        (Call(N100), USER_CALL),
+        (Call(N100), Call(N100, trunk="carrier")),
+        (USER_CALL, replace(USER_CALL, account="probe")),
+        (USER_CALL, replace(USER_CALL, user="reception")),
+        (USER_CALL, replace(USER_CALL, presented=N200)),
+        (USER_CALL, replace(USER_CALL, presented="anybody")),
+        (USER_CALL, replace(USER_CALL, transferred=True)),
+        (replace(USER_CALL, destination="11"), replace(USER_CALL, destination="12")),
     ],
 )
-def test_calls_that_are_read_differently_are_remembered_apart(other: Call) -> None:
+def test_calls_that_are_read_differently_are_remembered_apart(one: Call, other: Call) -> None:
     cache = RoutingCache(Reads(), Changes(is_exact=True), 2.0)
-    assert [asked(cache, call) for call in (Call(N100), other, Call(N100), other)] == ["1", "2", "1", "2"]
+    assert [asked(cache, call) for call in (one, other, one, other)] == ["1", "2", "1", "2"]
 
 
-def test_what_does_not_matter_to_the_tables_does_not_matter_here() -> None:
+@pytest.mark.parametrize(
+    ("call", "same"),
+    [
+        (Call(N100), [Call(N100, "+4930", "Eve"), Call(N100, anonymous=True), Call(N100, hops=3, uuid="x")]),
+        (Call(N100), [Call(N100, account="acme"), Call(N100, user="office"), Call(N100, presented=N200)]),
+        (Call(N100), [Call("+49 (221) 471-0100"), Call("sip:+492214710100@pbx.example"), Call(f"{N100};x=y")]),
+        (Call("02214710100"), [Call("0221-47.1/0100"), Call("0221/4710100;phone-context=pbx.example")]),
+        (Call("anything"), [Call("something else"), Call("")]),
+        (USER_CALL, [replace(USER_CALL, destination="+49 221 4710100"), replace(USER_CALL, to_user="x", trunk="y")]),
+        (replace(USER_CALL, presented="anybody"), [replace(USER_CALL, presented="11")]),
+    ],
+)
+def test_calls_that_mean_the_same_share_what_was_read(call: Call, same: list[Call]) -> None:
     cache = RoutingCache(Reads(), Changes(is_exact=True), 2.0)
-    same = [Call(N100), Call(N100, "+4930", "Eve"), Call(N100, anonymous=True), Call(N100, hops=3, uuid="x")]
-    assert {asked(cache, call) for call in same} == {"1"}
+    assert {asked(cache, each) for each in (call, *same, call)} == {"1"}
 
 
 def test_nothing_is_kept_without_seconds() -> None:
@@ -112,11 +153,109 @@ def test_a_change_while_it_is_read_counts() -> None:
     assert cache.fresh(Call(N100)) is None
 
 
-def test_what_was_asked_for_least_recently_makes_room() -> None:
-    cache = RoutingCache(Reads(), Changes(is_exact=True), 2.0, entries=2)
-    calls = [Call(f"+4922147101{i:02}") for i in range(3)]
-    order = [calls[0], calls[1], calls[0], calls[2], calls[0], calls[1]]
-    assert [asked(cache, call) for call in order] == ["1", "2", "1", "3", "1", "4"]
+def hosted(call: Call, targets: int = 100, account: str = "acme") -> Routing:
+    """A number with one rule of so many targets."""
+    rule = Rule(call.destination, 1, targets=tuple(Target(i, TargetKind.ENDPOINT, f"p{i}") for i in range(targets)))
+    owner = replace(ACME, name=account)
+    return Routing("DE", call.destination, {call.destination: HostedNumber(call.destination, owner, (rule,))})
+
+
+ONE = weight_of(hosted(Call(N100)))
+"""What such a routing of a hosted number weighs."""
+
+
+def number(i: int) -> str:
+    return f"+49221471{i:05}"
+
+
+def kept(cache: RoutingCache, calls: Iterable[Call]) -> list[Call]:
+    """Those of the calls that are decided from memory."""
+    return [call for call in calls if cache.fresh(call) is not None]
+
+
+def test_what_was_not_asked_for_lately_makes_room() -> None:
+    cache = RoutingCache(hosted, Changes(is_exact=True), 2.0, capacity=20 * ONE)
+    calls = [Call(number(i)) for i in range(40)]
+    busy = calls[0]
+    for call in calls:
+        assert asked(cache, call) == call.destination
+        assert cache.fresh(busy) is not None
+    assert kept(cache, calls) == [busy, *calls[21:]]
+
+
+def test_numbers_weigh_what_their_rules_do() -> None:
+    """One large number takes the place of many small ones, and no more than that is kept."""
+    small, large = weight_of(hosted(Call(N100), 1)), hosted(Call(N200), 100)
+    capacity = 20 * ONE
+    cache = RoutingCache(
+        lambda call: large if call.destination == N200 else hosted(call, 1), Changes(is_exact=True), 2.0, capacity
+    )
+    calls = [Call(number(i)) for i in range(capacity // small)]
+    for call in (*calls, Call(N200)):
+        asked(cache, call)
+    pushed_out = -((capacity - len(calls) * small - ONE) // small)
+    assert 15 < pushed_out < 25
+    assert kept(cache, [*calls, Call(N200)]) == [*calls[pushed_out:], Call(N200)]
+
+
+def test_a_number_that_alone_would_take_a_large_part_is_not_kept() -> None:
+    large = hosted(Call(N200))
+    cache = RoutingCache(lambda _: large, Changes(is_exact=True), 2.0, capacity=15 * weight_of(large))
+    assert [cache.read(Call(N200)), cache.fresh(Call(N200)), cache.stale(Call(N200))] == [large, None, None]
+
+
+def test_plans_that_are_kept_with_a_routing_weigh_too() -> None:
+    """A caller chooses how often a call was forwarded, and each count has a plan of its own."""
+    cache = RoutingCache(hosted, Changes(is_exact=True), 2.0, capacity=40 * ONE)
+    calls = [Call(number(i)) for i in range(40)]
+    for call in calls:
+        asked(cache, call)
+    routing = cache.fresh(calls[-1])
+    assert routing is not None
+    leg = Leg("endpoint p", EndpointDial("p", "acme.example"), CallerId(None, None, CallerIdCode.CALLER_RECEIVED))
+    for hops in range(5):
+        routing.plans[number(0), 1, leg.caller_id, hops, 5] = KeptPlan(Plan(((leg,) * 50,)), ())
+    pushed_out = -(-(5 * 50 - 100) * LEG_BYTES // ONE)
+    assert cache.fresh(calls[-1]) is routing
+    assert kept(cache, calls) == calls[pushed_out:]
+
+
+def test_the_account_that_has_most_makes_room_for_itself() -> None:
+    """Others' numbers stay, whatever one account calls."""
+    owner = {number(i): "acme" if i < 5 else "heavy" for i in range(100)}
+    cache = RoutingCache(
+        lambda call: hosted(call, account=owner[call.destination]), Changes(is_exact=True), 2.0, capacity=20 * ONE
+    )
+    calls = [Call(number(i)) for i in range(100)]
+    for call in calls:
+        asked(cache, call)
+    assert kept(cache, calls) == [*calls[:5], *calls[85:]]
+
+
+def test_who_dials_at_random_pushes_no_hosted_number_out() -> None:
+    busy = [Call(number(i), trunk="carrier") for i in range(20)]
+    numbers = {call.destination for call in busy}
+
+    def read(call: Call) -> Routing:
+        return replace(hosted(call), trunk=CARRIER) if call.destination in numbers else Routing("DE", trunk=CARRIER)
+
+    changes = Changes(is_exact=True)
+    cache = RoutingCache(read, changes, 2.0)
+    for call in (*busy, *(Call(f"+4930{i:08}", trunk="carrier") for i in range(20_000))):
+        asked(cache, call)
+    assert kept(cache, busy) == busy
+    changes.now = 2
+    assert [stale.routing.dialled for call in busy if (stale := cache.stale(call))] == [call.destination for call in busy]
+
+
+def test_numbers_that_are_not_hosted_here_share_the_routing_of_their_caller() -> None:
+    cache = RoutingCache(lambda _: Routing("DE", account=ACME), Changes(is_exact=True), 2.0)
+    one, two, three = (replace(USER_CALL, destination=f"+49302312500{i}") for i in range(3))
+    assert cache.fresh(one) is None
+    cache.read(one)
+    assert cache.fresh(two) is None
+    assert cache.read(two) is cache.fresh(two) is cache.fresh(one)
+    assert cache.fresh(three) is None
 
 
 def test_the_last_that_was_known_is_there_when_nothing_can_be_read() -> None:
@@ -132,12 +271,12 @@ def test_the_last_that_was_known_is_there_when_nothing_can_be_read() -> None:
 
 
 def test_threads_may_ask_and_read_at_once() -> None:
-    cache = RoutingCache(lambda call: Routing("DE", call.destination), Changes(is_exact=True), 2.0, entries=4)
+    cache = RoutingCache(hosted, Changes(is_exact=True), 2.0, capacity=20 * ONE)
     wrong: list[object] = []
 
     def ask(first: int) -> None:
-        for i in range(2000):
-            call = Call(str((first + i) % 12))
+        for i in range(500):
+            call = Call(number((first + i) % 40))
             found = (cache.fresh(call) or cache.read(call)).dialled
             if found != call.destination:
                 wrong.append((call, found))
