@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,8 +59,24 @@ def _json(event: Any, **_: Any) -> bytes:
 
 
 def shorten(number: str) -> str:
-    """A number without its last digits, which identify a person."""
-    return number[:-_HIDDEN_DIGITS] + "x" * _HIDDEN_DIGITS if len(number) > _HIDDEN_DIGITS else "x" * len(number)
+    """A number without its last digits, which identify a person: in each run of digits, however they are spaced. A text
+    without digits loses its last characters."""
+    if not _DIGIT.search(number):
+        return number[:-_HIDDEN_DIGITS] + "x" * len(number[-_HIDDEN_DIGITS:])
+    return _RUN.sub(_without_last, number)
+
+
+_DIGIT = re.compile("[0-9]")
+_RUN = re.compile("[0-9](?:[^0-9A-Za-z;@=]*[0-9])*")
+"""The digits of a number, with what may be between them."""
+
+
+def _without_last(run: re.Match[str]) -> str:
+    characters = list(run[0])
+    places = [place for place, character in enumerate(characters) if character.isdigit()]
+    for place in places[-_HIDDEN_DIGITS:]:
+        characters[place] = "x"
+    return "".join(characters)
 
 
 # --- the events -------------------------------------------------------------------------------------------

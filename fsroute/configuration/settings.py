@@ -258,8 +258,9 @@ class Settings:
     )
     log_numbers: str = _setting(
         "short",
-        "'short' hides the last three digits of callers' numbers in the log, which are personal data (GDPR); 'full' "
-        "does not.",
+        "'short' hides the last three digits of all numbers in the log that may be a person's, which are personal data "
+        "(GDPR): callers, and whom users call. Hosted numbers, extensions and emergency numbers stay whole. 'full' hides "
+        "nothing. Level 'debug' has whole numbers in the commands.",
         choices=("short", "full"),
     )
 

@@ -20,6 +20,7 @@ from fsroute.eventsocket.wait import Wait
 from fsroute.model import Call, Decision, Direction, FailedPlan, Leg, Outcome, Plan, PlanLog, TrunkDial
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
+from fsroute.serving.personal_numbers import PersonalNumbers
 from fsroute.serving.registrations import Registrations
 from fsroute.switch import call_commands, channel_state, contacts
 from fsroute.switch.channel_state import Departure, Ended
@@ -32,9 +33,6 @@ FAILURE_CAUSE = "NORMAL_TEMPORARY_FAILURE"
 
 _WHOLE_PAUSE = 0.9
 """The part of a pause that must have passed for a whole pause: FreeSWITCH's timers have steps of 20 ms."""
-
-_EXTENSION_DIGITS = 8
-"""Digits of the longest extension (schema.sql). A longer text may be a person's number."""
 
 NOTHING = Plan()
 """A plan in which no phone is registered."""
@@ -117,15 +115,17 @@ class CallController:
             cause = yield from self._control(channel, call, progress, plans, media, log)
             log.info("call ended", cause=cause, seconds=_seconds(began))
         except _CallLeft as left:
-            log.info("call left", how=left.where.how, to=plain(left.where.to), seconds=_seconds(began))
+            to = PersonalNumbers(self.shown).text(left.where.to)
+            log.info("call left", how=left.where.how, to=to, seconds=_seconds(began))
         except Disconnected as gone:
             log.info("call ended", cause=gone.cause, seconds=_seconds(began))
         except FsrouteError as error:
-            log.error("call not routed", to=plain(call.destination), reason=str(error))  # noqa: TRY400 - no defect
+            to = PersonalNumbers(self.shown).text(call.destination)
+            log.error("call not routed", to=to, reason=str(error))  # noqa: TRY400 - no defect
             self._give_up_call(channel, call)
         except Exception:
             # A defect of fsroute: the call is handled like one that cannot be decided, and the log gets the traceback.
-            log.exception("call failed", to=plain(call.destination))
+            log.exception("call failed", to=PersonalNumbers(self.shown).text(call.destination))
             self._give_up_call(channel, call)
 
     def _control(
@@ -215,14 +215,14 @@ class CallController:
         self, log: FilteringBoundLogger, call: Call, decision: Decision, failed: FailedPlan | None, began: float
     ) -> None:
         plan = self._rings(decision.plan)
-        reasons = decision.reasons
+        reasons, numbers = decision.reasons, PersonalNumbers(self.shown)
         unknown = bool(reasons) and any(reason.code in router.UNKNOWN for reason in reasons)
         (log.warning if unknown else log.info)(
             "call routed",
             code=decision.code,
             direction=call.direction.value,
-            to=plain(call.destination),
-            caller="anonymous" if call.anonymous else self.shown(plain(call.caller)),
+            to=numbers.dialled(call, decision),
+            caller=numbers.caller(call),
             number=decision.number,
             account=decision.account,
             user=call.user,
@@ -233,7 +233,7 @@ class CallController:
             stages=plan.counts,
             final=plan.final,
             caller_id=decision.caller_id.reason,
-            reasons=[f"{reason.code}: {plain(reason.subject)}" for reason in reasons],
+            reasons=numbers.reasons(call, decision),
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
 
@@ -254,7 +254,7 @@ class CallController:
     def _leg(self, ended: str) -> str:
         """`1003 USER_BUSY`: the dialled user or number, and the hang-up cause of the leg."""
         dialled, _, cause = ended.rpartition(" ")
-        return f"{self.shown(dialled) if len(dialled) > _EXTENSION_DIGITS else plain(dialled)} {plain(cause)}"
+        return f"{PersonalNumbers(self.shown).text(dialled)} {plain(cause)}"
 
     def give_up(self, peer: str, hang_up: Callable[[str], object]) -> None:
         """Ends a call that cannot be decided, or hands it back to the dialplan, as `on_failure` says.

@@ -179,7 +179,18 @@ def test_a_switch_gets_each_line_at_its_level() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "short"), [("+493023125001", "+493023125xxx"), ("1001", "1xxx"), ("112", "xxx"), ("1", "x"), ("", "")]
+    ("number", "short"),
+    [
+        ("+493023125001", "+493023125xxx"),
+        ("0171-12 34/5.6-7", "0171-12 34/x.x-x"),
+        ("+491711234567@pbx2.example", "+491711234xxx@pbxx.example"),
+        ("1234567;phone-context=+49", "1234xxx;phone-context=+xx"),
+        ("1001", "1xxx"),
+        ("112", "xxx"),
+        ("1", "x"),
+        ("anna", "axxx"),
+        ("", ""),
+    ],
 )
 def test_a_number_loses_its_last_digits(number: str, short: str) -> None:
     assert logs.shorten(number) == short

@@ -43,6 +43,10 @@ INSERT INTO rule_targets (account, number, rule_position, position, external_num
 """
 
 CHANGES = (
+    "INSERT OR IGNORE INTO trunks (name, gateway, country, domain) VALUES ('unknown', 'u', 'AT', 'u.example')",
+    "DELETE FROM trunks WHERE name = 'unknown'",
+    "INSERT OR IGNORE INTO accounts (name, country, timezone, domain) VALUES ('unknown', 'AT', 'UTC', 'u2.example')",
+    "DELETE FROM accounts WHERE name = 'unknown'",
     "UPDATE accounts SET area_code = '221' WHERE name = 'acme'",
     "UPDATE accounts SET area_code = NULL WHERE name = 'acme'",
     "UPDATE trunks SET number_format = 'national' WHERE name = 'digits'",
@@ -59,7 +63,9 @@ CHANGES = (
 )
 
 AS_AT_FIRST = """
-UPDATE accounts SET area_code = NULL WHERE name = 'acme';
+DELETE FROM trunks WHERE name = 'unknown';
+DELETE FROM accounts WHERE name = 'unknown';
+UPDATE accounts SET area_code = '221' WHERE name = 'acme';
 UPDATE accounts SET failed_transfer = '+4314010100' WHERE name = 'wien';
 UPDATE trunks SET number_format = 'digits', called_number_in = 'request' WHERE name = 'digits';
 UPDATE trunks SET country = 'DE' WHERE name = 'carrier';
@@ -90,8 +96,8 @@ USERS = {
 PRESENTED = (None, "", "+492214710200", "+498999998123", "+493023125320", "11", "0221")
 CALLERS = ("+493023125001", "03023125001", "1001", "", "anonymous", "4930", "+4915112345678")
 FAILED = (
-    None, None, None, FailedPlan(None, Outcome.BUSY, "USER_BUSY"), FailedPlan(RuleKey("+492214710100", 1), Outcome.NO_ANSWER),
-    FailedPlan(None, Outcome.UNREACHABLE, is_recall=True),
+    None, None, None, FailedPlan(None, Outcome.BUSY, "USER_BUSY"),
+    FailedPlan(RuleKey("+492214710100", 1), Outcome.NO_ANSWER), FailedPlan(None, Outcome.UNREACHABLE, is_recall=True),
 )  # fmt: skip
 
 
@@ -105,9 +111,10 @@ def spelled(chance: Random) -> str:
 
 
 def calls(chance: Random) -> list[Call]:
-    """Calls to a few destinations, by everybody who could call them: they differ in one thing from others."""
-    dialled = [*chance.sample(INSIDE, 2), *(spelled(chance) for _ in range(3)), *(f"0221-47.1/0{i}00" for i in (1, 2))]
-    account = chance.choice(tuple(USERS))
+    """Calls to few destinations, by everybody who could call them."""
+    dialled = [*chance.sample(INSIDE, 2), *(spelled(chance) for _ in range(2)), *(f"0221-47.1/0{i}00" for i in (1, 2))]
+    dialled += chance.sample(("471-0100", "471-0200", "401-0100", "401-0101"), 2)
+    account = chance.choice((*USERS, "acme", "wien"))
     found = [
         Call(text, trunk=trunk, to_user=to, caller=chance.choice(CALLERS), anonymous=chance.random() < 0.2)
         for text, trunk, to in product(dialled, TRUNKS, ("", chance.choice(dialled)))
