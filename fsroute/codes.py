@@ -70,6 +70,10 @@ class ReasonCode(Code):
         "The `phone-context` of the number is neither the beginning of a number nor a domain name: the call ends.",
     )
     NUMBER_UNKNOWN = "number_unknown", "The called number is not hosted here: the call ends."
+    DESTINATION_TOO_LONG = (
+        "destination_too_long",
+        "What was dialled is longer than any number (128 characters): the call ends, and no table is read.",
+    )
     ACCOUNT_UNKNOWN = "account_unknown", "`fsroute_account` names no row of `accounts`: the call ends."
     ACCOUNT_SUSPENDED = "account_suspended", "The account is suspended: the call ends."
     TRUNK_UNKNOWN = "trunk_unknown", "`fsroute_trunk` names no row of `trunks`."

@@ -5,7 +5,8 @@ for: the E.164 numbers that the text can mean to its trunk or account. The memor
 Numbers that are not hosted here have a small part of their own: a caller who dials at random pushes no company's number out,
 which fsroute would need when the database is away.
 
-`changes` says whether the tables have changed. While that is uncertain, kept routing is used for a few seconds only (cache_seconds).
+`changes` says whether the tables have changed. While that is uncertain, kept routing is used for a few seconds only
+(cache_seconds).
 """
 
 from __future__ import annotations

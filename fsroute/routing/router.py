@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsroute.callerid import policy, received
-from fsroute.codes import DecisionCode, ReasonCode
+from fsroute.codes import CallerIdCode, DecisionCode, ReasonCode
 from fsroute.model import (
     HANGUP,
     TRANSFEROR,
@@ -41,6 +41,7 @@ from fsroute.numbers.law import NumberClass
 from fsroute.numbers.short_numbers import ShortNumber
 from fsroute.routing import rules
 from fsroute.routing.causes import TRUNK_FAILURES
+from fsroute.routing.limits import MAX_DESTINATION
 from fsroute.routing.planner import DEFAULT_HOP_LIMIT, PARALLEL_RING_S, Planner, every_trunk, rounds
 from fsroute.target_kinds import Hangup
 
@@ -70,6 +71,8 @@ def route(
 
     `now` must have a time zone. The decision's plan always has stages, or a final, or both.
     """
+    if is_too_long(call):
+        return _too_long(Planner(call, routing, now, CallerId(None, None, CallerIdCode.CALLER_RECEIVED), hop_limit))
     read = received.as_read(call, routing)
     planner = Planner(read, routing, now, _caller_id(read, routing), hop_limit)
     if read.caller != call.caller:
@@ -82,6 +85,18 @@ def route(
     if call.direction is Direction.OUTBOUND:
         return _outbound(planner, failed)
     return _to_number(planner, failed)
+
+
+def is_too_long(call: Call) -> bool:
+    """Whether the call ends whatever the tables say, because what was dialled is longer than any number. A transferred call
+    does not end: it returns to its transferor."""
+    return len(call.destination) > MAX_DESTINATION and not call.transferred
+
+
+def _too_long(planner: Planner) -> Decision:
+    text = f"is longer than {MAX_DESTINATION} characters"
+    where = planner.call.destination
+    return _end(planner, None, ReasonCode.DESTINATION_TOO_LONG, where, text, "UNALLOCATED_NUMBER")
 
 
 UNKNOWN = frozenset({ReasonCode.ACCOUNT_UNKNOWN, ReasonCode.TRUNK_UNKNOWN, ReasonCode.USER_UNKNOWN})

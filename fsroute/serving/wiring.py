@@ -110,8 +110,10 @@ def _make_decide(
         log.warning("routed from memory", reason=reason, age_s=round(stale.age_s, 1))
         return stale.routing
 
+    unread = Routing(settings.country)
+
     def decide(call: Call, failed: FailedPlan | None) -> Decision:
-        known = cache.fresh(call) or routing(call)
+        known = unread if router.is_too_long(call) else cache.fresh(call) or routing(call)
         return router.route(call, known, datetime.now(UTC), failed, settings.hop_limit)
 
     return decide

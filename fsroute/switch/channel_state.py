@@ -20,6 +20,7 @@ from fsroute.model import (
     RuleKey,
 )
 from fsroute.numbers import phone_number
+from fsroute.routing.limits import MAX_DESTINATION, MAX_TEXT, cut
 from fsroute.switch import contacts, dialstring, outcome
 
 STEP_VARIABLE = "fsroute_step"
@@ -142,17 +143,21 @@ _CAUSE = re.compile(r"[A-Z][A-Z0-9_]{2,48}\Z")
 
 
 def call_of(channel: Facts) -> Call:
-    """The call of a channel. The dialplan's variables decide where it came from; the other texts come from the caller."""
-    caller, name = channel.get("Caller-Caller-ID-Number"), channel.get("Caller-Caller-ID-Name")
-    from_user = channel.variable("sip_from_user")
+    """The call of a channel. The dialplan's variables decide where it came from; the other texts come from the caller.
+
+    A text can have any length. A long one is cut, and is no number then.
+    """
+    caller = cut(channel.get("Caller-Caller-ID-Number"), MAX_TEXT)
+    name = cut(channel.get("Caller-Caller-ID-Name"), MAX_TEXT)
+    from_user = cut(channel.variable("sip_from_user"), MAX_TEXT)
     transferred = channel.variable("fsroute_transferred") == "true"
     is_phone = channel.variable("fsroute_direction") == Direction.OUTBOUND
     # A transferred leg from a trunk is still read as a trunk's: the same text can mean something else from a phone.
     sender = Direction.OUTBOUND if is_phone else Direction.INBOUND
     account, user, endpoint = _transferor(channel) if transferred else _owner(channel, "")
     outbound = transferred or is_phone
-    destination = channel.get("Caller-Destination-Number")
-    to_user = "" if outbound else channel.variable("sip_to_user")
+    destination = cut(channel.get("Caller-Destination-Number"), MAX_DESTINATION)
+    to_user = "" if outbound else cut(channel.variable("sip_to_user"), MAX_DESTINATION)
     call = Call(
         destination=destination,
         caller=caller,
@@ -163,7 +168,7 @@ def call_of(channel: Facts) -> Call:
         or policy.is_hidden(caller, sender)
         or (from_user != caller and policy.is_hidden(from_user, sender))
         or policy.is_unnamed(sender, name, caller, from_user),
-        trunk=channel.variable("fsroute_trunk") or None,
+        trunk=cut(channel.variable("fsroute_trunk"), MAX_TEXT) or None,
         account=account,
         user=user,
         hops=_hops(channel),
@@ -194,15 +199,15 @@ def _with_rare(call: Call, channel: Facts) -> Call:
     """The call with the facts that only some calls have."""
     destination = call.destination
     if channel.variable("sip_req_user") == destination:  # a transferred call has another one
-        destination = _with_context(destination, channel.variable("sip_req_params"))
+        destination = cut(_with_context(destination, channel.variable("sip_req_params")), MAX_DESTINATION)
     return replace(
         call,
         destination=destination,
         anonymous=call.anonymous or _wishes_privacy(channel),
-        presented=channel.variable("fsroute_presented") or None,
+        presented=cut(channel.variable("fsroute_presented"), MAX_TEXT) or None,
         is_roaming=channel.variable("fsroute_roaming") == "true",
-        from_user=_with_context(call.from_user, channel.variable("sip_from_params")),
-        to_user=call.to_user and _with_context(call.to_user, channel.variable("sip_to_params")),
+        from_user=cut(_with_context(call.from_user, channel.variable("sip_from_params")), MAX_TEXT),
+        to_user=call.to_user and cut(_with_context(call.to_user, channel.variable("sip_to_params")), MAX_DESTINATION),
         identities=() if call.direction is Direction.OUTBOUND else _identities(channel),
         switch="" if any(map(channel.variable, contacts.FILTERS)) else call.switch,
     )
@@ -216,9 +221,9 @@ def _forwards(text: str) -> int:
 def _owner(channel: Facts, prefix: str) -> tuple[str | None, str | None, str | None]:
     """Account, user and endpoint of a phone, as the directory or fsroute wrote them."""
     return (
-        channel.variable(f"fsroute_{prefix}account") or None,
-        channel.variable(f"fsroute_{prefix}user") or None,
-        channel.variable(f"fsroute_{prefix}endpoint") or None,
+        cut(channel.variable(f"fsroute_{prefix}account"), MAX_TEXT) or None,
+        cut(channel.variable(f"fsroute_{prefix}user"), MAX_TEXT) or None,
+        cut(channel.variable(f"fsroute_{prefix}endpoint"), MAX_TEXT) or None,
     )
 
 
@@ -279,7 +284,7 @@ def _identities(channel: Facts) -> tuple[Identity, ...]:
     if not (asserted or preferred or remote):
         return ()
     headers = ((IdentityHeader.PAI, asserted), (IdentityHeader.PPI, preferred), (IdentityHeader.RPID, remote))
-    found = [Identity(header, address) for header, text in headers if text for address in _addresses(text)]
+    found = [Identity(header, cut(address, MAX_TEXT)) for header, text in headers if text for address in _addresses(text)]
     return tuple(found[:_MAX_IDENTITIES])
 
 

@@ -14,16 +14,18 @@ import pytest
 from gevent.threadpool import ThreadPool
 from structlog.testing import CapturingLogger
 
+from fsroute.codes import ReasonCode
 from fsroute.configuration.settings import Settings, load_settings
 from fsroute.errors import ConfigError, DataError, WrongVersion
 from fsroute.eventsocket.server import Server
-from fsroute.model import Call, Routing
+from fsroute.model import Call, Direction, Plan, Routing
 from fsroute.serving import serve
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Registrations
 from fsroute.serving.wiring import Read, make_controller, refuse_wrong_version
 from fsroute.serving.workers import hold
+from fsroute.target_kinds import Hangup
 from tests.support.tables import demo_database
 from tests.support.wait import wait_until
 
@@ -99,6 +101,18 @@ def test_while_the_database_fails_a_call_is_decided_by_what_was_read_last(url: s
     assert (line.method_name, line.args) == ("warning", ("routed from memory",))
     assert line.kwargs == {"reason": "no decision within 500 ms", "age_s": line.kwargs["age_s"]}
     assert 0 <= line.kwargs["age_s"] < PATIENCE_S
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_destination_longer_than_any_number_reads_and_keeps_nothing(url: str, direction: Direction) -> None:
+    database, log = Database(), CapturingLogger()
+    decide = controller(url, database, log).decide
+    database.error, before = DataError("away"), database.reads
+    made = decide(Call("4" * 129, direction=direction, account="acme", trunk="carrier"), None)
+    assert (made.code, made.plan) == (ReasonCode.DESTINATION_TOO_LONG, Plan(final=Hangup("UNALLOCATED_NUMBER")))
+    assert (database.reads, log.calls) == (before, [])
+    with pytest.raises(DataError):
+        decide(Call("4" * 128, direction=direction, account="acme", trunk="carrier"), None)
 
 
 def test_a_call_of_which_nothing_is_known_fails_with_the_database(url: str) -> None:

@@ -16,6 +16,7 @@ from fsroute.model import (
     Outcome,
     RuleKey,
 )
+from fsroute.numbers import phone_number
 from fsroute.switch.channel_state import Ended, MediaState, call_of, media_state_of, progress_of
 from tests.support.builders import LINE
 from tests.support.snapshots import after_bridge, facts_of, failed_plan
@@ -168,7 +169,7 @@ def test_a_name_counts_where_no_number_stands_beside_it(name: str, caller: str, 
     assert call_of(from_phone).anonymous is False
 
 
-WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "+49\n1", "ä" * 1000]
+WISHES = ["+498999998123", "089 99998123", "alice", " ", "${system(touch x)}", "+49\n1", "ä" * 256]
 
 
 @pytest.mark.parametrize("text", WISHES)
@@ -305,3 +306,35 @@ RULE = RuleKey("+492214710100", 3)
 @pytest.mark.parametrize("step", ["+492214710100/3/x/-", "+492214710100/3/1", "+492214710100/3/1/-/2", "+492214710100/3//-"])
 def test_a_step_that_is_none_means_that_the_rule_has_rung(step: str) -> None:
     assert progress_of(after_bridge(step, "USER_BUSY")) == failed_plan("USER_BUSY", Outcome.BUSY, rule=RULE)
+
+
+# --- texts of any length ----------------------------------------------------------------------------------
+
+LONG = "1" * 30_000
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+def test_long_texts_are_cut_before_anybody_keeps_them(direction: str) -> None:
+    """What is left of one is no number."""
+    names = ("trunk", "account", "user", "endpoint", "presented")
+    params = {f"sip_{who}_params": f"phone-context={LONG}" for who in ("req", "from", "to")}
+    headers = {"sip_P-Asserted-Identity": f"<sip:{LONG}@x.example>", "sip_Remote-Party-ID": LONG}
+    users = {"sip_from_user": LONG, "sip_to_user": LONG, "sip_req_user": LONG}
+    variables = {"fsroute_direction": direction, **{f"fsroute_{name}": LONG for name in names}, **params, **headers, **users}
+    call = call_of(
+        facts_of(variables, Caller_Caller_ID_Number=LONG, Caller_Caller_ID_Name=LONG, Caller_Destination_Number=LONG)
+    )
+    assert call.destination == "1" * 128 + "\N{HORIZONTAL ELLIPSIS}"
+    texts = [call.caller, call.caller_name, call.from_user, call.to_user, *(text for _, text in call.identities)]
+    texts += [text for text in (call.trunk, call.account, call.user, call.endpoint, call.presented) if text]
+    assert {len(text) for text in texts if text} <= {129, 257}
+    assert len(str(call)) < 4000
+    assert [phone_number.candidates(text, "DE") for text in (call.destination, *texts)] == [()] * (len(texts) + 1)
+
+
+@pytest.mark.parametrize("length", [1, 128, 129, 400])
+def test_a_phone_context_of_any_length_belongs_to_the_destination(length: int) -> None:
+    context = "phone-context=" + "x" * length
+    call = call_of(facts_of({"sip_req_user": LINE, "sip_req_params": context}, Caller_Destination_Number=LINE))
+    whole = f"{LINE};{context}"
+    assert call.destination == (whole if len(whole) <= 128 else whole[:128] + "\N{HORIZONTAL ELLIPSIS}")
