@@ -53,9 +53,17 @@ class ReasonCode(Code):
     DUPLICATE = "duplicate", "The same phone or number is in the stage twice: it rings once."
     AFTER_FINAL = "after_final", "The target was left out: the call has already ended before it."
     NO_TIME_LEFT = "no_time_left", "The target was left out: the ring time is over before it would start."
-    LEG_LIMIT = "leg_limit", "The leg was left out: FreeSWITCH rings at most 128 at a time."
+    LEG_LIMIT = "leg_limit", "The leg was left out: FreeSWITCH rings at most 128 at a time, and a plan has at most 512."
     STAGE_LIMIT = "stage_limit", "The stage was left out: a plan has at most 128."
-    NUMBER_LIMIT = "number_limit", "The target was left out: fsroute follows at most 128 hosted numbers for one call."
+    NUMBER_LIMIT = (
+        "number_limit",
+        "The target was left out: fsroute follows at most 128 hosted numbers for one call, and 16 one after another.",
+    )
+    ROW_LIMIT = (
+        "row_limit",
+        "Rows were left out: a number has more rules, targets or caller filters than `fsroute load` accepts.",
+    )
+    TRUNK_LIMIT = "trunk_limit", "The trunk is not tried: a leg tries at most 8 trunks."
     EMPTY_PLAN = "empty_plan", "Nothing of this rule can ring: the next rule follows."
     FINAL_TARGET = "final_target", "Nobody answered: the last target of the rule (mailbox, announcement, hang-up) follows."
     NEXT_ROUND = "next_round", "Nobody answered so far: the remaining stages of the rule ring."

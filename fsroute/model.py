@@ -471,8 +471,8 @@ class Routing:
     destination means, None if there is none. `numbers` holds it and every hosted number that its rules lead to.
     `account`, `caller` and `callee` belong to an outbound call: the calling account and user, and the user whose
     extension was dialled. `trunk` delivered an inbound call. `facts` has an entry for every number that the call may ask
-    to show. `plans` keeps the plans that the planner made from these values (planner.py); `replace` gives the copy an
-    empty one.
+    to show. `left_out` names what exceeded the limits (limits.py): the subject of each, and what was left out. `plans`
+    keeps the plans that the planner made from these values (planner.py); `replace` gives the copy an empty one.
     """
 
     country: str
@@ -483,6 +483,7 @@ class Routing:
     callee: User | None = None
     trunk: Trunk | None = None
     facts: Mapping[str, NumberFacts] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()
     plans: dict[PlanKey, KeptPlan] = field(init=False, default_factory=dict, compare=False, repr=False)
 
 

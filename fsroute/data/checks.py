@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from peewee import Case, Database, fn
+from peewee import SQL, Case, Database, fn
 
 from fsroute import times
 from fsroute.callerid import policy
@@ -16,7 +16,17 @@ from fsroute.data.database import rows
 from fsroute.model import ShowVerified, forwarded_caller_id
 from fsroute.numbers import phone_number, regulation, short_numbers
 from fsroute.routing import timeprofile
-from fsroute.routing.limits import MAX_LEGS
+from fsroute.routing.limits import (
+    MAX_CALLERS,
+    MAX_FORWARDS,
+    MAX_LEGS,
+    MAX_NUMBERS,
+    MAX_PLAN_LEGS,
+    MAX_RANGES,
+    MAX_ROUTES,
+    MAX_RULES,
+    MAX_TARGETS,
+)
 from fsroute.target_kinds import TargetKind
 
 
@@ -242,7 +252,7 @@ def _targets(database: Database) -> Iterator[str]:
 
 
 def _stages(database: Database) -> Iterator[str]:
-    """Rules that ring more legs together than FreeSWITCH can. Hosted numbers as targets are counted in each call."""
+    """Rules that ring more legs together than FreeSWITCH can, or more in all than a plan has. Hosted numbers as targets are counted in each call."""
     target, member, phone = t.RuleTarget, t.RingGroupMember, t.Endpoint
     members = (
         member.select(member.account, member.ring_group, fn.COUNT(member.endpoint).alias("legs"))
@@ -273,9 +283,54 @@ def _stages(database: Database) -> Iterator[str]:
         count = together if mode == "parallel" else largest
         if count > MAX_LEGS:
             yield f"rules: {hosted}, {rule}: rings {count} legs together, FreeSWITCH rings at most {MAX_LEGS}"
+        elif together > MAX_PLAN_LEGS:
+            yield f"rules: {hosted}, {rule}: rings {together} legs one after another, at most {MAX_PLAN_LEGS} are allowed"
+
+
+def _sizes(database: Database) -> Iterator[str]:
+    """Numbers, rules, accounts and time profiles with more rows than one call may cost."""
+    target, caller, part, route, permission = t.RuleTarget, t.RuleCaller, t.TimeProfileRange, t.TrunkRoute, t.CallPermission
+    phone = t.Endpoint
+    counted: tuple[tuple[Any, tuple[Any, ...], int, str, str], ...] = (
+        (t.Rule, (t.Rule.number,), MAX_RULES, "rules", "rules"),
+        (target, (target.number,), MAX_TARGETS, "rule_targets", "targets of all its rules"),
+        (caller, (caller.number,), MAX_CALLERS, "rule_callers", "caller filters of all its rules"),
+        (part, (part.account, part.time_profile), MAX_RANGES, "time_profile_ranges", "ranges"),
+        (route, (route.account,), MAX_ROUTES, "trunk_routes", "routes"),
+        (permission, (permission.account,), MAX_ROUTES, "call_permissions", "permissions"),
+        (phone, (phone.account, phone.user_name), MAX_LEGS, "endpoints", "endpoints of one user"),
+    )
+    for table, key, most, name, what in counted:
+        count: Any = fn.COUNT(SQL("*"))
+        found = table.select(*key, count).group_by(*key).having(count > most).order_by(*key)
+        for *values, number_of in rows(database, found):
+            if None not in values:  # endpoints without a user
+                yield f"{name}: {', '.join(map(str, values))}: {number_of} {what}, at most {most} are allowed"
+
+
+def _forwards(database: Database) -> Iterator[str]:
+    """Numbers from which a call can be forwarded to too many others, or too often."""
+    target, hosted = t.RuleTarget, t.Number
+    to = fn.COALESCE(target.hosted_number, target.external_number)
+    led = target.select(target.number, to).join(hosted, on=hosted.number == to).distinct()
+    leads: dict[str, set[str]] = {}
+    for number, reached in rows(database, led):
+        leads.setdefault(number, set()).add(reached)
+    for number in sorted(leads):
+        found, wanted, steps = {number}, leads[number] - {number}, 0
+        while wanted and len(found) <= MAX_NUMBERS and steps <= MAX_FORWARDS:
+            found |= wanted
+            wanted = {further for each in wanted for further in leads.get(each, ())} - found
+            steps += 1
+        if len(found) > MAX_NUMBERS:
+            yield f"rule_targets: {number}: its rules lead to more than {MAX_NUMBERS} hosted numbers, itself among them"
+        elif steps > MAX_FORWARDS:
+            yield f"rule_targets: {number}: its rules forward a call through more than {MAX_FORWARDS} numbers, one after another"
 
 
 _CHECKS = (
+    _sizes,
+    _forwards,
     _places,
     _extensions,
     _reached,

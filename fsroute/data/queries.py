@@ -1,6 +1,7 @@
 """The queries for the routing of a call, each compiled once. `data/routing_store.py` turns their rows into values.
 
-Each query finds its rows by a key or an index: the time of a call does not depend on the size of the tables.
+Each query finds its rows by a key or an index: the time of a call does not depend on the size of the tables. Where a number
+or an account may have many rows, a query returns at most one row more than fsroute uses (limits.MAX_ROWS).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from peewee import fn
 
 from fsroute.data import tables as t
 from fsroute.data.database import Prepared
+from fsroute.routing.limits import MAX_ROWS
 from fsroute.target_kinds import TargetKind
 
 _TARGET_COLUMNS = tuple(getattr(t.RuleTarget, kind.value) for kind in TargetKind)
@@ -153,13 +155,15 @@ def rules(numbers: Sequence[str]) -> Any:
         )
         .where(row.number.in_(numbers))
         .order_by(row.number, row.position)
+        .limit(MAX_ROWS + 1)
     )
 
 
 @Prepared
 def rule_callers(numbers: Sequence[str]) -> Any:
     row = t.RuleCaller
-    return row.select(row.number, row.rule_position, row.caller).where(row.number.in_(numbers))
+    found = row.select(row.number, row.rule_position, row.caller).where(row.number.in_(numbers))
+    return found.order_by(row.number, row.rule_position, row.caller).limit(MAX_ROWS + 1)
 
 
 @Prepared
@@ -181,6 +185,7 @@ def rule_targets(numbers: Sequence[str]) -> Any:
         )
         .where(row.number.in_(numbers))
         .order_by(row.number, row.rule_position, row.position)
+        .limit(MAX_ROWS + 1)
     )
 
 
@@ -218,6 +223,7 @@ def time_profile_ranges(account: str, names: Sequence[str]) -> Any:
         )
         .where((row.account == account) & row.time_profile.in_(names))
         .order_by(row.time_profile, row.position)
+        .limit(MAX_ROWS + 1)
     )
 
 
@@ -237,6 +243,7 @@ def endpoints_of_users(account: str, users: Sequence[str]) -> Any:
         _endpoint_columns(t.Endpoint.user_name)
         .where((t.Endpoint.account == account) & t.Endpoint.user_name.in_(users))
         .order_by(t.Endpoint.name)
+        .limit(MAX_ROWS + 1)
     )
 
 
@@ -251,6 +258,7 @@ def endpoints_of_groups(account: str, groups: Sequence[str]) -> Any:
         .left_outer_join(t.User, on=_IS_ITS_USER)
         .where((member.account == account) & member.ring_group.in_(groups))
         .order_by(member.ring_group, member.position)
+        .limit(MAX_ROWS + 1)
     )
 
 

@@ -48,10 +48,8 @@ from fsroute.model import (
     forwarded_caller_id,
 )
 from fsroute.numbers import phone_number
+from fsroute.routing.limits import MAX_FORWARDS, MAX_NUMBERS, MAX_ROWS, MAX_RULES
 from fsroute.target_kinds import LeadsTo, TargetKind
-
-MAX_NUMBERS = 128
-"""Most hosted numbers that one call can reach by rules. A longer chain of forwards is a mistake in the tables."""
 
 _BLOCK_DIGITS = 4
 """Last digits in which the numbers of a block may differ (schema.sql)."""
@@ -97,6 +95,14 @@ class _Read:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._left_out: list[tuple[str, str]] = []
+
+    def _most(self, query: Prepared, *values: str | Sequence[str], subject: str, what: str) -> list[tuple[Any, ...]]:
+        """The first MAX_ROWS rows of a query. If there are more, the decision gives the reason."""
+        found = self._rows(query, *values)
+        if len(found) > MAX_ROWS:
+            self._left_out.append((subject, f"{what} behind the first {MAX_ROWS} are left out"))
+        return found[:MAX_ROWS]
 
     def _rows(self, query: Prepared, *values: str | Sequence[str]) -> list[tuple[Any, ...]]:
         return query.rows(self._database, *values)
@@ -149,7 +155,9 @@ class _Read:
         found: dict[str, tuple[str, bool]] = {}
         targets: list[tuple[RuleKey, str, Target]] = []
         wanted = {*spellings, *also}
-        while wanted and len(found) < MAX_NUMBERS:
+        for _ in range(MAX_FORWARDS + 1):
+            if not wanted or len(found) >= MAX_NUMBERS:
+                break
             rows = self._rows(queries.hosted_numbers, list(wanted))
             reached = {number: (account, bool(enabled)) for number, account, enabled in rows}
             found |= reached
@@ -166,26 +174,36 @@ class _Read:
         dialled = next((spelling for spelling in spellings if spelling in found), None)
         accounts = self._accounts({account for account, _ in found.values()})
         ringing = self._owners(found, targets)
-        rules = self._rules(found, accounts, self._with_phones(targets + ringing))
+        rules = self._rules(found, accounts, self._with_phones(targets + ringing), dialled)
         for key, _, _ in ringing:
             rules[key.number] = [Rule(key.number, key.position, targets=tuple(self._with_phones(ringing)[key]))]
         hosted = {
             number: HostedNumber(number, accounts[account], tuple(rules[number]), enabled)
             for number, (account, enabled) in found.items()
         }
-        return replace(routing, dialled=dialled, numbers=hosted)
+        return replace(routing, dialled=dialled, numbers=hosted, left_out=tuple(self._left_out))
 
     def _targets(self, reached: Iterable[str]) -> list[tuple[RuleKey, str, Target]]:
-        return [_target(row) for row in self._rows(queries.rule_targets, list(reached))]
+        selected = list(reached)
+        rows = self._most(queries.rule_targets, selected, subject=_named(selected), what="targets") if selected else []
+        return [_target(row) for row in rows]
 
     def _rules(
-        self, found: Iterable[str], accounts: dict[str, Account], targets: dict[RuleKey, list[Target]]
+        self, found: Iterable[str], accounts: dict[str, Account], targets: dict[RuleKey, list[Target]], dialled: str | None
     ) -> dict[str, list[Rule]]:
         selected = list(found)
         rows = self._rows(queries.rules, selected)
+        if len(rows) > MAX_ROWS:
+            # The rules of the number that was dialled count before those of the numbers behind it.
+            first = [dialled] if dialled is not None else []
+            rows = self._rows(queries.rules, first) if first else []
+            others = [number for number in selected if number not in first]
+            rows += self._rows(queries.rules, others) if others else []
+        rows = self._without_more(rows)
         profiles = self._time_profiles({(row[0], row[7]) for row in rows if row[7] is not None}, accounts)
         callers: dict[RuleKey, list[str]] = defaultdict(list)
-        for number, position, text in self._rows(queries.rule_callers, selected):
+        filters = self._most(queries.rule_callers, selected, subject=_named(selected), what="caller filters")
+        for number, position, text in filters:
             callers[RuleKey(number, position)].append(text)
         rules: dict[str, list[Rule]] = defaultdict(list)
         for account, number, position, type_, mode, ring_s, anonymous, profile, enabled in rows:
@@ -205,6 +223,17 @@ class _Read:
                 )
             )
         return rules
+
+    def _without_more(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """The first MAX_RULES rules of each number. A base rule behind them stays: it is the last resort."""
+        by_number: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for row in rows:
+            by_number[row[1]].append(row)
+        for number, own in by_number.items():
+            if len(own) > MAX_RULES:
+                self._left_out.append((f"number {number}", f"rules behind the first {MAX_RULES} are left out"))
+                own[MAX_RULES:] = [row for row in own[MAX_RULES:] if row[3] == RuleType.BASE.value][:1]
+        return [row for own in by_number.values() for row in own]
 
     def _owners(self, found: Iterable[str], targets: list[tuple[RuleKey, str, Target]]) -> list[tuple[RuleKey, str, Target]]:
         """For hosted numbers that have no rules: the user they belong to, as the one target of rule 0."""
@@ -272,7 +301,8 @@ class _Read:
     def _phones_by(self, query: Prepared, named: Iterable[_Named]) -> dict[_Named, tuple[Endpoint, ...]]:
         found: dict[_Named, list[Endpoint]] = defaultdict(list)
         for account, names in _by_account(named).items():
-            for owner, user, extension, name, domain, enabled in self._rows(query, account, names):
+            rows = self._most(query, account, names, subject=f"account {account}", what="endpoints")
+            for owner, user, extension, name, domain, enabled in rows:
                 found[account, owner].append(Endpoint(name, domain, bool(enabled), account, user, extension))
         return defaultdict(tuple, {key: tuple(endpoints) for key, endpoints in found.items()})
 
@@ -325,12 +355,18 @@ class _Read:
         found: dict[_Named, TimeProfile] = {}
         for account, names in _by_account(named).items():
             ranges: dict[str, list[TimeRange]] = defaultdict(list)
-            for name, *columns in self._rows(queries.time_profile_ranges, account, names):
+            rows = self._most(queries.time_profile_ranges, account, names, subject=f"account {account}", what="time ranges")
+            for name, *columns in rows:
                 ranges[name].append(_time_range(*columns))
             for name, timezone, region in self._rows(queries.time_profiles, account, names):
                 zone = timezone or accounts[account].timezone
                 found[account, name] = TimeProfile(name, zone, region, tuple(ranges[name]))
         return found
+
+
+def _named(numbers: Sequence[str]) -> str:
+    """The numbers of a query, for a reason."""
+    return f"number {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} numbers"
 
 
 def _trunk(*columns: Any) -> Trunk:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fsroute.model import Account, Endpoint, HostedNumber, Plan, Routing
+from fsroute.model import Account, Endpoint, HostedNumber, Routing
+from fsroute.routing.limits import legs_of
 
 ROW_BYTES = 200
 """A row and its part of the lists around it: a rule with its key, a target, a route with its trunk, a time range."""
@@ -42,11 +43,6 @@ def weight_of(routing: Routing) -> int:
     rows += sum(1 + len(facts.verifications) for facts in routing.facts.values())
     legs = max(possible, sum(legs_of(kept.plan) for kept in tuple(routing.plans.values())))
     return _WHOLE_BYTES + rows * ROW_BYTES + texts * TEXT_BYTES + legs * LEG_BYTES
-
-
-def legs_of(plan: Plan) -> int:
-    """The legs of a plan, with their fallbacks."""
-    return sum(1 + len(leg.fallbacks) for stage in plan.stages for leg in stage)
 
 
 def _accounts(routing: Routing) -> Iterable[Account]:

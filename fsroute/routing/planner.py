@@ -39,7 +39,7 @@ from fsroute.model import (
     TrunkDial,
 )
 from fsroute.routing import rules
-from fsroute.routing.limits import MAX_LEGS, from_zero
+from fsroute.routing.limits import MAX_LEGS, MAX_PLAN_LEGS, MAX_TRUNKS, from_zero, legs_of
 from fsroute.routing.permissions import may_call
 from fsroute.target_kinds import Ending, LeadsTo
 
@@ -52,6 +52,9 @@ SEQUENTIAL_RING_S = 20
 _KEPT_PLANS = 32
 """The most plans that one Routing keeps. No number has as many rules. The limit is needed because `hops` is a part of the
 key, and callers can send any value for it."""
+
+_KEPT_LEGS = 2 * MAX_PLAN_LEGS
+"""Legs of the plans that one Routing keeps. They are about 1 kB each with their dial strings (data/weight.py)."""
 
 PATIENCE_S = 6
 """Seconds that FreeSWITCH waits for ringing on one trunk before it tries the next one. By ITU-T E.721 a toll call may take
@@ -86,6 +89,7 @@ class Planner:
 
     `reasons` collects the reasons. `expanded` has the hosted numbers of the last plan, each with its rule that was used.
     `is_general` says that the last plan depends neither on the caller nor on the time.
+    `legs` counts the legs of the plan.
     """
 
     call: Call
@@ -96,6 +100,7 @@ class Planner:
     reasons: list[Reason] = field(default_factory=list)
     expanded: dict[str, Rule | None] = field(default_factory=dict)
     is_general: bool = True
+    legs: int = 0
 
     def add_reason(self, code: DecisionCode, subject: object, text: str) -> None:
         self.reasons.append(Reason(code, str(subject), text))
@@ -118,12 +123,13 @@ class Planner:
             return kept.plan
         before, self.is_general = len(self.reasons), True
         plan = self._plan(rule, hosted)
-        if self.is_general and len(self.routing.plans) < _KEPT_PLANS:
+        kept_legs = sum(legs_of(kept.plan) for kept in self.routing.plans.values())
+        if self.is_general and len(self.routing.plans) < _KEPT_PLANS and kept_legs + legs_of(plan) <= _KEPT_LEGS:
             self.routing.plans[key] = KeptPlan(plan, tuple(self.reasons[before:]))
         return plan
 
     def _plan(self, rule: Rule, hosted: HostedNumber) -> Plan:
-        self.expanded = {hosted.number: rule}
+        self.expanded, self.legs = {hosted.number: rule}, 0
         drafts = self._of_rule(rule, hosted)
         stages = [stage for stage in map(self._stage, drafts.stages) if stage]
         for stage in stages[MAX_LEGS:]:
@@ -139,7 +145,7 @@ class Planner:
         whole = rule.ring_s or PARALLEL_RING_S
         together: list[_Draft] = []
         final: Ending | None = None
-        for target in self._enabled(rule):
+        for target in self._fitting(rule):
             if final is not None and target.kind.is_end:
                 self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: a target before it ends the call")
                 continue
@@ -152,7 +158,7 @@ class Planner:
     def _sequential(self, rule: Rule, hosted: HostedNumber) -> _Drafts:
         result = _Drafts()
         left = rule.ring_s
-        for target in self._enabled(rule):
+        for target in self._fitting(rule):
             if result.final is not None:
                 self.add_reason(ReasonCode.AFTER_FINAL, _name(target), "left out: a target before it ends the call")
                 continue
@@ -164,6 +170,18 @@ class Planner:
                     left = None if left is None else left - _length(kept)
             result.final = found.final
         return result
+
+    def _fitting(self, rule: Rule) -> Iterable[Target]:
+        """The enabled targets, and of those behind MAX_PLAN_LEGS legs only the endings."""
+        left_out = 0
+        for target in self._enabled(rule):
+            if self.legs < MAX_PLAN_LEGS or target.kind.is_end:
+                yield target
+            else:
+                left_out += 1
+        if left_out:
+            text = f"{left_out} targets are left out: more than {MAX_PLAN_LEGS} legs in a plan"
+            self.add_reason(ReasonCode.LEG_LIMIT, rule, text)
 
     def _enabled(self, rule: Rule) -> Iterable[Target]:
         for target in rule.targets:
@@ -206,11 +224,14 @@ class Planner:
 
     def ring(self, endpoints: Iterable[Endpoint], ring_s: int) -> list[Leg]:
         """A leg for each enabled endpoint."""
-        legs = []
+        legs: list[Leg] = []
         for endpoint in endpoints:
             name = f"endpoint {endpoint.name}"
             if endpoint.enabled:
                 dial = EndpointDial(endpoint.name, endpoint.domain)
+                if len(legs) >= MAX_PLAN_LEGS:
+                    break
+                self.legs += 1
                 legs.append(Leg(name, dial, self._seen, ring_s=ring_s, owner=_owner(endpoint)))
             else:
                 self.add_reason(ReasonCode.ENDPOINT_DISABLED, name, "left out: is switched off")
@@ -228,9 +249,15 @@ class Planner:
             self.is_general = False  # the leg may show the caller's number, or a number whose verification expires
         diversion = Diversion(hosted.number, _DIVERSIONS[rule.type], self.call.hops + 1)
         tried: list[Leg] = []
-        for trunk in self.trunks_to(target.value, hosted.account):
+        trunks = self.trunks_to(target.value, hosted.account)
+        for trunk in trunks[MAX_TRUNKS:]:
+            self.add_reason(
+                ReasonCode.TRUNK_LIMIT, f"trunk {trunk.name}", f"not tried for {target.value}: it is the ninth or later"
+            )
+        for trunk in trunks[:MAX_TRUNKS]:
             caller_id = self._forwarded(target, hosted, trunk, first=not tried)
             if caller_id is not None:
+                self.legs += 1
                 tried.append(replace(self.leg(trunk, target.value, caller_id, ring_s), diversion=diversion))
         if not tried:
             return _Drafts()

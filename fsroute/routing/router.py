@@ -80,6 +80,8 @@ def route(
             ReasonCode.CALLER_READ, "caller", f"{call.caller or '(none)'} is {read.caller}: {_writes(routing.trunk)}"
         )
     _report_unknown(planner)
+    for subject, text in routing.left_out:
+        planner.add_reason(ReasonCode.ROW_LIMIT, subject, text)
     if call.transferred:
         return _transferred(planner, failed)
     if call.direction is Direction.OUTBOUND:
