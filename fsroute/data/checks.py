@@ -252,7 +252,8 @@ def _targets(database: Database) -> Iterator[str]:
 
 
 def _stages(database: Database) -> Iterator[str]:
-    """Rules that ring more legs together than FreeSWITCH can, or more in all than a plan has. Hosted numbers as targets are counted in each call."""
+    """Rules that ring more legs together than FreeSWITCH can, or more in all than a plan has. Hosted numbers as targets
+    are counted in each call."""
     target, member, phone = t.RuleTarget, t.RingGroupMember, t.Endpoint
     members = (
         member.select(member.account, member.ring_group, fn.COUNT(member.endpoint).alias("legs"))
@@ -289,8 +290,8 @@ def _stages(database: Database) -> Iterator[str]:
 
 def _sizes(database: Database) -> Iterator[str]:
     """Numbers, rules, accounts and time profiles with more rows than one call may cost."""
-    target, caller, part, route, permission = t.RuleTarget, t.RuleCaller, t.TimeProfileRange, t.TrunkRoute, t.CallPermission
-    phone = t.Endpoint
+    target, caller, part = t.RuleTarget, t.RuleCaller, t.TimeProfileRange
+    route, permission = t.TrunkRoute, t.CallPermission
     counted: tuple[tuple[Any, tuple[Any, ...], int, str, str], ...] = (
         (t.Rule, (t.Rule.number,), MAX_RULES, "rules", "rules"),
         (target, (target.number,), MAX_TARGETS, "rule_targets", "targets of all its rules"),
@@ -298,20 +299,18 @@ def _sizes(database: Database) -> Iterator[str]:
         (part, (part.account, part.time_profile), MAX_RANGES, "time_profile_ranges", "ranges"),
         (route, (route.account,), MAX_ROUTES, "trunk_routes", "routes"),
         (permission, (permission.account,), MAX_ROUTES, "call_permissions", "permissions"),
-        (phone, (phone.account, phone.user_name), MAX_LEGS, "endpoints", "endpoints of one user"),
     )
     for table, key, most, name, what in counted:
         count: Any = fn.COUNT(SQL("*"))
         found = table.select(*key, count).group_by(*key).having(count > most).order_by(*key)
         for *values, number_of in rows(database, found):
-            if None not in values:  # endpoints without a user
-                yield f"{name}: {', '.join(map(str, values))}: {number_of} {what}, at most {most} are allowed"
+            yield f"{name}: {', '.join(values)}: {number_of} {what}, at most {most} are allowed"
 
 
 def _forwards(database: Database) -> Iterator[str]:
     """Numbers from which a call can be forwarded to too many others, or too often."""
     target, hosted = t.RuleTarget, t.Number
-    to = fn.COALESCE(target.hosted_number, target.external_number)
+    to = fn.COALESCE(*(getattr(target, kind.value) for kind in TargetKind if kind.is_number))
     led = target.select(target.number, to).join(hosted, on=hosted.number == to).distinct()
     leads: dict[str, set[str]] = {}
     for number, reached in rows(database, led):
@@ -325,7 +324,7 @@ def _forwards(database: Database) -> Iterator[str]:
         if len(found) > MAX_NUMBERS:
             yield f"rule_targets: {number}: its rules lead to more than {MAX_NUMBERS} hosted numbers, itself among them"
         elif steps > MAX_FORWARDS:
-            yield f"rule_targets: {number}: its rules forward a call through more than {MAX_FORWARDS} numbers, one after another"
+            yield f"rule_targets: {number}: its rules forward a call more than {MAX_FORWARDS} times, one after another"
 
 
 _CHECKS = (

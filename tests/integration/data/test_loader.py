@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -595,6 +596,106 @@ def rule(mode: str, *targets: str) -> str:
 
 GROUP, USER, MOBILE = "ring_group 'all'", "user_name 'many'", "external_number '+491713920042'"
 MANY = "INSERT INTO users (account, name) VALUES ('acme', 'many');"
+
+OWN = "INSERT INTO numbers (number, account) VALUES ('+492214710600', 'acme');"
+
+
+def rows_of(table: str, columns: str, count: int, values: Callable[[int], str]) -> str:
+    """So many rows in one statement."""
+    return f"INSERT INTO {table} ({columns}) VALUES " + ", ".join(f"({values(i)})" for i in range(1, count + 1)) + ";"
+
+
+def of_rules(count: int) -> str:
+    return OWN + rows_of("rules", "account, number, position", count, lambda i: f"'acme', '+492214710600', {i}")
+
+
+def of_targets(count: int) -> str:
+    columns = "account, number, rule_position, position, hangup_cause"
+    return of_rules(8) + rows_of(
+        "rule_targets", columns, count, lambda i: f"'acme', '+492214710600', {i % 8 + 1}, {i // 8 + 1}, 'USER_BUSY'"
+    )
+
+
+def of_callers(count: int) -> str:
+    return of_rules(1) + rows_of(
+        "rule_callers", "number, rule_position, caller", count, lambda i: f"'+492214710600', 1, '+4930{i:06}'"
+    )
+
+
+def of_ranges(count: int) -> str:
+    return "INSERT INTO time_profiles (account, name) VALUES ('acme', 'long');" + rows_of(
+        "time_profile_ranges", "account, time_profile, position, start_time, end_time", count,
+        lambda i: f"'acme', 'long', {i}, '08:00', '12:00'",
+    )  # fmt: skip
+
+
+def of_routes(count: int) -> str:
+    """The demo has one."""
+    return rows_of("trunk_routes", "account, prefix, trunk", count - 1, lambda i: f"'acme', '+{4000 + i}', 'carrier'")
+
+
+def of_permissions(count: int) -> str:
+    return rows_of("call_permissions", "account, prefix, allowed", count, lambda i: f"'acme', '+{4000 + i}', TRUE")
+
+
+def of_chain(count: int) -> str:
+    """A number that forwards to the next one, so often."""
+    numbers = rows_of("numbers", "number, account", count + 1, lambda i: f"'+4922147107{i:03}', 'acme'")
+    rules = rows_of("rules", "account, number, position", count, lambda i: f"'acme', '+4922147107{i:03}', 1")
+    columns = "account, number, rule_position, position, hosted_number"
+    return (
+        numbers
+        + rules
+        + rows_of("rule_targets", columns, count, lambda i: f"'acme', '+4922147107{i:03}', 1, 1, '+4922147107{i + 1:03}'")
+    )
+
+
+def of_tree(count: int) -> str:
+    """A number that leads to so many, itself among them."""
+    more = rows_of("numbers", "number, account", count - 1, lambda i: f"'+4922147107{i:03}', 'acme'")
+    columns = "account, number, rule_position, position, hosted_number"
+    return (
+        of_rules(2)
+        + more
+        + rows_of(
+            "rule_targets",
+            columns,
+            count - 1,
+            lambda i: f"'acme', '+492214710600', {i % 2 + 1}, {i // 2 + 1}, '+4922147107{i:03}'",
+        )
+    )
+
+
+def of_legs(count: int) -> str:
+    """A sequential rule that rings so many legs in all."""
+    whole, rest = divmod(count, 100)
+    return phones(100) + group(100) + rule("sequential", *([GROUP] * whole), *([MOBILE] * rest))
+
+
+LIMITS: dict[Callable[[int], str], tuple[int, str]] = {
+    of_rules: (100, "rules: +492214710600: 101 rules, at most 100 are allowed"),
+    of_targets: (500, "rule_targets: +492214710600: 501 targets of all its rules, at most 500 are allowed"),
+    of_callers: (1000, "rule_callers: +492214710600: 1001 caller filters of all its rules, at most 1000 are allowed"),
+    of_ranges: (200, "time_profile_ranges: acme, long: 201 ranges, at most 200 are allowed"),
+    of_routes: (1000, "trunk_routes: acme: 1001 routes, at most 1000 are allowed"),
+    of_permissions: (1000, "call_permissions: acme: 1001 permissions, at most 1000 are allowed"),
+    of_chain: (16, "rule_targets: +4922147107001: its rules forward a call more than 16 times, one after another"),
+    of_tree: (128, "rule_targets: +492214710600: its rules lead to more than 128 hosted numbers, itself among them"),
+    of_legs: (512, "rules: +492214710600, 1: rings 513 legs one after another, at most 512 are allowed"),
+}
+"""What writes so many rows, the most that is allowed, and what is said of one more."""
+
+
+@pytest.mark.parametrize("write", LIMITS, ids=[write.__name__ for write in LIMITS])
+def test_more_rows_than_a_call_may_cost_are_refused(refusing: Loaded, write: Callable[[int], str]) -> None:
+    most, refusal = LIMITS[write]
+    assert refusing.refused(write(most + 1)) == refusal
+
+
+@pytest.mark.parametrize("write", LIMITS, ids=[write.__name__ for write in LIMITS])
+def test_as_many_rows_as_a_call_may_cost_are_loaded(demo: Loaded, write: Callable[[int], str]) -> None:
+    demo.load(write(LIMITS[write][0]))
+
 
 TOO_MANY = {
     "a group and another": (phones(128) + group(128) + rule("parallel", GROUP, MOBILE), 129),
