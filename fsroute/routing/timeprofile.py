@@ -7,6 +7,7 @@ twice matches twice. This module does no arithmetic with local times, because th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fsroute.model import Holidays, TimeProfile, TimeRange
 
 _DAY = timedelta(days=1)
+
+_AROUND = timedelta(days=2)
+"""Days on which it can be another year in some time zone, or in the range that began the day before."""
 
 
 def matches(profile: TimeProfile, now: datetime) -> bool:
@@ -59,6 +63,14 @@ def public_holidays(region: str, year: int) -> frozenset[date]:
         return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))
     except NotImplementedError as error:
         raise LookupError(f"no calendar of public holidays for {region}") from error
+
+
+def prepare(region: str, now: datetime) -> None:
+    """Computes the holidays that a call at `now` can ask for, so that no call waits for them: the first calendar of a
+    process takes 0.15 s, each further one 1 ms. Nothing for a region that has no calendar."""
+    with suppress(LookupError):
+        for year in {(now + days).year for days in (-_AROUND, timedelta(), _AROUND)}:
+            public_holidays(region, year)
 
 
 def is_timezone(name: str) -> bool:

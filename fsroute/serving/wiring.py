@@ -15,7 +15,7 @@ from fsroute.data.changes import watch
 from fsroute.data.connections import Connections
 from fsroute.data.database import SQLITE_PREFIX, open_database, sqlite_path
 from fsroute.data.routing_cache import RoutingCache
-from fsroute.data.routing_store import read_routing
+from fsroute.data.routing_store import prepare_holidays, read_routing
 from fsroute.data.schema import check_version
 from fsroute.data.sqlite_file import SqliteFile
 from fsroute.errors import DataError, WrongVersion
@@ -83,6 +83,8 @@ def _make_decide(
     wait_s = settings.decision_ms / 1000
     connections = Connections(settings.db, settings.db_connections, wait_s, log, file, changes.release)
     connections.start()
+    with suppress(DataError):  # a database that is away: the threads that read compute what they find
+        connections.run(prepare_holidays)
 
     def read_tables(call: Call) -> Routing:
         return connections.run(lambda database: read_routing(database, call, settings.country))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from peewee import DatabaseError
 
+from fsroute.codes import ReasonCode
 from fsroute.data import loader
 from fsroute.data.database import Prepared, is_sqlite, open_database
 from fsroute.data.routing_store import Store
@@ -52,6 +53,7 @@ from fsroute.model import (
     Verification,
     VerificationState,
 )
+from fsroute.routing import router, timeprofile
 from fsroute.target_kinds import TargetKind
 from tests.support.builders import CARRIER, account, endpoint, outgoing_call, verification
 from tests.support.postgresql import Databases, Server
@@ -835,3 +837,94 @@ def test_a_call_whose_called_number_stands_in_to_is_found(everything: Store) -> 
 def test_a_user_s_local_number_is_one_of_the_account_s_area(everything: Store) -> None:
     assert everything.routing(Call("2345601", direction=Direction.OUTBOUND, account="wien")).dialled == W1
     assert everything.routing(Call("2345601", direction=Direction.OUTBOUND, account="acme")).dialled is None
+
+
+# --- public holidays --------------------------------------------------------------------------------------
+
+WITH_HOLIDAYS = (
+    "INSERT INTO time_profiles (account, name, holiday_region) VALUES ('acme', 'holidays', 'DE-NW')",
+    "INSERT INTO time_profile_ranges (account, time_profile, position, holidays) VALUES ('acme', 'holidays', 1, 'only')",
+    "INSERT INTO rules (account, number, position, time_profile) VALUES ('acme', '+492214710100', 77, 'holidays')",
+)
+
+
+def test_holidays_are_computed_where_no_call_waits_for_them(changeable_demo_url: str) -> None:
+    """At the start, and in the thread that reads rows of a new region."""
+    database = open_database(changeable_demo_url)
+    store = Store(database, changeable_demo_url, "DE")
+    timeprofile.public_holidays.cache_clear()
+    store.prepare()
+    assert timeprofile.public_holidays.cache_info().currsize == 0
+    with database.connection_context():
+        for statement in WITH_HOLIDAYS:
+            database.execute_sql(statement)
+    for compute in (store.prepare, lambda: store.routing(Call("+492214710100"))):
+        timeprofile.public_holidays.cache_clear()
+        compute()
+        before = timeprofile.public_holidays.cache_info()
+        timeprofile.public_holidays("DE-NW", datetime.now(UTC).year)
+        assert (before.currsize > 0, timeprofile.public_holidays.cache_info().misses) == (True, before.misses)
+    store.close()
+
+
+# --- more rows than a call may cost -----------------------------------------------------------------------
+
+
+def of_number(count: int, columns: str, values: Callable[[int], str]) -> str:
+    rows = ", ".join(f"('acme', '+492214710100', {values(i)})" for i in range(count))
+    return f"INSERT INTO {columns} VALUES {rows}"
+
+
+def test_rules_beyond_the_limit_are_left_out_and_the_base_rule_stays(changeable_demo_url: str) -> None:
+    database = open_database(changeable_demo_url)
+    with database.connection_context():
+        database.execute_sql(of_number(1200, "rules (account, number, position)", lambda i: str(i + 1000)))
+        database.execute_sql(
+            "INSERT INTO rules (account, number, position, type) VALUES ('acme', '+492214710100', 900, 'base')"
+        )
+    store = Store(database, changeable_demo_url, "DE")
+    routing = store.routing(Call("+492214710100"))
+    assert len(routing.numbers["+492214710100"].rules) == 100
+    assert routing.left_out == (("number +492214710100", "rules behind the first 100 are left out"),)
+    with database.connection_context():
+        database.execute_sql("DELETE FROM rules WHERE position > 1200")
+        database.execute_sql("UPDATE rules SET position = 9999 WHERE position = 900")
+    again = store.routing(Call("+492214710100"))
+    assert len(again.numbers["+492214710100"].rules) == 101
+    assert again.numbers["+492214710100"].rules[-1].type is RuleType.BASE
+    decision = router.route(Call("+492214710100", "+493023125001"), again, datetime(2026, 7, 1, tzinfo=UTC))
+    assert (decision.code, decision.reasons[0].code) == (ReasonCode.ROUTED, ReasonCode.ROW_LIMIT)
+    store.close()
+
+
+def test_targets_beyond_the_limit_are_left_out(changeable_demo_url: str) -> None:
+    database = open_database(changeable_demo_url)
+    with database.connection_context():
+        database.execute_sql(of_number(10, "rules (account, number, position)", lambda i: str(i + 1000)))
+        columns = "rule_targets (account, number, rule_position, position, hangup_cause)"
+        database.execute_sql(of_number(1200, columns, lambda i: f"{i // 128 + 1000}, {i % 128 + 1}, 'USER_BUSY'"))
+    store = Store(database, changeable_demo_url, "DE")
+    routing = store.routing(Call("+492214710100"))
+    assert sum(len(rule.targets) for rule in routing.numbers["+492214710100"].rules) == 1000
+    assert routing.left_out == (("number +492214710100", "targets behind the first 1000 are left out"),)
+    store.close()
+
+
+def test_a_chain_of_forwards_is_followed_sixteen_times(changeable_demo_url: str) -> None:
+    database = open_database(changeable_demo_url)
+    numbers = [f"+49221471{i:04}" for i in range(2000, 2020)]
+    with database.connection_context():
+        for number in numbers:
+            database.execute_sql(f"INSERT INTO numbers (number, account) VALUES ('{number}', 'acme')")
+            database.execute_sql(f"INSERT INTO rules (account, number, position) VALUES ('acme', '{number}', 1)")
+        for number, following in zip(numbers[:-1], numbers[1:], strict=True):
+            database.execute_sql(
+                "INSERT INTO rule_targets (account, number, rule_position, position, hosted_number)"
+                f" VALUES ('acme', '{number}', 1, 1, '{following}')"
+            )
+    store = Store(database, changeable_demo_url, "DE")
+    routing = store.routing(Call(numbers[0]))
+    assert sorted(routing.numbers) == numbers[:17]
+    decision = router.route(Call(numbers[0], "+493023125001"), routing, datetime(2026, 7, 1, tzinfo=UTC))
+    assert ReasonCode.NUMBER_LIMIT in [reason.code for reason in decision.reasons]
+    store.close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsroute.model import Holidays, TimeProfile, TimeRange
-from fsroute.routing.timeprofile import is_date, is_timezone, matches, public_holidays
+from fsroute.routing.timeprofile import is_date, is_timezone, matches, prepare, public_holidays
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 MON_TO_FRI = frozenset(range(5))
@@ -390,3 +390,21 @@ def test_the_seven_weekdays_of_a_range_cover_it_once(first: int, start: time, en
     whole = matches(profile(TimeRange(None, start, end), zone=zone), now)
     # A range of 24 hours holds the moment on the day and, up to its start, on the day before: never on both.
     assert found.count(True) == int(whole)
+
+
+@pytest.mark.parametrize(
+    ("now", "years"), [("2026-07-01T12:00", {2026}), ("2026-12-31T00:30", {2026, 2027}), ("2027-01-01T23:30", {2026, 2027})]
+)
+def test_what_a_call_can_ask_for_is_computed_before(now: str, years: set[int]) -> None:
+    public_holidays.cache_clear()
+    prepare("DE-NW", datetime.fromisoformat(now).replace(tzinfo=UTC))
+    before = public_holidays.cache_info()
+    for year in years:
+        public_holidays("DE-NW", year)
+    assert (before.currsize, public_holidays.cache_info().misses) == (len(years), before.misses)
+
+
+def test_a_region_without_calendar_is_not_prepared() -> None:
+    public_holidays.cache_clear()
+    prepare("DE-XX", datetime(2026, 7, 1, tzinfo=UTC))
+    assert public_holidays.cache_info().currsize == 0
