@@ -594,6 +594,24 @@ def test_a_stage_rings_128_legs_and_says_who_is_left_out() -> None:
     )
 
 
+def test_a_plan_has_512_legs_and_keeps_its_ending() -> None:
+    names = [f"{i}" for i in range(1000, 1100)]
+    of = rule(SEQUENTIAL, *(group(*names) for _ in range(20)), VOICEMAIL)
+    found, told = planned(hosted(A, of))
+    assert found == plan(*((tuple(phone(name, ring_s=20) for name in names),) * 6), final=Voicemail("1001", "acme.example"))
+    assert told == [("leg_limit", f"rule {A}/1 (general)")]
+
+
+def test_a_leg_tries_eight_trunks() -> None:
+    trunks = [Trunk(f"t{i}", f"t{i}", "DE", "t.example") for i in range(10)]
+    account = replace(ACME, routes=tuple(TrunkRoute("+", i, trunk) for i, trunk in enumerate(trunks, 1)))
+    found, told = planned(hosted(A, rule(PARALLEL, external()), account=account))
+    ((leg,),) = found.stages
+    tried = [each.dial.trunk.name for each in (leg, *leg.fallbacks) if isinstance(each.dial, TrunkDial)]
+    assert tried == [trunk.name for trunk in trunks[:8]]
+    assert told == [("trunk_limit", "trunk t8"), ("trunk_limit", "trunk t9")]
+
+
 def test_a_plan_has_128_stages_and_says_what_is_left_out() -> None:
     names = [f"{i}" for i in range(1000, 1130)]
     outer = hosted(A, rule(SEQUENTIAL, hosted_target(B), hosted_target(C), VOICEMAIL))
