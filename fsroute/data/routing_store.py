@@ -93,7 +93,7 @@ class Store:
 def prepare_holidays(database: Database) -> None:
     """Computes the public holidays that the time profiles refer to: the first calendar takes 150 ms."""
     region = tables.TimeProfile.holiday_region
-    for (name,) in rows(database, tables.TimeProfile.select(region).where(region.is_null(False)).distinct()):
+    for (name,) in rows(database, tables.TimeProfile.select(region).where(~region.is_null()).distinct()):
         timeprofile.prepare(name, datetime.now(UTC))
 
 

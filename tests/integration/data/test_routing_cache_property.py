@@ -16,7 +16,7 @@ from fsroute.data.routing_cache import CAPACITY, RoutingCache, SqliteChanges
 from fsroute.data.routing_store import Store
 from fsroute.model import Call, Direction, FailedPlan, Outcome, RuleKey
 from fsroute.routing import router
-from tests.support.tables import make_demo
+from tests.support.tables import demo_store
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 
@@ -132,10 +132,10 @@ def calls(chance: Random) -> list[Call]:
 
 
 def make_store(path: Path) -> Store:
-    database, url = make_demo(path)
+    store = demo_store(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(MORE)
-    return Store(database, url, "DE")
+    return store
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from structlog.testing import CapturingLogger
 
 from fsroute import log as logs
 from fsroute.configuration.settings import load_settings
-from fsroute.data.routing_store import Store
 from fsroute.errors import CallEnded
 from fsroute.eventsocket.frames import Command, Execute, Frame
 from fsroute.eventsocket.wait import Wait
@@ -24,7 +23,7 @@ from fsroute.serving.call_control import CallController
 from fsroute.serving.registrations import Registrations
 from fsroute.simulator.simulated_channel import encode
 from fsroute.switch import contacts
-from tests.support.tables import make_demo
+from tests.support.tables import demo_store
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 TAIL = "987"
@@ -95,8 +94,8 @@ def snapshot(caller: str, to: str, state: str = "4", **variables: str) -> Frame:
 
 @pytest.fixture
 def controller(tmp_path: Path) -> CallController:
-    database, url = make_demo(tmp_path / "demo.db")
-    store, settings = Store(database, url, "DE"), load_settings({"db": url}, {})
+    store = demo_store(tmp_path / "demo.db")
+    settings = load_settings({"db": store.url}, {})
 
     def decide(call: Call, failed: FailedPlan | None) -> Decision:
         return router.route(call, store.routing(call), NOW, failed)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server, applications, call, carrier_channel, converse, demo_database, memory_kb, serving
+from tests.support.server import Server, applications, call, carrier_channel, converse, memory_kb, serving
+from tests.support.tables import demo_database
 
 MOST_KB = 128 * 1024
 """What a worker may take in every attack."""

@@ -596,16 +596,18 @@ def test_a_stage_rings_128_legs_and_says_who_is_left_out() -> None:
 
 def test_a_plan_has_512_legs_and_keeps_its_ending() -> None:
     names = [f"{i}" for i in range(1000, 1100)]
-    of = rule(SEQUENTIAL, *(group(*names) for _ in range(20)), VOICEMAIL)
+    of = rule(SEQUENTIAL, *(group_target(*names) for _ in range(20)), VOICEMAIL)
     found, told = planned(hosted(A, of))
-    assert found == plan(*((tuple(phone(name, ring_s=20) for name in names),) * 6), final=Voicemail("1001", "acme.example"))
+    assert found == plan(
+        *((tuple(phone_leg(name, ring_s=20) for name in names),) * 6), final=Voicemail("1001", "acme.example")
+    )
     assert told == [("leg_limit", f"rule {A}/1 (general)")]
 
 
 def test_a_leg_tries_eight_trunks() -> None:
     trunks = [Trunk(f"t{i}", f"t{i}", "DE", "t.example") for i in range(10)]
     account = replace(ACME, routes=tuple(TrunkRoute("+", i, trunk) for i, trunk in enumerate(trunks, 1)))
-    found, told = planned(hosted(A, rule(PARALLEL, external()), account=account))
+    found, told = planned(hosted(A, rule(PARALLEL, external_target()), account=account))
     ((leg,),) = found.stages
     tried = [each.dial.trunk.name for each in (leg, *leg.fallbacks) if isinstance(each.dial, TrunkDial)]
     assert tried == [trunk.name for trunk in trunks[:8]]
