@@ -5,15 +5,16 @@ Modules that only one command needs are imported in it: `fsroute --help` must no
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fsroute.errors import FsrouteError
+from fsroute.text import printable
 
 if TYPE_CHECKING:
     from fsroute.configuration.settings import Settings
@@ -88,11 +89,30 @@ def read_settings(flags: dict[str, str | None], config: str | None) -> Settings:
 
 
 def login_name() -> str:
-    """The user who runs this process: the login name, or the user id where there is none (in slim containers)."""
+    """The user who runs this process, and who they were before sudo: `anna`, `root (sudo: anna)`.
+
+    The first name is the kernel's: LOGNAME and USER are whatever their user likes. The second one is what sudo says
+    (SUDO_UID, SUDO_USER), so it stands beside the first and never in its place. A user without a name (in slim containers)
+    is `uid 1000`.
+    """
+    name = _name_of(os.getuid())
+    before = printable(os.environ.get("SUDO_USER", "").strip()[:_LONGEST_NAME])
+    uid = os.environ.get("SUDO_UID", "")
+    if uid.isdecimal() and uid.isascii():
+        before = _name_of(int(uid), before)
+    return f"{name} (sudo: {before})" if before else name
+
+
+_LONGEST_NAME = 64
+"""Characters of a login name from the environment. Linux has at most 32."""
+
+
+def _name_of(uid: int, otherwise: str = "") -> str:
+    """The login name of a user id. `otherwise` is the name where no user has it."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return otherwise or f"uid {uid}"
 
 
 def print_json(data: Any) -> None:

@@ -42,7 +42,9 @@ _account = click.option("--account", required=True, metavar="A", help="The accou
 _id = click.option(
     "--id", "id_", required=True, metavar="ID", help="The verification's id, as start or add-block printed it."
 )
-_by = click.option("--by", metavar="NAME", help="Name for the audit log.  [default: the login name]")
+_by = click.option(
+    "--by", metavar="NAME", help="Name for the audit log, which also keeps the login name.  [default: the login name]"
+)
 
 
 @click.group(cls=Group)
@@ -383,14 +385,16 @@ def _context(flags: dict[str, str | None], config: str | None, by: str | None) -
     from fsroute.verification.service import from_settings
 
     settings = read_settings(flags, config)
-    who = Author(by if by is not None else login_name(), _origin())
+    login = login_name()
+    who = Author(by if by is not None else login, _origin(login if by not in (None, login) else ""))
     return _Context(from_settings(settings), who, datetime.now(UTC))
 
 
-def _origin() -> str:
-    """The origin for the audit log: the machine, and the SSH client's address."""
+def _origin(login: str) -> str:
+    """The origin for the audit log: the machine, who acted there if they gave another name (--by), and the SSH client's
+    address."""
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
-    return f"cli:{socket.gethostname()}{f' ssh:{client}' if client else ''}"
+    return f"cli:{socket.gethostname()}{f' login:{login}' if login else ''}{f' ssh:{client}' if client else ''}"
 
 
 @contextmanager

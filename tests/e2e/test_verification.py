@@ -35,6 +35,7 @@ import pytest
 
 from fsroute.verification import prompts
 from tests.e2e.conftest import TOP, Process, demo_password, idle, other_side
+from tests.support.people import ME, STRANGE
 from tests.support.rtp import heard, read_prompts
 from tests.support.sip import Answer, Behaviour, Busy, Carrier, IncomingCall, Message, Phone, Reject, Ring
 from tests.support.switch import IP, Switch
@@ -109,13 +110,13 @@ def gateway() -> Iterator[Gateway]:
 
 
 def fsroute(url: str, *arguments: str, **settings: str) -> dict[str, Any]:
-    """What starts `fsroute ARGUMENTS` in a process of its own, as anna."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FSROUTE_", "PG", "SSH_"))}
+    """What starts `fsroute ARGUMENTS` in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(STRANGE)}
     given = {f"FSROUTE_{name.upper()}": value for name, value in settings.items()}
     return {
         "args": [sys.executable, "-m", "fsroute", *arguments],
         "cwd": TOP,
-        "env": {**kept, "LOGNAME": "anna", "FSROUTE_DB": url, **given},
+        "env": {**kept, "FSROUTE_DB": url, **given},
         "encoding": "utf-8",
     }
 
@@ -383,7 +384,7 @@ def attempt(number: str, method: str, **more: Any) -> dict[str, Any]:
         "language": "de",
         "tries": 0,
         "started_at": "time",
-        "started_by": "anna",
+        "started_by": ME,
         "code_expires_at": "time",
         "outcome": None,
         "notice": None,
@@ -860,7 +861,7 @@ def test_the_history_tells_what_was_allowed_at_each_moment(portal: Portal, gatew
     first = log[0]["row"]
     shared = {
         "at": "time",
-        "who": "anna",
+        "who": ME,
         "from": f"cli:{socket.gethostname()}",
         "account": "acme",
         "first_number": MOBILE,

@@ -21,6 +21,7 @@ import pytest
 
 from fsroute.data import tables as t
 from fsroute.data.database import open_database, rows
+from tests.support.people import ME, STRANGE
 
 NEW_TABLES = (
     "use the fsroute that made these tables, or make new ones (fsroute init with another --db) and load your SQL files there"
@@ -43,10 +44,10 @@ class Verify:
     environment: dict[str, str] = field(default_factory=dict)
 
     def arguments(self, *arguments: str) -> dict[str, Any]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("FSROUTE_", "PG", "SSH_"))}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(STRANGE)}
         return {
             "args": [sys.executable, "-m", "fsroute", "verify", *arguments],
-            "cwd": self.directory, "env": {**kept, "FSROUTE_DB": self.url, "USER": "anna", **self.environment},
+            "cwd": self.directory, "env": {**kept, "FSROUTE_DB": self.url, **self.environment},
             "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8",
         }  # fmt: skip
 
@@ -83,7 +84,7 @@ class Verify:
 
 @pytest.fixture
 def verify(changeable_demo_url: str, tmp_path: Path) -> Verify:
-    return Verify(changeable_demo_url, tmp_path, {"LOGNAME": "anna"})
+    return Verify(changeable_demo_url, tmp_path)
 
 
 @dataclass
@@ -157,12 +158,12 @@ def test_by_sms_from_start_to_end(verify: Verify, gateway: SmsGateway) -> None:
     assert (status, out, err) == (1, "", f"fsroute: {MOBILE}: the code is wrong; 4 tries are left [wrong_code]\n")
     assert verify.said("confirm", "--id", id_, "--code", gateway.code) == f"{MOBILE}: verified for account acme\n"
     listed = {row["first_number"]: row for row in verify.told("list", "--account", "acme")}
-    assert (listed[MOBILE]["state"], listed[MOBILE]["verified_by"]) == ("verified", "anna")
+    assert (listed[MOBILE]["state"], listed[MOBILE]["verified_by"]) == ("verified", ME)
     assert verify.said("revoke", "--account", "acme", "--number", MOBILE, "--reason", "sold") == f"{MOBILE}: revoked\n"
 
     history = verify.told("history", "--number", MOBILE)
     assert [row["action"] for row in history["log"]] == ["started", "delivered", "wrong_code", "confirmed", "revoked"]
-    assert {(row["who"], row["from"]) for row in history["log"]} == {("anna", f"cli:{socket.gethostname()}")}
+    assert {(row["who"], row["from"]) for row in history["log"]} == {(ME, f"cli:{socket.gethostname()}")}
     assert [(a["account"], a["allowed"], a["code"]) for a in history["accounts"]] == [
         ("acme", False, "verification_revoked")
     ]
@@ -199,9 +200,9 @@ def test_a_block_from_start_to_end(verify: Verify) -> None:
     with database.connection_context():
         database.execute_sql(verify_sql)
     added = verify.told("add-block", "--account", "acme", "--first", FIRST, "--last", LAST, "--evidence", "letter of 1 Nov")
-    assert (added["state"], added["started_by"], added["evidence"]) == ("pending", "anna", "letter of 1 Nov")
+    assert (added["state"], added["started_by"], added["evidence"]) == ("pending", ME, "letter of 1 Nov")
     status, out, err = verify.run("approve", "--id", added["id"])
-    told = f"fsroute: {BLOCK}: was entered by anna; somebody else must approve it [same_person]\n"
+    told = f"fsroute: {BLOCK}: was entered by {ME}; somebody else must approve it [same_person]\n"
     assert (status, out, err) == (1, "", told)
     assert verify.told("list", "--state", "pending")[0]["pending"] == added["id"]
     assert verify.said("approve", "--id", added["id"], "--by", "ben") == f"{BLOCK}: verified for account acme\n"
@@ -274,13 +275,17 @@ def test_show_a_number(verify: Verify) -> None:
 
 
 def test_who_did_it_and_from_where(verify: Verify) -> None:
-    there = Verify(verify.url, verify.directory, {"LOGNAME": "carl", "SSH_CONNECTION": "192.0.2.7 5555 192.0.2.1 22"})
+    there = Verify(
+        verify.url,
+        verify.directory,
+        {"LOGNAME": "carl", "SUDO_USER": "dora", "SSH_CONNECTION": "192.0.2.7 5555 192.0.2.1 22"},
+    )
     there.said("add-block", "--account", "acme", "--first", NUMBER, "--evidence", "a letter")
     there.said("add-block", "--account", "acme", "--first", NUMBER, "--evidence", "a letter", "--by", "ben")
     row = t.AuditRow
     found = verify.rows(row.select(row.actor, row.origin).where(row.action == "block_added").order_by(row.id))
-    origin = f"cli:{socket.gethostname()} ssh:192.0.2.7"
-    assert found == [("carl", origin), ("ben", origin)]
+    host, client, login = f"cli:{socket.gethostname()}", "ssh:192.0.2.7", f"{ME} (sudo: dora)"
+    assert found == [(login, f"{host} {client}"), ("ben", f"{host} login:{login} {client}")]
 
 
 @pytest.mark.parametrize(

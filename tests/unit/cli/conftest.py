@@ -25,7 +25,7 @@ class Cli:
 
     def run(self, *arguments: str, typed: str | None = None) -> tuple[int, str, str]:
         """Exit status, standard output, standard error. `typed` is standard input."""
-        environment = {"LOGNAME": "anna", "FSROUTE_DB": self.url, **self.environment}
+        environment = {"SUDO_UID": None, "SUDO_USER": None, "FSROUTE_DB": self.url, **self.environment}
         result = CliRunner().invoke(main, arguments, input=typed, prog_name="fsroute", env=environment)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

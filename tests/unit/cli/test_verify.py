@@ -13,6 +13,7 @@ import pytest
 from fsroute.codes import DeliveryOutcome
 from fsroute.verification.delivery import Delivered, Message
 from fsroute.verification.sms import SmsGateway
+from tests.support.people import ME
 from tests.support.tables import execute
 
 if TYPE_CHECKING:
@@ -178,7 +179,9 @@ def test_history(cli: Cli) -> None:
     cli.environment["SSH_CONNECTION"] = "192.0.2.7 5555 192.0.2.1 22"
     cli.printed("verify", "add-block", "--account", "acme", "--first", NUMBER, "--evidence", "a letter", "--by", "ben")
     data = cli.data("verify", "history", "--number", NUMBER)
-    assert [(row["who"], row["from"]) for row in data["log"]] == [("ben", f"cli:{socket.gethostname()} ssh:192.0.2.7")]
+    assert [(row["who"], row["from"]) for row in data["log"]] == [
+        ("ben", f"cli:{socket.gethostname()} login:{ME} ssh:192.0.2.7")
+    ]
     assert (
         cli.data("verify", "history", "--number", NUMBER, "--at", "2026-01-01T00:00+01:00")["at"] == "2025-12-31T23:00:00Z"
     )
