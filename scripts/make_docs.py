@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fsroute import codes, log
 from fsroute.configuration.settings import items
+from fsroute.data import script_rules
 
 TOP = Path(__file__).resolve().parents[1]
 SCHEMA = TOP / "schema.sql"
@@ -136,7 +137,43 @@ CODES: dict[str, type[codes.Code]] = {
     "delivery-outcomes": codes.DeliveryOutcome,
 }
 
+# --- what scripts may use ---------------------------------------------------------------------------------
+
+
+def listed(names: frozenset[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) + "\n"
+
+
+def functions() -> str:
+    """Those of both databases, and those of each."""
+    sqlite, postgresql = script_rules.SQLITE_FUNCTIONS, script_rules.POSTGRESQL_FUNCTIONS
+    return (
+        f"- On both: {listed(sqlite & postgresql)}- On SQLite also: {listed(sqlite - postgresql)}"
+        f"- On PostgreSQL also: {listed(postgresql - sqlite)}"
+    )
+
+
+def grants() -> str:
+    """The role for scripts on PostgreSQL, and its rights."""
+    tables = ",\n    ".join(", ".join(sorted(script_rules.TABLES)[i : i + 6]) for i in range(0, len(script_rules.TABLES), 6))
+    return (
+        f"<!-- not run: needs PostgreSQL, and its administrator -->\n```sql\nCREATE ROLE {script_rules.ROLE} NOLOGIN;\n"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON\n    {tables}\n"
+        f"    TO {script_rules.ROLE};\nGRANT {script_rules.ROLE} TO fsroute;  -- who runs fsroute load\n```\n"
+    )
+
+
+SCRIPTS: dict[str, Callable[[], str]] = {
+    "script-tables": partial(listed, script_rules.TABLES),
+    "script-functions": functions,
+    "script-types": partial(listed, script_rules.POSTGRESQL_TYPES),
+    "script-operators": partial(listed, script_rules.POSTGRESQL_OPERATORS),
+    "script-role": grants,
+}
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    **SCRIPTS,
     "settings": settings,
     "tables": tables,
     **{name: partial(codes.as_markdown, family) for name, family in CODES.items()},

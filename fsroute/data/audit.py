@@ -113,33 +113,49 @@ _AUTHORED = (
 )
 
 
-@contextmanager
-def watching(database: Database, at: datetime, author: Author) -> Iterator[None]:
-    """Adds a row for every row of verified_numbers that the block adds, changes or removes. Only inside `exclusive`.
+class Watch:
+    """Adds a row to the log for every row of verified_numbers that is added, changed or removed between `remember` and
+    `record`.
 
-    The database compares the rows before and after, because there may be a million of them.
+    The database compares the rows before and after, because there may be a million of them. It copies them only if something
+    is about to change them, which the caller must know.
     """
-    # ruff: noqa: S608 - nothing but the names above is put into these texts
-    database.execute_sql(f"CREATE TEMPORARY TABLE fsroute_before AS SELECT {_COLUMNS} FROM verified_numbers")
-    yield
-    authored = _AUTHORED.format(database.param)
-    values = (times.to_text(at), author.actor, author.origin)
-    # Removed rows first, then new ones: the block may have replaced a row by another one with the same key.
-    database.execute_sql(
-        f"INSERT INTO audit_log ({_LOGGED})"
-        f" SELECT {authored}, 'removed', account, first_number, last_number, method, 'removed', NULL, NULL"
-        " FROM fsroute_before AS gone WHERE NOT EXISTS (SELECT 1 FROM verified_numbers AS row"
-        " WHERE row.account = gone.account AND row.first_number = gone.first_number)",
-        values,
-    )
-    database.execute_sql(
-        f"INSERT INTO audit_log ({_LOGGED})"
-        f" SELECT {authored}, 'loaded', account, first_number, last_number, method, state, expires_at,"
-        " NULLIF(ltrim(COALESCE('verified by ' || verified_by, '') || COALESCE(', from ' || source, ''), ', '), '')"
-        f" FROM (SELECT {_COLUMNS} FROM verified_numbers EXCEPT SELECT {_COLUMNS} FROM fsroute_before) AS changed",
-        values,
-    )
-    database.execute_sql("DROP TABLE fsroute_before")
+
+    def __init__(self, database: Database, at: datetime, author: Author) -> None:
+        """Only inside `exclusive`."""
+        self._database = database
+        self._values = (times.to_text(at), author.actor, author.origin)
+        self.has_remembered = False
+
+    def remember(self) -> None:
+        """Copies the rows as they are now, unless it has done so before."""
+        # ruff: noqa: S608 - nothing but the names above is put into these texts
+        if not self.has_remembered:
+            self._database.execute_sql(f"CREATE TEMPORARY TABLE fsroute_before AS SELECT {_COLUMNS} FROM verified_numbers")
+            self.has_remembered = True
+
+    def record(self) -> None:
+        """Adds the rows. Nothing, if nothing was remembered."""
+        if not self.has_remembered:
+            return
+        authored = _AUTHORED.format(self._database.param)
+        # Removed rows first, then new ones: the block may have replaced a row by another one with the same key.
+        self._database.execute_sql(
+            f"INSERT INTO audit_log ({_LOGGED})"
+            f" SELECT {authored}, 'removed', account, first_number, last_number, method, 'removed', NULL, NULL"
+            " FROM fsroute_before AS gone WHERE NOT EXISTS (SELECT 1 FROM verified_numbers AS row"
+            " WHERE row.account = gone.account AND row.first_number = gone.first_number)",
+            self._values,
+        )
+        self._database.execute_sql(
+            f"INSERT INTO audit_log ({_LOGGED})"
+            f" SELECT {authored}, 'loaded', account, first_number, last_number, method, state, expires_at,"
+            " NULLIF(ltrim(COALESCE('verified by ' || verified_by, '') || COALESCE(', from ' || source, ''), ', '), '')"
+            f" FROM (SELECT {_COLUMNS} FROM verified_numbers EXCEPT SELECT {_COLUMNS} FROM fsroute_before) AS changed",
+            self._values,
+        )
+        self._database.execute_sql("DROP TABLE fsroute_before")
+        self.has_remembered = False
 
 
 def read(database: Database, url: str, number: str) -> tuple[list[AuditEntry], list[Verification]]:

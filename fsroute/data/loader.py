@@ -9,37 +9,25 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from peewee import Database, DatabaseError, InterfaceError
+from peewee import Database, DatabaseError, IntegrityError, InterfaceError
 
-from fsroute.data import audit
-from fsroute.data.audit import Author
+from fsroute.data import audit, script_postgresql, script_sqlite, scripts
+from fsroute.data.audit import Author, Watch
 from fsroute.data.checks import problems
-from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite
+from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite, without_password
 from fsroute.data.schema import schema
+from fsroute.data.script_rules import VERIFIED, Refused
+from fsroute.data.scripts import Script, Statement
 from fsroute.errors import DataError
 from fsroute.text import printable
 
 _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
-"""What may be between statements. A byte order mark too: SQLite skips it anywhere, so it could hide a statement."""
-_FORBIDDEN = frozenset(
-    {"abort", "analyze", "attach", "begin", "checkpoint", "commit", "copy", "detach", "do", "end", "listen", "load"}
-    | {"lock", "pragma", "prepare", "reindex", "release", "reset", "rollback", "savepoint", "set", "start", "vacuum"}
-)
-"""First words of statements that would end the transaction of a load, or act on more than tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One SQL statement and the line of the file where it begins (from 1)."""
-
-    line: int
-    text: str
+"""What may be between the statements of schema.sql."""
 
 
 def make_tables(database: Database, url: str) -> None:
@@ -59,25 +47,19 @@ def make_tables(database: Database, url: str) -> None:
 
 
 def load(database: Database, url: str, paths: Iterable[Path], now: datetime, actor: str) -> int:
-    """Runs the files in one transaction and returns the number of statements. Their changes to verified_numbers go into the
-    audit log in the same transaction, with `actor` as the person.
+    """Runs the scripts in one transaction and returns the number of statements. Their changes to verified_numbers go into
+    the audit log in the same transaction, with `actor` as the person.
 
-    Raises DataError, with file, line and reason; then nothing has changed.
+    Scripts change and read rows of the tables that route calls, and nothing else (`script_rules`). Raises DataError, with
+    file, line and reason; then nothing has changed. Raises ConfigError if PostgreSQL's parser is not installed.
     """
-    scripts = [(path, list(statements(_read(path), path))) for path in paths]
-    for path, script in scripts:
-        for statement in script:
-            if "audit_log" in statement.text.lower():
-                raise DataError(f"{path}:{statement.line}: a script cannot use audit_log: only fsroute writes it")
-    author = Author(actor, _origin([path for path, _ in scripts]))
-    with database_errors(url), database.connection_context(), _transaction(database, url, scripts, now, author):
-        for path, script in scripts:
-            for statement in script:
-                _run(database, path, statement)
-        found = problems(database)
-        if found:
-            raise DataError("\n".join(found))
-    return sum(len(script) for _, script in scripts)
+    run = _run_on_sqlite if is_sqlite(database) else _run_on_postgresql
+    dialect = scripts.SQLITE if is_sqlite(database) else scripts.POSTGRESQL
+    read = [scripts.read(path, dialect) for path in paths]
+    author = Author(actor, _origin([script.path for script in read]))
+    with database_errors(url), database.connection_context():
+        run(database, url, read, Watch(database, now, author))
+    return sum(map(len, read))
 
 
 def _origin(paths: list[Path]) -> str:
@@ -86,26 +68,99 @@ def _origin(paths: list[Path]) -> str:
     return names if len(names) <= audit.MAX_LENGTH else names[: audit.MAX_LENGTH - 3] + "..."
 
 
-def _transaction(
-    database: Database, url: str, scripts: list[tuple[Path, list[Statement]]], now: datetime, author: Author
-) -> AbstractContextManager[Any]:
-    """The transaction of a load. Only scripts that name verified_numbers pay for the comparison."""
-    if any("verified_numbers" in statement.text.lower() for _, script in scripts for statement in script):
-        return _logged(database, url, now, author)
-    # A write lock from the start: otherwise a load fails late when another one began to write in between.
-    return database.atomic("IMMEDIATE") if is_sqlite(database) else database.atomic()
-
-
 @contextmanager
-def _logged(database: Database, url: str, now: datetime, author: Author) -> Iterator[None]:
-    with audit.exclusive(database, url), audit.watching(database, now, author):
+def _placed(where: str) -> Iterator[None]:
+    """Puts a place (the database, or a file and a line) before the reason why something is refused, and before the message
+    of the database."""
+    try:
         yield
+    except Refused as refused:
+        raise DataError(f"{where}: {refused}") from refused
+    except (DatabaseError, InterfaceError) as error:
+        raise DataError(f"{where}: {_one_line(error)}") from error
+
+
+def _run_on_sqlite(database: Database, url: str, read: list[Script], watch: Watch) -> None:
+    # A write lock from the start: otherwise a load fails late when another one began to write in between.
+    with audit.exclusive(database, url):
+        with _placed(f"database {url}"):
+            guard = script_sqlite.Guard(database, schema())
+        for where, statement in _all(read):
+            with _placed(where):
+                try:
+                    _execute(database, guard, statement.text)
+                except script_sqlite.NotRemembered:
+                    watch.remember()
+                    guard.allow_verified()
+                    _execute(database, guard, statement.text)
+        _finish(database, watch)
+
+
+def _run_on_postgresql(database: Database, url: str, read: list[Script], watch: Watch) -> None:
+    script_postgresql.check_parser()
+    place = f"database {without_password(url)}"
+    with _placed(place):
+        schema_name = script_postgresql.schema_of_tables(database)
+    use = script_postgresql.Use()
+    for where, statement in _all(read):
+        with _placed(where):
+            use.add(script_postgresql.use_of(statement.text, schema_name))
+    writes_verified = VERIFIED in use.written
+    # Only a load that changes verified numbers keeps others from verifying some meanwhile.
+    with audit.exclusive(database, url) if writes_verified else database.atomic():
+        with _placed(place):
+            guard = script_postgresql.Guard(database, schema(), schema_name, use)
+        if writes_verified:
+            watch.remember()
+        with _placed(place), guard.scripts():
+            for where, statement in _all(read):
+                with _placed(where):
+                    guard.run(statement.text)
+        _finish(database, watch)
+
+
+def _all(read: list[Script]) -> Iterator[tuple[str, Statement]]:
+    """Each statement, and its file and line."""
+    return ((f"{script.path}:{statement.line}", statement) for script in read for statement in script)
+
+
+def _finish(database: Database, watch: Watch) -> None:
+    found = problems(database)
+    if found:
+        raise DataError("\n".join(found))
+    watch.record()
+
+
+def _execute(database: Database, guard: script_sqlite.Guard, text: str) -> None:
+    try:
+        with guard.statement(text):
+            database.execute_sql(text).fetchall()
+    except IntegrityError as error:
+        if "FOREIGN KEY constraint failed" in str(error) and (reason := _dangling(database, guard, text)):
+            raise Refused(reason) from error
+        raise
+
+
+def _dangling(database: Database, guard: script_sqlite.Guard, text: str) -> str | None:
+    """The row of the statement whose parent is missing (SQLite). Leaves the database unchanged."""
+    with database.atomic() as again:
+        database.execute_sql("PRAGMA defer_foreign_keys = ON")
+        try:
+            with guard.statement(text):
+                database.execute_sql(text).fetchall()
+            for table, row, parent, key in database.execute_sql("PRAGMA foreign_key_check").fetchall():
+                return _dangling_row(database, table, row, parent, key)
+        except DatabaseError:
+            return None
+        finally:
+            again.rollback()
+    return None
 
 
 def statements(text: str, path: Path) -> Iterator[Statement]:
-    """Cuts a script into statements where SQLite's own lexer finds their ends.
+    """Cuts SQL of fsroute's own into statements where SQLite's own lexer finds their ends: it may make triggers.
 
-    Raises DataError for a statement that does not end, or that would interfere with the transaction.
+    Raises DataError for a statement that does not end.
     """
     start, line, counted = 0, 1, 0
     while start < len(text):
@@ -119,56 +174,19 @@ def statements(text: str, path: Path) -> Iterator[Statement]:
         line, counted = line + text.count("\n", counted, start), start
         if end < 0:
             raise DataError(f"{path}:{line}: statement without end (a ; or a quote is missing)")
-        statement = Statement(line, text[start : end + 1])
-        word = re.match(r"\w*", statement.text)
-        if word and word[0].lower() in _FORBIDDEN:
-            raise DataError(f"{path}:{line}: {word[0].upper()} cannot be loaded: fsroute load is one transaction")
-        yield statement
+        yield Statement(line, text[start : end + 1])
         start = end + 1
 
 
-def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    if "\0" in text:
-        raise DataError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: contains a NUL character")
-    return text
-
-
 def _run(database: Database, path: Path, statement: Statement) -> None:
-    try:
-        with database.atomic():
-            execute_literally(database, statement.text)
-    except (DatabaseError, InterfaceError) as error:
-        reason = _one_line(error)
-        if "FOREIGN KEY constraint failed" in reason:
-            reason = _dangling(database, statement.text) or reason
-        raise DataError(f"{path}:{statement.line}: {reason}") from error
+    with _placed(f"{path}:{statement.line}"):
+        execute_literally(database, statement.text)
 
 
 def _one_line(error: Exception) -> str:
     """The database's message. PostgreSQL's second line (DETAIL) says which row."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(line for line in lines if not line.startswith(("LINE ", "^"))) or type(error).__name__
-
-
-def _dangling(database: Database, sql: str) -> str | None:
-    """The row of the statement whose parent is missing (SQLite). Leaves the database unchanged."""
-    with database.atomic() as again:
-        database.execute_sql("PRAGMA defer_foreign_keys = ON")
-        try:
-            database.execute_sql(sql)
-            for table, row, parent, key in database.execute_sql("PRAGMA foreign_key_check").fetchall():
-                return _dangling_row(database, table, row, parent, key)
-        except DatabaseError:
-            return None
-        finally:
-            again.rollback()
-    return None
 
 
 def _dangling_row(database: Database, table: str, row: int, parent: str, key: int) -> str:

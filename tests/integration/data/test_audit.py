@@ -199,8 +199,13 @@ def test_changes_are_noticed_again_and_again(changeable_demo_url: str) -> None:
     log = Log(changeable_demo_url, open_database(changeable_demo_url))
     with log.database.connection_context():
         for state in ("pending", "failed", "failed"):
-            with exclusive(log.database, log.url), audit.watching(log.database, START, ANNA):
+            with exclusive(log.database, log.url):
+                watch = audit.Watch(log.database, START, ANNA)
+                watch.remember()
                 log.database.execute_sql(f"UPDATE verified_numbers SET state = '{state}' WHERE account = 'probe'")
+                watch.remember()
+                watch.record()
+                watch.record()
     told = [(row[0], row[1], row[2], row[4], row[5], row[10]) for row in log.rows()[3:]]
     assert told == [
         (4, "2026-03-01T12:00:00Z", "anna", "loaded", "probe", "pending"),
