@@ -22,6 +22,7 @@ from fsroute.model import (
 from fsroute.numbers import phone_number
 from fsroute.routing.limits import MAX_DESTINATION, MAX_TEXT, cut
 from fsroute.switch import contacts, dialstring, outcome
+from fsroute.text import plain
 
 STEP_VARIABLE = "fsroute_step"
 """The channel variable for the progress of a call: which rule rings. If fsroute dies, the call goes on ringing. If nobody
@@ -135,7 +136,10 @@ _MAX_IDENTITIES = 4
 """RFC 3325 allows two in one header, one of each scheme."""
 
 _PHONE_CONTEXT = re.compile(r"(?:^|(?<=;))phone-context=[^;]*", re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\\\]|\\\\.)*"')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)', re.DOTALL)
+"""A display name (RFC 3261, 25.1, quoted-string). One that does not end takes the rest of the text, and the repetition is
+possessive: so thousands of quotes cost time in proportion to their number."""
+
 _ADDRESS = re.compile("<([^<>]*)>")
 _BETWEEN_WISHES = re.compile("[;, ]+")
 _COUNTER = re.compile(r";\s*counter\s*=\s*\"?([0-9]+)", re.IGNORECASE)
@@ -351,7 +355,7 @@ def departure_of(channel: Facts | Frame) -> Departure | None:
     state = channel.get("Channel-State-Number")
     if state in {"", _EXECUTES} or is_hung_up(channel):
         return None
-    return Departure(_DEPARTURES.get(state, f"in state {state[:4]}"), channel.get("Caller-Destination-Number"))
+    return Departure(_DEPARTURES.get(state, f"in state {plain(state, 4)}"), channel.get("Caller-Destination-Number"))
 
 
 def progress_of(channel: Facts) -> FailedPlan | Ended | None:

@@ -29,6 +29,7 @@ from fsroute.codes import ReasonCode
 from fsroute.model import ContactDial, Decision, EndpointDial, Leg, Plan, Reason, Registered, ResolvedPlan, Stage
 from fsroute.routing.limits import MAX_LEGS, from_zero
 from fsroute.routing.planner import rounds
+from fsroute.switch import dialstring
 
 VARIABLE = "fsroute_contacts"
 
@@ -49,9 +50,10 @@ _REMEMBERED = 4096
 _PATH = ";fs_path="
 _PATH_TEXT = re.compile(r"[A-Za-z0-9_.!~*+&:@;=<>,\[\]-]{1,512}\Z")
 
-_TELEPHONE_NUMBER = re.compile(r"\+?[0-9]{6,}\Z")
-"""A registered user part of this form makes an INVITE to a telephone number. A Contact can contain a carrier's address: the
-carrier would connect the call and charge the operator."""
+_TELEPHONE_NUMBER = re.compile(r"[.-]*\+?(?:[.-]*[0-9]){6}[0-9.-]*\Z")
+"""A registered user part of this form makes an INVITE to a telephone number: six digits or more, which may have separators
+between them (RFC 3966, 5.1.1). A Contact can contain a carrier's address: the carrier would connect the call and charge the
+operator."""
 
 
 def endpoints(plan: Plan) -> tuple[EndpointDial, ...]:
@@ -113,7 +115,9 @@ def _address(text: str, endpoint: EndpointDial) -> str | None:
     user = found["user"] or ""
     if user != endpoint.user and _TELEPHONE_NUMBER.match(user):
         return None
-    return text + (path_name + quote(path, safe="") if path_name else "")
+    address = text + (path_name + quote(path, safe="") if path_name else "")
+    # An address that fits into no dial string would end the call for the other phones too.
+    return address if dialstring.is_contact(address) else None
 
 
 def resolve(decision: Decision, registered: Mapping[EndpointDial, Registered]) -> Decision:

@@ -268,6 +268,15 @@ def _shown_outside(leg: Leg, dialled: TrunkDial) -> list[str]:
     return [hops, *(variable.replace(",", r"\,") for variable in variables)]
 
 
+def is_contact(address: str) -> bool:
+    """Whether a contact's address fits into a dial string."""
+    return _fits(address, _CONTACT)
+
+
 def _allowed(field: str, value: str, allowed: re.Pattern[str]) -> None:
-    if not allowed.match(value) or _ENTERPRISE in value:
+    if not _fits(value, allowed):
         raise DialStringError(f"{field}: {value!r} does not fit into a dial string")
+
+
+def _fits(value: str, allowed: re.Pattern[str]) -> bool:
+    return allowed.match(value) is not None and _ENTERPRISE not in value

@@ -86,6 +86,13 @@ HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
         ),
     ),
     "too many": ({"sip_i_p_asserted_identity": "<sip:1@x>|:" * 50}, (Identity(PAI, "sip:1@x"),) * 4),
+    "in a display name": (
+        {"sip_P-Asserted-Identity": rf'"\"<sip:+493023125002@x>\"" <sip:{LINE}@x>'},
+        (Identity(PAI, f"sip:{LINE}@x"),),
+    ),
+    "an escaped blank": ({"sip_P-Asserted-Identity": rf'"Sami\ " <sip:{LINE}@x>'}, (Identity(PAI, f"sip:{LINE}@x"),)),
+    "quotes twice": ({"sip_P-Asserted-Identity": f'""unknown"" <sip:{LINE}@x>'}, (Identity(PAI, f"sip:{LINE}@x"),)),
+    "a display name without end": ({"sip_P-Asserted-Identity": rf'"Sami\" <sip:{LINE}@x>'}, ()),
     "no header": ({"sip_Remote-Party-ID": '"<sip:1@x>" <'}, ()),
 }
 

@@ -122,8 +122,11 @@ HOSTILE = {
     "a fake path": "sip:1001@h;fs_path=sip:1001@h,[x=${y}]",
     "a telephone number": "sip:+4990012345@192.0.2.1:5060",
     "a national one": "sip:090012345@192.0.2.1:5060",
+    "one with separators": "sip:+49-900.12345@192.0.2.1:5060",
+    "separators first": "sip:.+4990012345@192.0.2.1:5060",
     "a password": "sip:1001:secret@h",
     "too long": "sip:1001@h" + ";x=y" * 100,
+    "a path too long for a dial string": "sip:1001@h;fs_path=" + ":" * 300,
 }
 
 
