@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from fsroute.configuration.sms_gateway import Gateway, parse_gateway
 from fsroute.errors import ConfigError, DialStringError
+from fsroute.text import printable
 
 if TYPE_CHECKING:
     from fsroute.switch.dialstring import Confirmation
@@ -363,7 +364,7 @@ def load_settings(flags: Mapping[str, str | None], environment: Mapping[str, str
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if name not in known:
-            raise ConfigError(f"unknown setting {variable} in the environment")
+            raise ConfigError(f"unknown setting {printable(variable)} in the environment")
         values[name] = _cast(name, text)
     values |= {name: _cast(name, text) for name, text in flags.items() if text is not None}
     return Settings(**values)
@@ -375,7 +376,7 @@ def readable_secrets(environment: Mapping[str, str], config: str | None = None) 
     try:
         mode = path.stat().st_mode
         values = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() and mode & stat.S_IROTH else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # load_settings says what is wrong with the file
     secret = [name for name in values if name in _SECRET and _PASSWORD.search(f"{name} = {values[name]}")]
     if not secret:
@@ -388,11 +389,11 @@ def _from_file(path: Path, known: set[str]) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and arrays in arrays
+        raise ConfigError(f"{path}: is not TOML: {printable(str(error))}") from error
     for name in values:
         if name not in known:
-            raise ConfigError(f"{path}: unknown setting {name}")
+            raise ConfigError(f"{path}: unknown setting {printable(name)}")
     return {name: _cast(name, value) for name, value in values.items()}
 
 

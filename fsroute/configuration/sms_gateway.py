@@ -160,7 +160,7 @@ def _check_template(template: str, *, is_json: bool) -> None:
         try:
             filled.encode()
             json.loads(filled, parse_constant=_no_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # lists in lists
             raise ConfigError("sms_body: is not JSON when its values are filled in; each must be inside quotes") from error
         return
     try:

@@ -126,6 +126,15 @@ def test_an_unknown_setting_is_an_error_wherever_it_stands(tmp_path: Path) -> No
     assert refused(environment={"FSROUTE_DECISON_MS": "400"}) == ("unknown setting FSROUTE_DECISON_MS in the environment")
     table = toml(tmp_path, "[fsroute]\ndb = 'sqlite:///x'\n")
     assert refused(config=table) == f"{table}: unknown setting fsroute"
+    name = toml(tmp_path, '"a\\nb" = 1')
+    assert refused(config=name) == f"{name}: unknown setting a?b"
+    assert refused(environment={"FSROUTE_A\nB": "1"}) == "unknown setting FSROUTE_A?B in the environment"
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 2000])
+def test_a_file_that_tomllib_cannot_read_is_not_toml(tmp_path: Path, value: str) -> None:
+    config = toml(tmp_path, f"workers = {value}")
+    assert refused(config=config).startswith(f"{config}: is not TOML: ")
 
 
 def test_a_value_that_is_overridden_must_be_right_too(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_bodies_byte_by_byte() -> None:
         '{"to": "{number}", "text": "a\nb {text}"}',
         '{"to": "{number}", "text": "{text}\udcff"}',
         "{number} {text}",
+        "[" * 2000 + '"{number} {text}"' + "]" * 2000,
         FORM_BODY,
     ],
 )
