@@ -60,12 +60,15 @@ MAX_TEXT = 256
 """Characters of any other text that a caller sends: a caller's number or address with its parameters."""
 
 CUT = "\N{HORIZONTAL ELLIPSIS}"
-"""The end of a text that was cut. No number contains it: a cut text is none."""
+"""The beginning of a text that was cut. No number begins with it: what was cut off could say what the digits are relative to
+(110;...;phone-context=+49...), so a cut text is no number."""
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or its first `most` characters and CUT: nobody keeps a long one. A cut text is longer than `most`."""
-    return text if len(text) <= most else text[:most] + CUT
+    """The text, or CUT and its first `most` characters: nobody keeps a long one. A cut text is longer than `most`,
+    and is not cut again."""
+    is_short = len(text) <= most + text.startswith(CUT)
+    return text if is_short else CUT + text.removeprefix(CUT)[:most]
 
 
 def legs_of(plan: Plan) -> int:

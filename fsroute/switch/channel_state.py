@@ -135,6 +135,10 @@ anonymous.invalid). No host has such a name (RFC 2606)."""
 _MAX_IDENTITIES = 4
 """RFC 3325 allows two in one header, one of each scheme."""
 
+_MAX_TEXT = 256
+"""Characters of a number as a header has it, with its parameters. fsroute remembers the readings of some thousand texts: of
+60 kB each they would be hundreds of megabytes."""
+
 _PHONE_CONTEXT = re.compile(r"(?:^|(?<=;))phone-context=[^;]*", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\(?:.|\Z))*+(?:"|\Z)', re.DOTALL)
 """A display name (RFC 3261, 25.1, quoted-string). One that does not end takes the rest of the text, and the repetition is

@@ -47,6 +47,9 @@ _ADDRESS = re.compile(
 _REMEMBERED = 4096
 """Replies of FreeSWITCH whose result is kept: the reply for a phone is the same until the phone registers again."""
 
+_LONGEST_REMEMBERED = 4096
+"""Characters of such a reply: a dozen phones. A phone chooses the length of its Contact, and the memory is for all."""
+
 _PATH = ";fs_path="
 _PATH_TEXT = re.compile(r"[A-Za-z0-9_.!~*+&:@;=<>,\[\]-]{1,512}\Z")
 
@@ -88,7 +91,8 @@ def read(text: str, queried: Sequence[EndpointDial], profiles: Sequence[str], ma
     found: dict[EndpointDial, Registered] = {}
     slots = [(endpoint, profile) for endpoint in queried for profile in profiles]
     for (endpoint, profile), answer in zip(slots, answers, strict=False):
-        new, before = _contacts(answer, endpoint, profile), found.get(endpoint)
+        reader = _contacts if len(answer) <= _LONGEST_REMEMBERED else _contacts.__wrapped__
+        new, before = reader(answer, endpoint, profile), found.get(endpoint)
         found[endpoint] = (
             Registered(before.contacts + new.contacts, before.refused + new.refused) if before is not None else new
         )

@@ -17,6 +17,7 @@ from fsroute.model import (
     RuleKey,
 )
 from fsroute.numbers import phone_number
+from fsroute.numbers.phone_number import candidates
 from fsroute.switch.channel_state import Ended, MediaState, call_of, media_state_of, progress_of
 from tests.support.builders import LINE
 from tests.support.snapshots import after_bridge, facts_of, failed_plan
@@ -95,6 +96,21 @@ HEADERS: dict[str, tuple[dict[str, str], tuple[Identity, ...]]] = {
     "a display name without end": ({"sip_P-Asserted-Identity": rf'"Sami\" <sip:{LINE}@x>'}, ()),
     "no header": ({"sip_Remote-Party-ID": '"<sip:1@x>" <'}, ()),
 }
+
+
+def test_what_fsroute_remembers_of_a_long_number_is_bounded_and_no_number() -> None:
+    long = f"110;isub={'x' * 30_000};phone-context=+49"
+    call = call_of(
+        facts_of(
+            {"sip_from_user": long, "sip_to_user": long, "sip_P-Asserted-Identity": long},
+            Caller_Caller_ID_Number=long,
+            Caller_Destination_Number=long,
+        )
+    )
+    kept, destination = f"\N{HORIZONTAL ELLIPSIS}{long[:256]}", f"\N{HORIZONTAL ELLIPSIS}{long[:128]}"
+    assert (call.destination, call.caller, call.from_user, call.to_user) == (destination, kept, kept, destination)
+    assert call.identities == (Identity(PAI, kept),)
+    assert candidates(kept, "DE") == candidates(destination, "DE") == ()
 
 
 @pytest.mark.parametrize(("variables", "expected"), HEADERS.values(), ids=HEADERS.keys())
@@ -331,7 +347,7 @@ def test_long_texts_are_cut_before_anybody_keeps_them(direction: str) -> None:
     call = call_of(
         facts_of(variables, Caller_Caller_ID_Number=LONG, Caller_Caller_ID_Name=LONG, Caller_Destination_Number=LONG)
     )
-    assert call.destination == "1" * 128 + "\N{HORIZONTAL ELLIPSIS}"
+    assert call.destination == "\N{HORIZONTAL ELLIPSIS}" + "1" * 128
     texts = [call.caller, call.caller_name, call.from_user, call.to_user, *(text for _, text in call.identities)]
     texts += [text for text in (call.trunk, call.account, call.user, call.endpoint, call.presented) if text]
     assert {len(text) for text in texts if text} <= {129, 257}
@@ -344,4 +360,4 @@ def test_a_phone_context_of_any_length_belongs_to_the_destination(length: int) -
     context = "phone-context=" + "x" * length
     call = call_of(facts_of({"sip_req_user": LINE, "sip_req_params": context}, Caller_Destination_Number=LINE))
     whole = f"{LINE};{context}"
-    assert call.destination == (whole if len(whole) <= 128 else whole[:128] + "\N{HORIZONTAL ELLIPSIS}")
+    assert call.destination == (whole if len(whole) <= 128 else "\N{HORIZONTAL ELLIPSIS}" + whole[:128])

@@ -25,7 +25,7 @@ from fsroute.model import (
 )
 from fsroute.simulator import dialstring_reader
 from fsroute.simulator.simulated_channel import Result, SimulatedChannel, parse
-from fsroute.switch import call_commands, dialstring
+from fsroute.switch import call_commands, contacts, dialstring
 from fsroute.switch.contacts import endpoints, query, read, resolve
 from fsroute.switch.dialstring import Confirmation
 from fsroute.target_kinds import Hangup
@@ -133,6 +133,13 @@ HOSTILE = {
 @pytest.mark.parametrize("address", HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_a_phone_may_have_registered_to_trick_us_is_refused(address: str) -> None:
     assert one(f"sofia/internal/{address}") == Registered((), 1)
+
+
+def test_a_long_reply_is_read_and_not_remembered() -> None:
+    said = ",".join(f"sofia/internal/sip:1001@192.0.2.7:{port}" for port in range(5000, 5200))
+    before = contacts._contacts.cache_info()  # noqa: SLF001 - memory is what this is about
+    assert len(one(said).contacts) == 200
+    assert contacts._contacts.cache_info() == before  # noqa: SLF001
 
 
 def test_an_endpoint_may_be_named_like_a_telephone_number() -> None:
