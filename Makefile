@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 TOGETHER := -n 2 --dist worksteal
 CALLS_TOGETHER := -n 3 --dist worksteal
 
-.PHONY: help install run postgresql unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench record clean
+.PHONY: help install run postgresql unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench fuzz record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -27,6 +27,7 @@ help:
 	@echo "make lowest   tests/unit and tests/integration/data with the lowest versions that setup.cfg allows"
 	@echo "make constraints  write constraints.txt and constraints-lowest.txt anew, with the newest versions"
 	@echo "make bench    measure fsroute beside its peers, docs/performance.md says how (BENCH=--quick: a smoke test)"
+	@echo "make fuzz     look for inputs that break something, FUZZ_S=30 seconds for each target (FUZZ=\"frames --seed 1\": options)"
 	@echo "make install  .venv/bin/fsroute and nothing else"
 	@echo "make record   record Event Socket conversations of a real FreeSWITCH anew (tests/recordings/)"
 	@echo "make clean    remove what the above made"
@@ -118,6 +119,12 @@ constraints:
 
 bench: $(BIN)/fsroute
 	$(BIN)/python -m scripts.bench.bench $(BENCH)
+
+# atheris is in an environment of its own: its wheels are for Linux on x86-64 only.
+FUZZ_S ?= 30
+
+fuzz: $(VENV)/tests-installed
+	$(BIN)/python -m scripts.fuzz.fuzz --seconds $(FUZZ_S) $(FUZZ)
 
 record: $(VENV)/tests-installed
 	$(BIN)/python -m pytest tests/e2e/test_recordings.py --require-freeswitch --record
