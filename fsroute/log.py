@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,23 +16,100 @@ import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from fsroute.log_output import Output
+
 _HIDDEN_DIGITS = 3
 _WITHOUT_ZONE = -len("+00:00")
 
 
 def make_logger(log_format: str, log_level: str) -> FilteringBoundLogger:
-    """A logger that writes to standard error. `auto` writes for people on a terminal, and JSON elsewhere."""
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    if console:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        return _logger(structlog.WriteLogger(sys.stderr), renderer, log_level)
-    # Bytes: JSON is UTF-8, whatever the terminal's encoding.
-    return _logger(structlog.BytesLogger(sys.stderr.buffer), structlog.processors.JSONRenderer(_json), log_level)
+    """A logger that writes to standard error. It neither waits for it, nor raises if it cannot be written. `auto` writes for
+    people on a terminal, and JSON elsewhere."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    renderer: Processor
+    if log_format == "console" or (log_format == "auto" and terminal):
+        renderer = _Console(terminal, sys.stderr.encoding if sys.stderr else "utf-8")
+    else:
+        renderer = structlog.processors.JSONRenderer(_json)  # bytes: JSON is UTF-8, whatever the terminal's encoding
+    # Without standard error (closed before Python started) its number may be any file of this process.
+    descriptor = sys.stderr.fileno() if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
+    report = _reporter(renderer)
+    return _logger(_Lines(Output(descriptor, lambda *lost: report(*lost) + b"\n")), renderer, log_level)
 
 
 def make_switch_logger(output: Any, log_level: str) -> FilteringBoundLogger:
-    """A logger that passes JSON lines to `output`, which has a method for each level."""
-    return _logger(output, structlog.processors.JSONRenderer(lambda event, **_: _json(event).decode()), log_level)
+    """A logger that passes JSON lines to `output`, which has a method for each level. It raises nothing if they do."""
+    renderer = structlog.processors.JSONRenderer(lambda event, **_: _json(event).decode())
+    return _logger(_SwitchLines(output, _reporter(renderer)), renderer, log_level)
+
+
+class _Lines:
+    """What structlog calls with a rendered line: a method for each level."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def info(self, line: bytes) -> None:
+        self._output.write(line + b"\n")
+
+    debug = warning = error = info
+
+
+class _SwitchLines:
+    """The same for a switch, which takes text and knows levels. Counts lines that it does not take."""
+
+    def __init__(self, output: Any, report: Callable[[int, str], str]) -> None:
+        self._output = output
+        self._report = report
+        self._lost = 0
+        self._reason = ""
+
+    def debug(self, line: str) -> None:
+        self._pass("debug", line)
+
+    def info(self, line: str) -> None:
+        self._pass("info", line)
+
+    def warning(self, line: str) -> None:
+        self._pass("warning", line)
+
+    def error(self, line: str) -> None:
+        self._pass("error", line)
+
+    def _pass(self, level: str, line: str) -> None:
+        try:
+            if self._lost:
+                self._output.warning(self._report(self._lost, self._reason))
+                self._lost = 0
+            getattr(self._output, level)(line)
+        except Exception as error:  # noqa: BLE001 - a call does not fail because its line cannot be written
+            self._lost += 1
+            self._reason = str(error) or type(error).__name__
+
+
+class _Console:
+    """Renders lines for people, as bytes that the terminal can show."""
+
+    def __init__(self, colors: bool, encoding: str) -> None:  # noqa: FBT001 - one caller
+        self._render = structlog.dev.ConsoleRenderer(colors=colors)
+        self._encoding = encoding
+
+    def __call__(self, logger: Any, level: str, event: EventDict) -> bytes:
+        try:
+            text = self._render(logger, level, dict(event))
+        except Exception as error:  # noqa: BLE001 - as in _json
+            text = self._render(logger, level, _remains(event, error))
+        return text.encode(self._encoding, "replace")
+
+
+def _reporter(renderer: Processor) -> Callable[[int, str], Any]:
+    """Makes the line that says how many lines were lost. It is written whatever the level of the log is."""
+    log = _logger(structlog.ReturnLogger(), renderer, "debug")
+
+    def report(lost: int, reason: str) -> Any:
+        return log.warning("log lines lost", lines=lost, reason=reason)
+
+    return report
 
 
 def _logger(output: Any, renderer: Processor, log_level: str) -> FilteringBoundLogger:
@@ -54,8 +133,17 @@ def _complete(logger: Any, level: str, event: EventDict) -> EventDict:
 def _json(event: Any, **_: Any) -> bytes:
     try:
         return orjson.dumps(event, default=repr)
-    except TypeError:  # text that is not Unicode, such as a path with a stray byte
-        return json.dumps(event, default=repr).encode()
+    except Exception:  # noqa: BLE001 - text that is not Unicode, such as a path with a stray byte
+        try:
+            return json.dumps(event, default=repr).encode()
+        except Exception as error:  # noqa: BLE001 - a value whose repr raises, or that holds itself
+            return json.dumps(_remains(event, error)).encode()
+
+
+def _remains(event: EventDict, error: Exception) -> EventDict:
+    """What can be logged of an event if one of its fields cannot."""
+    known = {name: str(event[name]) for name in ("call", "event", "level", "timestamp") if name in event}
+    return {**known, "unwritten": type(error).__name__}
 
 
 def shorten(number: str) -> str:
@@ -243,6 +331,12 @@ EVENTS = (
         ("warning",),
         ("reason",),
         "mod_python: every user of the machine can read the settings file, which holds passwords.",
+    ),
+    LogEvent(
+        "process", "log lines lost",
+        ("warning",),
+        ("lines", "reason"),
+        "So many lines could not be written before this one: the disk was full, or nobody read them. Calls went on.",
     ),
     LogEvent("process", "ready", ("info",), ("db",), "mod_python: fsroute can decide calls."),
     LogEvent("process", "not ready", ("error",), ("reason",), "mod_python: the startup script failed. A call tries again."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fsroute.simulator import simulated_channel
 from fsroute.simulator.dialstring_reader import Parsed
@@ -62,18 +63,33 @@ class Server:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
 
+def start(stderr: IO[bytes] | int, *flags: str, listen: str = "127.0.0.1:0") -> subprocess.Popen[bytes]:
+    """`fsroute serve` with this standard error."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fsroute", "serve", "--listen", listen, *flags], stdout=stderr, stderr=stderr, env=environment
+    )
+
+
+def listening_port(pid: int) -> int:
+    """The port on which a process listens, or 0: for servers whose log cannot be read."""
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.append(link.readlink())
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and Path(f"socket:[{fields[9]}]") in links:
+            return int(fields[1].rpartition(":")[2], 16)
+    return 0
+
+
 @contextmanager
 def serving(url: str, directory: Path, *flags: str) -> Iterator[Server]:
     """A server on a port of its own."""
     log = directory / "serve.log"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fsroute", "serve", "--db", url, "--listen", "127.0.0.1:0", *flags],
-            stdout=stream,
-            stderr=stream,
-            env=environment,
-        )
+        process = start(stream, "--db", url, *flags)
     server = Server(process, log)
     try:
         server.port = int(server.wait_for("serving", timeout_s=START_S)[0]["listen"].rpartition(":")[2])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from fsroute import log as logs
+from fsroute import log_output
 
 TOP = Path(__file__).resolve().parents[2]
 LEVELS = ("debug", "info", "warning", "error", "exception")
@@ -93,17 +96,20 @@ def test_every_event_is_in_one_table_of_the_document() -> None:
 class Stream(io.TextIOWrapper):
     """Standard error, on a terminal or not."""
 
-    def __init__(self, *, terminal: bool) -> None:
-        self.bytes = io.BytesIO()
-        super().__init__(self.bytes, "utf-8", write_through=True)
+    def __init__(self, *, terminal: bool, encoding: str) -> None:
+        super().__init__(os.fdopen(os.memfd_create("stderr"), "wb"), encoding)
         self.terminal = terminal
 
     def isatty(self) -> bool:
         return self.terminal
 
+    def written(self) -> bytes:
+        log_output.flush()
+        return os.pread(self.fileno(), 1 << 20, 0)
 
-def stream(monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False) -> Stream:
-    stream = Stream(terminal=terminal)
+
+def stream(monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False, encoding: str = "utf-8") -> Stream:
+    stream = Stream(terminal=terminal, encoding=encoding)
     monkeypatch.setattr(sys, "stderr", stream)
     return stream
 
@@ -111,7 +117,7 @@ def stream(monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False) -> Stream
 def test_a_line_is_one_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
     written = stream(monkeypatch)
     logs.make_logger("auto", "info").bind(call="c1").info("call ended", cause=None, seconds=1.5)
-    line = written.bytes.getvalue()
+    line = written.written()
     assert line.count(b"\n") == 1
     parsed = json.loads(line)
     assert parsed.pop("timestamp").endswith("Z")
@@ -124,7 +130,7 @@ def test_lines_below_the_level_are_not_written(monkeypatch: pytest.MonkeyPatch, 
     log = logs.make_logger("json", level)
     for write in (log.debug, log.info, log.warning, log.error):
         write("x")
-    assert written.bytes.getvalue().count(b"\n") == lines
+    assert written.written().count(b"\n") == lines
 
 
 @pytest.mark.parametrize(
@@ -136,8 +142,8 @@ def test_people_get_text_and_machines_json(
 ) -> None:
     written = stream(monkeypatch, terminal=terminal)
     logs.make_logger(log_format, "info").info("serving", listen="x")
-    assert b"serving" in written.bytes.getvalue()
-    assert written.bytes.getvalue().startswith(b"{") == is_json
+    assert b"serving" in written.written()
+    assert written.written().startswith(b"{") == is_json
 
 
 def test_a_traceback_is_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +152,7 @@ def test_a_traceback_is_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
         int("odd\nvalue")
     except ValueError:
         logs.make_logger("json", "info").exception("call failed")
-    parsed = json.loads(written.bytes.getvalue())
+    parsed = json.loads(written.written())
     assert parsed["level"] == "error"
     assert parsed["exception"].startswith("Traceback (most recent call last):\n")
     assert parsed["exception"].endswith("ValueError: invalid literal for int() with base 10: 'odd\\nvalue'")
@@ -156,7 +162,56 @@ def test_a_traceback_is_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_values_that_json_does_not_know_do_not_stop_the_log(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     written = stream(monkeypatch)
     logs.make_logger("json", "info").info("x", value=value)
-    assert json.loads(written.bytes.getvalue())["value"] == (value if isinstance(value, str) else repr(value))
+    assert json.loads(written.written())["value"] == (value if isinstance(value, str) else repr(value))
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_value_that_cannot_be_written_costs_the_fields_and_not_the_call(
+    monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    written = stream(monkeypatch)
+    logs.make_logger(log_format, "info").bind(call="c1").info("call ended", cause=Unprintable(), seconds=1)
+    line = written.written().decode()
+    assert all(text in line for text in ("c1", "call ended", "info", "unwritten", "ValueError"))
+    assert "seconds" not in line
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = stream(monkeypatch, encoding="ascii")
+    logs.make_logger("console", "info").info("x", value="Käse")
+    assert b"K?se" in written.written()
+
+
+def test_without_standard_error_nothing_is_written_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    logs.make_logger("auto", "info").info("x")
+    log_output.flush()
+
+
+@pytest.mark.parametrize("log_level", ["debug", "error"])
+def test_lost_lines_are_said_as_the_log_writes_at_every_level(monkeypatch: pytest.MonkeyPatch, log_level: str) -> None:
+    written = stream(monkeypatch)
+    log = logs.make_logger("json", log_level)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", refuse)
+        log.error("a")
+        log.error("b")
+    log.error("c")
+    lines = [json.loads(line) for line in written.written().splitlines()]
+    assert [line.pop("timestamp")[-1] for line in lines] == ["Z", "Z"]
+    assert lines == [
+        {"event": "log lines lost", "level": "warning", "lines": 2, "reason": "can't start new thread"},
+        {"event": "c", "level": "error"},
+    ]
 
 
 def test_a_switch_gets_each_line_at_its_level() -> None:
@@ -176,6 +231,33 @@ def test_a_switch_gets_each_line_at_its_level() -> None:
     log.error("not ready")
     log.debug("commands sent")
     assert output.lines == [("info", "ready"), ("error", "not ready")]
+
+
+def test_a_switch_that_refuses_lines_stops_no_call_and_learns_how_many_it_missed() -> None:
+    class Refusing:
+        def __init__(self) -> None:
+            self.lines: list[dict[str, Any]] = []
+            self.refuses = True
+
+        def info(self, line: str) -> None:
+            if self.refuses:
+                raise MemoryError("no room")
+            self.lines.append(json.loads(line))
+
+        warning = info
+
+    output = Refusing()
+    log = logs.make_switch_logger(output, "info")
+    log.info("a")
+    log.error("b")  # this switch does not know the level
+    output.refuses = False
+    log.info("c")
+    log.info("d")
+    assert [(line["event"], line.get("lines")) for line in output.lines] == [
+        ("log lines lost", 2),
+        ("c", None),
+        ("d", None),
+    ]
 
 
 @pytest.mark.parametrize(
