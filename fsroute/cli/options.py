@@ -34,7 +34,7 @@ class Group(click.Group):
             raise  # a group without a command: its help is printed
         except FsrouteError as error:
             for line in str(error).splitlines():
-                click.echo(f"fsroute: {line}", err=True)
+                _say(line)
         except click.UsageError as error:
             _say_usage(error)
         raise click.exceptions.Exit(2)
@@ -51,7 +51,13 @@ class Group(click.Group):
 
 def _say_usage(error: click.UsageError) -> None:
     text = " ".join(error.format_message().split()).removesuffix(".")
-    click.echo(f"fsroute: {text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)", err=True)
+    _say(f"{text} (see {error.ctx.command_path if error.ctx else 'fsroute'} --help)")
+
+
+def _say(line: str) -> None:
+    from fsroute.log_output import say
+
+    say(f"fsroute: {line}")
 
 
 def setting_options(*names: str) -> Callable[[_Command], _Command]:
