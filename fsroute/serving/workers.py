@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from fsroute import log_output
 from fsroute.backoff import Backoff
 from fsroute.errors import FsrouteError
 from fsroute.eventsocket import sockets
@@ -85,8 +85,7 @@ class Master:
         except BaseException:
             self.log.exception("worker failed")
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            log_output.flush()
             os._exit(status)  # the worker must not close what the master has opened
 
     def _pass_on(self, number: int, _: Any) -> None:
