@@ -222,6 +222,13 @@ EVENTS = (
     ),
     LogEvent("calls", "call not ended", ("warning",), ("peer", "reason"), "fsroute gave a call up and could not end it."),
     LogEvent("connections", "call not taken", ("warning",), ("peer", "reason"), "There are `max_calls` calls already."),
+    LogEvent(
+        "connections", "no descriptor left",
+        ("error",),
+        ("closed", "reason"),
+        "The process has as many files and connections open as it may. fsroute closed `closed` connections since the last "
+        "such line: FreeSWITCH goes on with the dialplan's next action. Logged every 10 s at most.",
+    ),
     LogEvent("calls", "commands sent", ("debug",), ("commands",), "The commands of a plan, with the dial string."),
     LogEvent(
         "calls", "routed from memory",
@@ -240,7 +247,8 @@ EVENTS = (
         "connections", "connection ended before a call",
         ("info",),
         ("peer", "reason"),
-        "A connection closed before FreeSWITCH sent a call, as load balancers and port scans do.",
+        "A connection closed before FreeSWITCH sent a call, as load balancers and port scans do. Or fsroute closed it: "
+        "another one needed its place (`max_calls`).",
     ),
     LogEvent(
         "connections", "not a call",
@@ -309,7 +317,12 @@ EVENTS = (
     ),
     LogEvent("database", "database check failed", ("error",), ("exception",), "A defect in fsroute, with its traceback."),
     LogEvent("process", "serving", ("info",), ("listen", "db"), "The server, or a worker, accepts calls."),
-    LogEvent("process", "draining", ("info",), ("calls", "seconds"), "No new calls. fsroute waits for those it has."),
+    LogEvent(
+        "process", "draining",
+        ("info",),
+        ("calls", "seconds"),
+        "No new calls. fsroute waits so long for those it has; null is as long as they last.",
+    ),
     LogEvent(
         "process", "calls left to FreeSWITCH",
         ("warning",),

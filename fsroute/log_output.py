@@ -35,9 +35,9 @@ FLUSH_S: Final = 1.0
 RETRY_S: Final = 0.5
 """Pause after a failed write, such as one to a full disk, until the next attempt."""
 
-GATHER_S: Final = 0.01
-"""How long the thread waits for more lines after the first, to write them together: at 1,000 calls a second that costs less
-than one write for each line. What a process logged in this time is lost if it is killed (SIGKILL)."""
+GATHER_S: Final = 0.005
+"""Least time between two writes. Lines of this time are written together: at 1,000 calls a second that costs less than one
+write for each line. They are lost if the process is killed (SIGKILL)."""
 
 PIPE_BYTES: Final = select.PIPE_BUF
 """What a pipe takes in one piece (POSIX): the lines of workers that share it are not mixed. Longer lines may be."""
@@ -129,10 +129,11 @@ class Output:
         is_file = _is_file(self._descriptor)
         most = FILE_BYTES if is_file else PIPE_BYTES
         following: bytes | None = None
+        written_at = 0.0
         while True:
             lines = [self._queue.get() if following is None else following]
-            if following is None:
-                time.sleep(GATHER_S)
+            if following is None and (pause := written_at + GATHER_S - time.monotonic()) > 0:
+                time.sleep(pause)
             size, following = len(lines[0]), None
             with contextlib.suppress(Empty):
                 while True:
@@ -143,6 +144,7 @@ class Output:
                     lines.append(line)
                     size += len(line)
             self._write(b"".join(lines), is_file=is_file)
+            written_at = time.monotonic()
             with self._lock:
                 self._waiting -= size + len(lines) * LINE_COST
                 if self._lost and self._has_room():

@@ -31,6 +31,9 @@ MAX_BODY = 256 * 1024
 channel's snapshot."""
 
 
+_LENGTH_DIGITS = len(str(MAX_BODY))
+
+
 def lines_of(headers: Iterable[str], variables: Iterable[str], spelled: Iterable[str] = ()) -> re.Pattern[bytes]:
     """A pattern for the lines of these headers and channel variables (Frame.only). Its groups are the name, the variable's
     name again if it is one of `spelled`, which match in any letter case, and the value."""
@@ -93,6 +96,24 @@ class Frame:
         """The event that is the body of a frame of type text/event-plain: headers, and perhaps a body of its own."""
         block, _, body = self.body.partition(b"\n\n")
         return Frame(block, body)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the headers and the body."""
+        return len(self._block) + len(self.body)
+
+    @property
+    def content_length(self) -> int:
+        """The length of the body. Raises ProtocolError for two of them, and for one that is no number up to MAX_BODY."""
+        if b"\nContent-Length:" not in self._block:
+            return 0
+        text = self.get("Content-Length")
+        # Digits are counted first: Python refuses to read thousands of them.
+        if not (text.isascii() and text.isdigit() and len(text) <= _LENGTH_DIGITS and int(text) <= MAX_BODY):
+            raise ProtocolError(f"Content-Length {text[:20]!r}: not a number up to {MAX_BODY}")
+        if self._block.count(b"\nContent-Length:") > 1:
+            raise ProtocolError("frame with two Content-Length")
+        return int(text)
 
     @property
     def is_snapshot(self) -> bool:
@@ -159,11 +180,13 @@ DONE = Frame(_DONE_LINES)
 class FrameReader:
     """Takes bytes as they arrive and returns frames. Raises ProtocolError for a malformed or oversized frame."""
 
-    __slots__ = ("_buffer", "_scanned")
+    __slots__ = ("_buffer", "_frame", "_needed", "_scanned")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._scanned = 0
+        self._frame: Frame | None = None  # its headers are complete, its body is not
+        self._needed = 0
 
     def feed(self, data: bytes) -> None:
         """Adds bytes from the socket."""
@@ -172,11 +195,18 @@ class FrameReader:
     @property
     def is_empty(self) -> bool:
         """Whether no part of a frame is waiting."""
-        return not self._buffer
+        return not self._buffer and self._frame is None
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait for the rest of their frame."""
+        return len(self._buffer) + (self._frame.size if self._frame else 0)
 
     def next(self) -> Frame | None:
         """The next complete frame, or None until more bytes have arrived."""
         buffer = self._buffer
+        if self._frame is not None:
+            return self._with_body(self._frame)
         blank = _BLANK_LINE.search(buffer, self._scanned)
         if blank is None:
             if len(buffer) > MAX_BLOCK:
@@ -190,27 +220,26 @@ class FrameReader:
             del buffer[: end + 2]
             self._scanned = 0
             return DONE
-        frame = Frame(bytes(buffer[:end]))
         self._scanned = end
-        body_start = end + 2
-        length = 0 if frame.is_snapshot else _content_length(frame)
-        if len(buffer) < body_start + length:
-            return None
-        frame.body = bytes(buffer[body_start : body_start + length])
+        frame = Frame(bytes(buffer[:end]))
         if not frame.get("Content-Type"):
             raise ProtocolError("frame without Content-Type")
-        del buffer[: body_start + length]
+        length = 0 if frame.is_snapshot else frame.content_length
+        del buffer[: end + 2]
         self._scanned = 0
+        if not length:
+            return frame
+        self._frame, self._needed = frame, length
+        return self._with_body(frame)
+
+    def _with_body(self, frame: Frame) -> Frame | None:
+        buffer, length = self._buffer, self._needed
+        if len(buffer) < length:
+            return None
+        frame.body = bytes(buffer[:length])
+        del buffer[:length]
+        self._frame = None
         return frame
-
-
-def _content_length(frame: Frame) -> int:
-    text = frame.get("Content-Length")
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_BODY):
-        raise ProtocolError(f"Content-Length {text[:20]!r}: not a number up to {MAX_BODY}")
-    return int(text)
 
 
 # --- commands ---------------------------------------------------------------------------------------------

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -15,7 +20,7 @@ from gevent.server import StreamServer
 from structlog.typing import FilteringBoundLogger
 
 from fsroute.eventsocket import sockets
-from fsroute.eventsocket.session import WORTH_WAKING, Session
+from fsroute.eventsocket.session import WORTH_WAKING, Session, Unfinished
 from fsroute.eventsocket.wait import Wait
 
 BACKLOG = 1024
@@ -37,21 +42,107 @@ _IDLE = 100
 """Greenlets that are kept for the next calls. More are busy at a time only when the database is slow."""
 
 
+_AT_ONCE = 16
+"""Connections that are accepted in one round of the loop. Those that have calls are served in between."""
+
+_TURNED_AWAY = 16
+"""Connections above `max_calls` that are turned away at a time. That takes some milliseconds with a FreeSWITCH."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_OF_THE_CONNECTION = (
+    errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ETIMEDOUT, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET,
+)  # fmt: skip
+"""Errors of accept that the waiting connection has: its client is gone, a firewall refuses it. The next one may be good
+(accept(2), "Error handling")."""
+
+_PAUSE_S = 0.1
+"""Pause after any other error of accept: the kernel has no memory, for example."""
+
+_SAY_EVERY_S = 10.0
+"""While descriptors are short, a line says so at most this often."""
+
+
 class _Acceptor(StreamServer):
     """Leaves a connection open when its handler returns: the call may only have paused. Hands out plain sockets: each of
-    gevent's has watchers and timers of its own, for waits that hardly ever happen."""
+    gevent's has watchers and timers of its own, for waits that hardly ever happen.
 
-    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # None is what BaseServer takes for "no more"
-        """The next connection, if there is one."""
+    When the process has no descriptor left, a connection would wait in the kernel's queue, and FreeSWITCH with it, for as
+    long as the caller does. So a spare descriptor is kept, with which such connections are accepted and closed:
+    FreeSWITCH goes on with the dialplan's next action.
+    """
+
+    max_accept = _AT_ONCE
+
+    def __init__(self, listener: socket.socket, handle: Callable[..., None], log: FilteringBoundLogger) -> None:
+        super().__init__(listener, handle, spawn=None)  # None: at once, in the hub
+        self._log = log
+        self._spare = _spare()
+        self._closed = 0
+        self._say_at = 0.0
+
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # BaseServer takes None for "no more"
+        """The next connection, if there is one. Raises nothing."""
         try:
             accepted, address = self.socket.accept()
         except BlockingIOError:
             return None
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._close_one(error)
+            elif error.errno not in _OF_THE_CONNECTION:
+                self._pause()
+            return None
+        if self._closed:
+            self._say("there are some again")
         accepted.setblocking(False)  # noqa: FBT003 - Python's signature
         return accepted, address
 
+    def _close_one(self, why: OSError) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+        try:
+            self.socket.accept()[0].close()
+            self._closed += 1
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._pause()
+        self._spare = _spare()
+        self._say(str(why.strerror))
+
+    def _say(self, reason: str) -> None:
+        now = time.monotonic()
+        if now >= self._say_at:
+            closed, self._closed, self._say_at = self._closed, 0, now + _SAY_EVERY_S
+            self._log.error("no descriptor left", closed=closed, reason=reason)
+
+    def _pause(self) -> None:
+        self.stop_accepting()
+        self._resuming: Any = self.loop.timer(_PAUSE_S)
+        self._resuming.start(self._resume)
+
+    def _resume(self) -> None:
+        if self.started:
+            self.start_accepting()
+
     def do_close(self, *_: Any) -> None:
         """Nothing: sessions close their sockets."""
+
+    def close(self) -> None:
+        """Closes the listener."""
+        super().close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+
+def _spare() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return None
 
 
 class Greenlets:
@@ -81,6 +172,10 @@ class Greenlets:
 class Server:
     """Accepts connections and gives each to `handle`, up to `max_calls` at once. More connections go to `overload`.
 
+    A connection that has not sent a call does not keep a call away: if there are `max_calls` connections, the oldest of
+    those without a call is closed for the next one. So a FreeSWITCH, which sends the call within milliseconds, gets through
+    beside any number of connections that send nothing.
+
     `handle` controls a call and yields before each wait, with what it waits for. During the wait the server keeps the
     iterator, the session and a watcher of its socket, and no greenlet. The server closes the session in the end.
     """
@@ -92,22 +187,37 @@ class Server:
     handle: Callable[[Session], Iterator[Wait]]
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
-    active: int = 0
+    _taken: dict[Session, None] = field(default_factory=dict)
+    _silent: dict[Session, None] = field(default_factory=dict)  # those of _taken that have not sent a call, the oldest first
+    _turned_away: dict[Session, None] = field(default_factory=dict)
+    _unfinished: Unfinished = field(default_factory=Unfinished)
     _greenlets: Greenlets = field(default_factory=Greenlets)
     _allowed: set[str] = field(default_factory=set)
-    _idle: Event = field(default_factory=Event)
+    _changed: Event = field(default_factory=Event)
     _stop: Event = field(default_factory=Event)
+    _drain_s: float = 0.0
+    _until: float = math.inf
+
+    @property
+    def active(self) -> int:
+        """The connections that have a place, calls or not."""
+        return len(self._taken)
 
     def serve(self, drain_s: float) -> None:
         """Serves until `stop` is called. Then takes no new calls, and waits up to `drain_s` for the calls that it has."""
-        server = _Acceptor(self.listener, self._connection, spawn=None)  # None: at once, in the hub
+        self._drain_s = drain_s
+        server = _Acceptor(self.listener, self._connection, self.log)
         server.start()
         try:
             self._stop.wait()
         finally:
             server.close()  # closes the listener: from here on FreeSWITCH is refused and tries its next host
-        self.log.info("draining", calls=self.active, seconds=drain_s)
-        if self.active and not self._idle.wait(drain_s):
+        left = self._until - time.monotonic()
+        self.log.info("draining", calls=self.active, seconds=None if left == math.inf else max(0.0, round(left, 1)))
+        while self.active and (left := self._until - time.monotonic()) > 0:
+            self._changed.clear()
+            self._changed.wait(None if left == math.inf else left)
+        if self.active:
             self.log.warning("calls left to FreeSWITCH", calls=self.active)
 
     @property
@@ -115,25 +225,53 @@ class Server:
         """The address of the listening socket, with the port that the kernel chose for port 0."""
         return sockets.written(self.listener)
 
-    def stop(self) -> None:
-        """Makes `serve` drain and return. Safe in a signal handler."""
+    def stop(self, drain_s: float | None = None) -> None:
+        """Makes `serve` close the listener, wait up to `drain_s` for its calls, and return. Without `drain_s` it waits as
+        long as `serve` was told; with math.inf as long as the calls last. Another `stop` can shorten the wait. Safe in a
+        signal handler."""
+        bound = self._drain_s if drain_s is None else drain_s
+        self._until = min(self._until, time.monotonic() + bound)
         self._stop.set()
+        self._changed.set()
 
     def _connection(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
-        peer = str(address[0])
-        if not self._may_connect(peer):
-            self.log.warning("connection refused", peer=peer, reason="not in the allowed networks")
+        """Takes a connection. Raises nothing: gevent would pause for it."""
+        try:
+            self._take(sock, _readable(str(address[0])))
+        except Exception:  # a defect
             sock.close()
+            with suppress(Exception):
+                self.log.exception("call failed", peer=str(address))
+
+    def _take(self, sock: socket.socket, peer: str) -> None:
+        if not self._may_connect(peer):
+            sock.close()
+            self.log.warning("connection refused", peer=peer, reason="not in the allowed networks")
             return
-        self.active += 1
-        self._idle.clear()
-        session = Session(peer, sock, self.timeout_s)
-        if self.active > self.max_calls:
-            self.log.warning("call not taken", peer=peer, reason=f"{self.max_calls} calls already")
-            self._greenlets.run(self._advance, session, self._turn_away(session))
-        else:
-            # In the hub, which must not wait. A call's first step only writes, and the connection's send buffer is empty.
-            self._advance(session, self.handle(session))
+        session = Session(peer, sock, self.timeout_s, self._unfinished)
+        if len(self._taken) >= self.max_calls and not self._make_place():
+            self._turn_away(session)
+            return
+        self._taken[session] = self._silent[session] = None
+        # In the hub, which must not wait. A call's first step only writes, and the connection's send buffer is empty.
+        self._advance(session, self.handle(session))
+
+    def _make_place(self) -> bool:
+        """Closes the connection that has been silent for longest, if there is one."""
+        for silent in self._silent:
+            self._forget(silent)
+            silent.shed("it sent no call, and another connection needed its place")
+            return True
+        return False
+
+    def _turn_away(self, session: Session) -> None:
+        if len(self._turned_away) >= _TURNED_AWAY:
+            oldest = next(iter(self._turned_away))
+            self._forget(oldest)
+            oldest.shed("too many are turned away")
+        self._turned_away[session] = None
+        self._greenlets.run(self._advance, session, self._overloaded(session))
+        self.log.warning("call not taken", peer=session.peer, reason=f"{self.max_calls} calls already")
 
     def _may_connect(self, peer: str) -> bool:
         if peer not in self._allowed:
@@ -144,23 +282,41 @@ class Server:
             self._allowed.add(peer)
         return True
 
-    def _turn_away(self, session: Session) -> Iterator[Wait]:
+    def _overloaded(self, session: Session) -> Iterator[Wait]:
         self.overload(session)
         yield from ()
 
     def _advance(self, session: Session, call: Iterator[Wait]) -> None:
-        """Runs a call to its next wait, or to its end."""
+        """Runs a call to its next wait, or to its end. The place is free after its end, whatever happens."""
+        waits = False
         try:
             wait = next(call, None)
             if wait is not None:
+                if session.is_call:
+                    self._silent.pop(session, None)
                 session.when_readable(partial(self._greenlets.run, self._advance, session, call), wait)
-                return
+                waits = True
         except Exception:  # a defect in one call must not end the server
             self.log.exception("call failed", peer=session.peer)
-        session.close()
-        self.active -= 1
-        if not self.active:
-            self._idle.set()
+        finally:
+            if not waits:
+                self._forget(session)
+                session.close()
+
+    def _forget(self, session: Session) -> None:
+        self._silent.pop(session, None)
+        self._turned_away.pop(session, None)
+        if session in self._taken:
+            del self._taken[session]
+            if not self._taken:
+                self._changed.set()
+
+
+def _readable(peer: str) -> str:
+    """An address as settings have it: an IPv4 address of a listener for both without its IPv6 form, and none with a zone."""
+    address = peer.partition("%")[0]
+    mapped = address.removeprefix("::ffff:")
+    return mapped if "." in mapped else address
 
 
 def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:

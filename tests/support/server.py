@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -37,15 +38,28 @@ class Server:
         self._log = log
         self.port = 0
 
-    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
-        """What it logged so far, each line checked to be one JSON object."""
+    def lines(self, event: str | None = None, call: str | None = None) -> list[dict[str, Any]]:
+        """What it logged so far, of this event or call. Each line is checked to be one JSON object."""
         parsed = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return [line for line in parsed if event in (None, line["event"])]
+        return [line for line in parsed if event in (None, line["event"]) and call in (None, line.get("call"))]
 
-    def wait_for(self, event: str, count: int = 1, timeout_s: float = TIMEOUT_S) -> list[dict[str, Any]]:
+    def settled(self, event: str) -> int:
+        """How many lines of this event it has logged, with those of all that happened before."""
+        mark = secrets.token_hex()
+        channel = carrier_channel("+492214710500")
+        channel.profile |= {"Unique-ID": mark, "Caller-Privacy-Hide-Number": "true"}
+        with self.connect() as sock:
+            converse(sock, channel)
+        self.wait_for("call ended", call=mark)
+        others = [line for line in self.lines(event) if line.get("call") != mark]
+        return len(others)
+
+    def wait_for(
+        self, event: str, count: int = 1, timeout_s: float = TIMEOUT_S, call: str | None = None
+    ) -> list[dict[str, Any]]:
         """The log lines of an event, once there are so many."""
         deadline = time.monotonic() + timeout_s
-        while len(found := self.lines(event)) < count:
+        while len(found := self.lines(event, call)) < count:
             assert self.process.poll() is None or time.monotonic() < deadline - timeout_s + 1, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sqlite3
 import struct
@@ -69,13 +70,13 @@ def test_what_follows_goes_out_in_one_write(server: Server) -> None:
 
 
 def test_a_plan_of_which_no_phone_is_registered_moves_on_without_ringing(server: Server) -> None:
-    before = len(server.lines("call routed"))
     channel = carrier_channel("+492214710300")
+    channel.profile["Unique-ID"] = "unregistered"
     channel.contact = lambda profile, address: "error/user_not_registered"
     with server.connect() as sock:
         told = applications(converse(sock, channel).commands)
     assert told == [("connect", ""), ("connect", ""), ("hangup", "SUBSCRIBER_ABSENT")]
-    reasons = [line["reasons"] for line in server.wait_for("call routed", before + 2)][before:]
+    reasons = [line["reasons"] for line in server.wait_for("call routed", 2, call="unregistered")]
     assert reasons[0][1:] == [f"not_registered: endpoint {name}" for name in ("1001", "1003", "1004")]
     assert reasons[1] == ["rules_exhausted: +492214710300"]
 
@@ -139,9 +140,9 @@ NAMES: dict[str, tuple[dict[str, str], str, str]] = {
 def test_a_name_that_the_tables_do_not_have_is_a_warning(
     server: Server, variables: dict[str, str], level: str, reason: str
 ) -> None:
-    before = len(server.lines("call routed"))
-    call(server, "02214710200", None, **variables)
-    told = server.wait_for("call routed", before + 1)[before]
+    name = secrets.token_hex()
+    call(server, "02214710200", {"Unique-ID": name}, **variables)
+    told = server.wait_for("call routed", call=name)[0]
     assert told["level"] == level
     assert [text for text in told["reasons"] if "_unknown:" in text] == ([reason] if reason else [])
 
@@ -232,7 +233,7 @@ BREAKS: dict[str, tuple[Callable[[socket.socket], None], str, str]] = {
 def test_a_far_end_that_breaks_gets_a_log_line_and_the_server_goes_on(
     server: Server, behave: Callable[[socket.socket], None], event: str, reason: str
 ) -> None:
-    before = len(server.lines(event))
+    before = server.settled(event)
     with server.connect() as sock:
         behave(sock)
     line = server.wait_for(event, before + 1)[before]
@@ -241,7 +242,7 @@ def test_a_far_end_that_breaks_gets_a_log_line_and_the_server_goes_on(
 
 
 def test_the_far_end_may_go_while_it_rings(server: Server) -> None:
-    ended = len(server.lines("call ended"))
+    ended = server.settled("call ended")
     with server.connect() as sock:
         converse(sock, carrier_channel("02214710100"), until="bridge")
     server.wait_for("call ended", ended + 1)
@@ -325,15 +326,15 @@ def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory
         with sqlite3.connect(tmp_path / "demo.db") as breaker:
             breaker.execute("ALTER TABLE numbers RENAME TO gone")
         assert applications(call(server, "02214710300").commands) == before
-        (line,) = server.lines("routed from memory")[:1]
+        line = server.wait_for("routed from memory")[0]
         assert (line["level"], 0 <= line["age_s"] < TIMEOUT_S) == ("warning", True)
         assert "has no fsroute tables" in line["reason"]
         assert applications(call(server, "02214710400").commands) == [("connect", "")]
         with sqlite3.connect(tmp_path / "demo.db") as mender:
             mender.execute("ALTER TABLE gone RENAME TO numbers")
-        told = len(server.lines("routed from memory"))
+        told = server.settled("routed from memory")
         assert applications(call(server, "02214710300").commands) == before
-        assert len(server.lines("routed from memory")) == told
+        assert server.settled("routed from memory") == told
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,14 @@ BROKEN = {
     "length is no number": b"Content-Type: text/plain\nContent-Length: x\n\n",
     "length is negative": b"Content-Type: text/plain\nContent-Length: -1\n\n",
     "length in other digits": "Content-Type: text/plain\nContent-Length: ٣\n\n".encode(),
+    "length is empty": b"Content-Type: text/plain\nContent-Length: \n\n",
+    "length with a sign": b"Content-Type: text/plain\nContent-Length: +1\n\n",
+    "length with blanks": b"Content-Type: text/plain\nContent-Length:  1 \n\n",
+    "length with encoded blanks": b"Content-Type: text/plain\nContent-Length: %201\n\n",
+    "length without a blank": b"Content-Type: text/plain\nContent-Length:1\n\n",
+    "length that Python does not read": b"Content-Type: text/plain\nContent-Length: " + b"1" * 5000 + b"\n\n",
+    "length of many zeros": b"Content-Type: text/plain\nContent-Length: " + b"0" * 5000 + b"\n\n",
+    "two lengths": b"Content-Type: text/plain\nContent-Length: 1\nContent-Length: 1\n\n",
     "body too large": b"Content-Type: text/plain\nContent-Length: " + str(MAX_BODY + 1).encode() + b"\n\n",
     "header too large": b"X: " + b"a" * MAX_BLOCK + b"\n\n",
     "header without end": b"a" * (MAX_BLOCK + 1),
@@ -103,6 +111,34 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
     reader.feed(data)
     with pytest.raises(ProtocolError):
         reader.next()
+
+
+@pytest.mark.parametrize("length", [MAX_BODY, 10])
+def test_headers_are_read_once_however_slowly_the_body_comes(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    made: list[bytes] = []
+
+    class Counted(Frame):
+        def __init__(self, block: bytes, body: bytes = b"") -> None:
+            made.append(block)
+            super().__init__(block, body)
+
+    monkeypatch.setattr(frames, "Frame", Counted)
+    reader = FrameReader()
+    reader.feed(b"X: " + b"x" * 1000 + f"\nContent-Type: text/plain\nContent-Length: {length}\n\n".encode())
+    for _ in range(9):
+        assert reader.next() is None
+        assert not reader.is_empty
+        reader.feed(b"b")
+    assert reader.size > 1000
+    reader.feed(b"b" * (length - 9) + NEXT)
+    frame = reader.next()
+    assert frame is not None
+    assert (frame.body, len(made)) == (b"b" * length, 1)
+    assert reader.next() is frames.DONE
+    assert (reader.is_empty, reader.size) == (True, 0)
+
+
+NEXT = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import math
+import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_network
@@ -14,7 +18,7 @@ import gevent
 import pytest
 from structlog.testing import CapturingLogger
 
-from fsroute.errors import ConfigError
+from fsroute.errors import ConfigError, FsrouteError
 from fsroute.eventsocket import server as servers
 from fsroute.eventsocket import sockets
 from fsroute.eventsocket.server import Server, listen
@@ -22,7 +26,11 @@ from fsroute.eventsocket.session import WORTH_WAKING, Session
 from fsroute.eventsocket.wait import Wait
 
 PATIENCE_S = 5.0
-ENOUGH = b"x" * WORTH_WAKING
+SNAPSHOT = (
+    b"Event-Name: CHANNEL_DATA\nvariable_a: "
+    + b"x" * WORTH_WAKING
+    + b"\nContent-Type: command/reply\nSocket-Mode: static\n\n"
+)
 
 
 def until(is_so: Callable[[], Any]) -> None:
@@ -33,7 +41,7 @@ def until(is_so: Callable[[], Any]) -> None:
 
 @dataclass
 class Calls:
-    """Handlers that pause until their connection has something to read, and what became of them."""
+    """Handlers that request snapshots and pause until one is there, and what became of them."""
 
     pauses: int = 1
     wait: Wait = Wait.CALL
@@ -46,9 +54,11 @@ class Calls:
     def handle(self, session: Session) -> Iterator[Wait]:
         self.begun += 1
         for _ in range(self.pauses):
+            session.execute((), snapshot=True)
             yield self.wait
             self.greenlets.append(gevent.getcurrent())
-            session.sock.recv(1000)
+            with suppress(FsrouteError):
+                session.first_snapshot()
         self.ended += 1
         if self.error is not None:
             raise self.error
@@ -111,10 +121,10 @@ def test_a_call_goes_on_when_its_connection_has_something_to_read_and_is_closed_
     with serving(calls) as (server, _, _), connect(server) as sock:
         until(lambda: calls.begun == 1)
         assert (calls.ended, server.active) == (0, 1)
-        sock.sendall(ENOUGH)
+        sock.sendall(SNAPSHOT)
         until(lambda: len(calls.greenlets) == 1)
         assert not is_closed(sock)
-        sock.sendall(ENOUGH)
+        sock.sendall(SNAPSHOT)
         until(lambda: is_closed(sock))
         assert (calls.ended, server.active) == (1, 0)
 
@@ -161,19 +171,106 @@ def test_connections_have_the_options_of_the_listening_socket() -> None:
 
 
 def test_calls_above_the_limit_are_turned_away() -> None:
-    calls = Calls()
+    calls = Calls(pauses=2)
     with serving(calls, max_calls=2) as (server, _, log):
-        socks = [connect(server) for _ in range(3)]
+        socks = [connect(server) for _ in range(2)]
+        for sock in socks:
+            sock.sendall(SNAPSHOT)
+        until(lambda: calls.has_gone_on(2))
+        socks.append(connect(server))
         until(lambda: calls.turned_away == 1)
-        until(lambda: server.active == 2)
-        assert calls.begun == 2
+        assert (calls.begun, server.active) == (2, 2)
         assert logged(log) == [("warning", "call not taken", {"peer": "127.0.0.1", "reason": "2 calls already"})]
-        socks[0].sendall(ENOUGH)
+        socks[0].sendall(SNAPSHOT)
         until(lambda: server.active == 1)
         socks.append(connect(server))
         until(lambda: calls.begun == 3)
         for sock in socks:
             sock.close()
+
+
+def test_a_connection_that_sends_no_call_gives_its_place_to_the_next_one() -> None:
+    calls = Calls(pauses=2)
+    with serving(calls, max_calls=2) as (server, _, log):
+        silent = [connect(server) for _ in range(2)]
+        until(lambda: calls.begun == 2)
+        with connect(server) as first, connect(server) as second:
+            until(lambda: calls.begun == 4)
+            until(lambda: all(map(is_closed, silent)))
+            for sock in (first, second):
+                sock.sendall(SNAPSHOT)
+            until(lambda: calls.has_gone_on(4))  # the two that were closed, and the two calls
+            until(lambda: server.active == 2)
+            with connect(server) as third:
+                until(lambda: is_closed(third))
+            assert not is_closed(first)
+            assert not is_closed(second)
+        assert [event for _, event, _ in logged(log)].count("call not taken") == calls.turned_away == 1
+
+
+def test_only_so_many_are_turned_away_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_TURNED_AWAY", 2)
+
+    class Slow(Calls):
+        def overload(self, session: Session) -> None:
+            super().overload(session)
+            session.timeout_s = PATIENCE_S
+            with suppress(FsrouteError):
+                session.reject("CALL_REJECTED")
+
+    calls = Slow()
+    with serving(calls, max_calls=0) as (server, _, _):
+        socks = []
+        for number in range(5):
+            socks.append(connect(server))
+            until(partial(lambda count: calls.turned_away == count, number + 1))
+        until(lambda: sum(map(is_over, socks)) == 3)
+        assert list(map(is_over, socks)) == [True, True, True, False, False]
+        for sock in socks:
+            sock.close()
+
+
+def is_over(sock: socket.socket) -> bool:
+    """Whether the server has closed the connection, perhaps after some commands."""
+    sock.setblocking(False)
+    try:
+        return b"" in (sock.recv(1000), sock.recv(1000))
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "failing", ["connection refused", "call not taken", "call failed", "no descriptor left", "draining"]
+)
+def test_a_log_that_raises_costs_no_place(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    class Raising(CapturingLogger):
+        def __getattr__(self, name: str) -> Any:
+            def log(event: str, **_: Any) -> None:
+                if event == failing:
+                    raise OSError("No space left on device")
+
+            return log
+
+    calls = Calls(error=ValueError("a defect"), pauses=0)
+    server = Server(
+        listen(("127.0.0.1", 0)), (ip_network("127.0.0.0/8"),), 2, 0.2, calls.handle, calls.overload, Raising()
+    )  # fmt: skip
+    greenlet = gevent.spawn(server.serve, 0.0)
+    gevent.sleep(0)
+    for _ in range(5):
+        with connect(server) as sock:
+            until(partial(is_closed, sock))
+    until(lambda: server.active == 0)
+    server.max_calls = 0
+    with connect(server) as sock:
+        until(partial(is_closed, sock))
+    server.networks = ()
+    server._allowed.clear()  # noqa: SLF001 - as if the address had never connected
+    with connect(server) as sock:
+        until(partial(is_closed, sock))
+    server.stop()
+    greenlet.join(PATIENCE_S)
+    assert (greenlet.ready(), server.active, calls.begun) == (True, 0, 5)
 
 
 def test_a_defect_in_turning_away_does_not_end_the_server() -> None:
@@ -200,6 +297,26 @@ def test_only_the_allowed_networks_may_connect(networks: tuple[str, ...], allowe
         assert server.active == 0
 
 
+@pytest.mark.parametrize(
+    ("peer", "networks", "allowed"),
+    [
+        ("::ffff:127.0.0.1", "127.0.0.0/8", True),
+        ("::ffff:10.0.0.1", "127.0.0.0/8", False),
+        ("::1", "::1/128", True),
+        ("fe80::1%eth0", "fe80::/10", True),
+        ("fe80::1%eth0", "2001:db8::/32", False),
+        ("", "0.0.0.0/0", False),
+    ],
+)
+def test_addresses_of_a_listener_for_both_families(peer: str, networks: str, allowed: bool) -> None:
+    with serving(calls := Calls(pauses=0), (networks,)) as (server, _, _):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            server._connection(ours, (peer, 5060))  # noqa: SLF001 - this machine need not have the address
+            until(partial(is_closed, theirs))
+    assert calls.begun == allowed
+
+
 def test_the_memory_of_allowed_addresses_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "_PEERS", 3)
     with serving(Calls()) as (server, _, _):
@@ -207,6 +324,44 @@ def test_the_memory_of_allowed_addresses_has_a_bound(monkeypatch: pytest.MonkeyP
             assert server._may_connect(f"127.0.0.{number}")  # noqa: SLF001 - connections come from few addresses
             assert len(server._allowed) <= 3  # noqa: SLF001 - the same
         assert not server._may_connect("192.0.2.1")  # noqa: SLF001 - the same
+
+
+class Failing:
+    """A listening socket whose next accepts fail like this."""
+
+    def __init__(self, listener: socket.socket, *errors: int) -> None:
+        self.errors = list(errors)
+        self.accepts = 0
+        self._listener = listener
+
+    def accept(self) -> Any:
+        self.accepts += 1
+        if self.errors:
+            raise OSError(number := self.errors.pop(0), os.strerror(number))
+        return self._listener.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+
+@pytest.mark.parametrize(
+    "error", [errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.EINVAL, errno.EIO, errno.ENOMEM, errno.EMFILE]
+)
+def test_an_accept_that_fails_stops_no_other_connection(error: int) -> None:
+    calls = Calls(pauses=0)
+    with serving(calls) as (server, greenlet, log):
+        (acceptor,) = (each for each in gc.get_objects() if isinstance(each, servers._Acceptor) and each.started)  # noqa: SLF001
+        failing: Any = Failing(acceptor.socket, error, error)
+        acceptor.socket = failing
+        for _ in range(3):
+            with connect(server) as sock:
+                until(partial(is_closed, sock))
+        assert not failing.errors
+        assert calls.begun >= 2
+        assert failing.accepts < 20
+        assert not greenlet.ready()
+        said = [(event, fields["reason"]) for _, event, fields in logged(log)]
+        assert said == ([("no descriptor left", os.strerror(error))] if error in (errno.EMFILE, errno.ENOMEM) else [])
 
 
 # --- the end ----------------------------------------------------------------------------------------------
@@ -224,7 +379,7 @@ def test_stopping_takes_no_new_calls_and_lets_running_ones_finish() -> None:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, int(port)))
         assert not greenlet.ready()
-        sock.sendall(ENOUGH)
+        sock.sendall(SNAPSHOT)
         greenlet.join(PATIENCE_S)
         assert (greenlet.ready(), calls.ended) == (True, 1)
 
@@ -239,6 +394,21 @@ def test_calls_that_do_not_end_in_time_are_left_to_freeswitch() -> None:
         assert not is_closed(sock)
 
 
+def test_a_wait_for_calls_may_have_no_bound_and_be_shortened() -> None:
+    calls = Calls()
+    with serving(calls, drain_s=0.0) as (server, greenlet, log), connect(server) as sock:
+        until(lambda: calls.begun == 1)
+        server.stop(math.inf)
+        until(lambda: logged(log))
+        assert logged(log) == [("info", "draining", {"calls": 1, "seconds": None})]
+        gevent.sleep(0.05)
+        assert not greenlet.ready()
+        server.stop(0.01)
+        greenlet.join(PATIENCE_S)
+        assert logged(log)[1:] == [("warning", "calls left to FreeSWITCH", {"calls": 1})]
+        assert not is_closed(sock)
+
+
 # --- greenlets --------------------------------------------------------------------------------------------
 
 
@@ -246,7 +416,7 @@ def test_a_greenlet_is_used_again_for_the_next_step() -> None:
     calls = Calls(pauses=5)
     with serving(calls) as (server, _, _), connect(server) as sock:
         for step in range(5):
-            sock.sendall(ENOUGH)
+            sock.sendall(SNAPSHOT)
             until(partial(calls.has_gone_on, step + 1))
     assert len(set(map(id, calls.greenlets))) == 1
 

@@ -13,8 +13,9 @@ from greenswitch.esl import NotConnectedError, OutboundSessionHasGoneAway
 
 from fsroute.errors import Disconnected, ProtocolError, ReplyTimeout
 from fsroute.eventsocket import frames
+from fsroute.eventsocket import session as sessions
 from fsroute.eventsocket.frames import End, Execute
-from fsroute.eventsocket.session import WORTH_WAKING, Session, SessionGone
+from fsroute.eventsocket.session import WORTH_WAKING, Session, SessionGone, Unfinished
 from fsroute.eventsocket.wait import Wait
 
 TIMEOUT_S, SOON_S = 0.3, 0.05
@@ -314,3 +315,93 @@ def test_a_request_for_the_call_may_have_a_bound_of_its_own(pair: Pair) -> None:
     with pytest.raises(ReplyTimeout):
         session.request(b"x\n\n", Wait.CALL, TIMEOUT_S / 3)
     assert time.monotonic() - began < TIMEOUT_S
+
+
+# --- what a far end may do to others ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wait", Wait)
+def test_no_more_replies_are_read_than_commands_were_sent(pair: Pair, wait: Wait) -> None:
+    session, switch = pair
+    session.execute([RING], snapshot=True)
+    switch.sendall(OK * 3)
+    with pytest.raises(ProtocolError, match="more replies than commands"):
+        session.snapshot(wait)
+
+
+def test_a_flood_of_replies_wakes_the_call_with_an_error(pair: Pair) -> None:
+    session, switch = pair
+    session.execute([RING], snapshot=True)
+    times = woken(session, Wait.CALL)
+    switch.sendall(OK * 1000)
+    gevent.sleep(SOON_S)
+    assert len(times) == 1
+    with pytest.raises(ProtocolError, match="more replies than commands"):
+        session.snapshot(Wait.CALL)
+
+
+def test_a_slow_frame_occupies_no_greenlet_and_has_a_deadline_although_the_call_has_none(pair: Pair) -> None:
+    session, switch = pair
+    session.execute([RING], snapshot=True)
+    times = woken(session, Wait.CALL)
+    began = time.monotonic()
+    switch.sendall(SNAPSHOT[:-20])
+    for byte in SNAPSHOT[-20:-10]:
+        gevent.sleep(TIMEOUT_S / 10)
+        switch.sendall(bytes([byte]))
+    with gevent.Timeout(TIMEOUT_S * 10):
+        while not times:
+            gevent.sleep(0.01)
+    assert times[0] >= TIMEOUT_S - SOON_S
+    with pytest.raises(ReplyTimeout, match=r"no reply from FreeSWITCH for 0.3 s"):
+        session.snapshot(Wait.CALL)
+    assert time.monotonic() - began < TIMEOUT_S + 5
+
+
+@pytest.mark.parametrize("wait", Wait)
+def test_a_greenlet_that_reads_a_slow_frame_has_the_same_deadline(pair: Pair, wait: Wait) -> None:
+    session, switch = pair
+    session.execute([RING], snapshot=True)
+    switch.sendall(SNAPSHOT[:-20])
+    with gevent.Timeout(TIMEOUT_S * 10), pytest.raises(ReplyTimeout):
+        session.snapshot(wait)
+
+
+def test_the_memory_for_incomplete_frames_of_all_sessions_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_UNFINISHED", 3000)
+    monkeypatch.setattr(sessions, "_SMALL", 1000)
+    unfinished = Unfinished()
+    pairs = [socket.socketpair() for _ in range(5)]
+    made = []
+    for ours, theirs in pairs:
+        ours.setblocking(False)
+        made.append(Session("127.0.0.1", ours, TIMEOUT_S, unfinished))
+        theirs.sendall(b"X: " + b"x" * 1400)
+    outcomes = []
+    for session in made:
+        session.execute((), snapshot=True)
+        with pytest.raises(ProtocolError) as raised:
+            session.snapshot(Wait.REPLY)
+        outcomes.append(str(raised.value))
+    full = "incomplete frames of all connections fill the memory that they may have"
+    assert outcomes == ["no reply from FreeSWITCH for 0.3 s"] * 2 + [full] * 3
+    pairs[0][1].sendall(b"\nContent-Type: command/reply\n\n")
+    pairs[1][1].sendall(b"\n\n")
+    for session in made:
+        session.close()
+    assert unfinished.held == 0
+    for _, theirs in pairs:
+        theirs.close()
+
+
+def test_a_session_whose_place_is_needed_ends_with_that_reason(pair: Pair) -> None:
+    session, switch = pair
+    session.execute((), snapshot=True)
+    times = woken(session, Wait.REPLY)
+    session.shed("its place is needed")
+    gevent.sleep(SOON_S)
+    assert len(times) == 1
+    with pytest.raises(SessionGone, match="its place is needed"):
+        session.snapshot(Wait.REPLY)
+    assert switch.recv(100) == b"connect\n\n"
+    assert switch.recv(100) == b""
