@@ -318,6 +318,12 @@ EVENTS = (
     LogEvent("database", "database check failed", ("error",), ("exception",), "A defect in fsroute, with its traceback."),
     LogEvent("process", "serving", ("info",), ("listen", "db"), "The server, or a worker, accepts calls."),
     LogEvent(
+        "process", "max_calls lowered",
+        ("warning",),
+        ("max_calls", "given", "open_files"),
+        "The limit of open files (`ulimit -n`, LimitNOFILE in a unit) does not suffice for the calls that the setting gives.",
+    ),
+    LogEvent(
         "process", "draining",
         ("info",),
         ("calls", "seconds"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -180,23 +179,24 @@ class Server:
     iterator, the session and a watcher of its socket, and no greenlet. The server closes the session in the end.
     """
 
-    listener: socket.socket
+    listeners: Sequence[socket.socket]
     networks: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int
     timeout_s: float
     handle: Callable[[Session], Iterator[Wait]]
     overload: Callable[[Session], None]
     log: FilteringBoundLogger
+    closed: Callable[[], object] = lambda: None
+    """Called when the server has closed its listening sockets."""
     _taken: dict[Session, None] = field(default_factory=dict)
     _silent: dict[Session, None] = field(default_factory=dict)  # those of _taken that have not sent a call, the oldest first
     _turned_away: dict[Session, None] = field(default_factory=dict)
     _unfinished: Unfinished = field(default_factory=Unfinished)
     _greenlets: Greenlets = field(default_factory=Greenlets)
     _allowed: set[str] = field(default_factory=set)
-    _changed: Event = field(default_factory=Event)
+    _idle: Event = field(default_factory=Event)
+    _leave: Event = field(default_factory=Event)
     _stop: Event = field(default_factory=Event)
-    _drain_s: float = 0.0
-    _until: float = math.inf
 
     @property
     def active(self) -> int:
@@ -204,35 +204,36 @@ class Server:
         return len(self._taken)
 
     def serve(self, drain_s: float) -> None:
-        """Serves until `stop` is called. Then takes no new calls, and waits up to `drain_s` for the calls that it has."""
-        self._drain_s = drain_s
-        server = _Acceptor(self.listener, self._connection, self.log)
-        server.start()
+        """Serves until `stop` or `retire` is called. Then takes no new calls, and waits for the calls that it has: as long
+        as they last, but no longer than `drain_s` after `stop`."""
+        acceptors = [_Acceptor(each, self._connection, self.log) for each in self.listeners]
+        for acceptor in acceptors:
+            acceptor.start()
         try:
-            self._stop.wait()
+            self._leave.wait()
         finally:
-            server.close()  # closes the listener: from here on FreeSWITCH is refused and tries its next host
-        left = self._until - time.monotonic()
-        self.log.info("draining", calls=self.active, seconds=None if left == math.inf else max(0.0, round(left, 1)))
-        while self.active and (left := self._until - time.monotonic()) > 0:
-            self._changed.clear()
-            self._changed.wait(None if left == math.inf else left)
+            for acceptor in acceptors:
+                acceptor.close()  # closes its socket: with the last copy FreeSWITCH is refused, and tries its next host
+        self.closed()
+        self.log.info("draining", calls=self.active, seconds=drain_s if self._stop.is_set() else None)
         if self.active:
+            gevent.wait((self._idle, self._stop), count=1)
+        if self.active and not self._idle.wait(drain_s):
             self.log.warning("calls left to FreeSWITCH", calls=self.active)
 
     @property
     def address(self) -> str:
         """The address of the listening socket, with the port that the kernel chose for port 0."""
-        return sockets.written(self.listener)
+        return ", ".join(dict.fromkeys(map(sockets.written, self.listeners)))
 
-    def stop(self, drain_s: float | None = None) -> None:
-        """Makes `serve` close the listener, wait up to `drain_s` for its calls, and return. Without `drain_s` it waits as
-        long as `serve` was told; with math.inf as long as the calls last. Another `stop` can shorten the wait. Safe in a
-        signal handler."""
-        bound = self._drain_s if drain_s is None else drain_s
-        self._until = min(self._until, time.monotonic() + bound)
+    def stop(self) -> None:
+        """Makes `serve` return: when the calls have ended, or after its `drain_s`. Safe in a signal handler."""
         self._stop.set()
-        self._changed.set()
+        self._leave.set()
+
+    def retire(self) -> None:
+        """Makes `serve` take no new calls, and return after the last one."""
+        self._leave.set()
 
     def _connection(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
         """Takes a connection. Raises nothing: gevent would pause for it."""
@@ -253,6 +254,7 @@ class Server:
             self._turn_away(session)
             return
         self._taken[session] = self._silent[session] = None
+        self._idle.clear()
         # In the hub, which must not wait. A call's first step only writes, and the connection's send buffer is empty.
         self._advance(session, self.handle(session))
 
@@ -309,7 +311,7 @@ class Server:
         if session in self._taken:
             del self._taken[session]
             if not self._taken:
-                self._changed.set()
+                self._idle.set()
 
 
 def _readable(peer: str) -> str:
@@ -323,7 +325,13 @@ def listen(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
     """A listening socket. Other processes can listen on a `shared` one too. Raises ConfigError if the address cannot be
     used."""
     bound = sockets.bind(address, shared=shared, backlog=BACKLOG)
+    listen_on(bound)
+    return bound
+
+
+def listen_on(bound: socket.socket) -> None:
+    """Makes a bound socket listen, or listen on with this server's options."""
     for level, option, value in OPTIONS:
         bound.setsockopt(level, option, value)
     bound.setblocking(False)  # noqa: FBT003 - Python's signature
-    return bound
+    bound.listen(BACKLOG)

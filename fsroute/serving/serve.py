@@ -16,6 +16,7 @@ from fsroute.eventsocket.greenswitch_session import GreenswitchSession
 from fsroute.eventsocket.server import Server, listen
 from fsroute.eventsocket.session import READABLE
 from fsroute.serving.deadline import within_deadline
+from fsroute.serving.descriptors import fitted
 from fsroute.serving.registrations import Listener, Registrations
 from fsroute.serving.wiring import make_controller, refuse_wrong_version
 from fsroute.serving.workers import Master, hold
@@ -23,6 +24,7 @@ from fsroute.serving.workers import Master, hold
 
 def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     """A server that listens but does not serve yet. Raises ConfigError or DataError."""
+    settings = fitted(settings, log)
     pool = ThreadPool(settings.db_connections)
     registrations = Registrations(settings.contact_seconds)
     controller = make_controller(
@@ -33,7 +35,7 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
         gevent.get_hub().loop.now,  # calls of the same poll have the same time
     )
     server = Server(
-        listen(settings.address, shared=settings.workers > 1),
+        [listen(settings.address, shared=settings.workers > 1)],
         settings.networks,
         settings.max_calls,
         settings.handshake_s,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -79,7 +78,7 @@ def serving(
     """A server, the greenlet that serves, and its log."""
     log = CapturingLogger()
     server = Server(
-        listen(("127.0.0.1", 0)), tuple(map(ip_network, networks)), max_calls, 0.2, calls.handle, calls.overload,
+        [listen(("127.0.0.1", 0))], tuple(map(ip_network, networks)), max_calls, 0.2, calls.handle, calls.overload,
         log,
     )  # fmt: skip
     greenlet = gevent.spawn(server.serve, drain_s)
@@ -253,7 +252,7 @@ def test_a_log_that_raises_costs_no_place(monkeypatch: pytest.MonkeyPatch, faili
 
     calls = Calls(error=ValueError("a defect"), pauses=0)
     server = Server(
-        listen(("127.0.0.1", 0)), (ip_network("127.0.0.0/8"),), 2, 0.2, calls.handle, calls.overload, Raising()
+        [listen(("127.0.0.1", 0))], (ip_network("127.0.0.0/8"),), 2, 0.2, calls.handle, calls.overload, Raising()
     )  # fmt: skip
     greenlet = gevent.spawn(server.serve, 0.0)
     gevent.sleep(0)
@@ -394,19 +393,64 @@ def test_calls_that_do_not_end_in_time_are_left_to_freeswitch() -> None:
         assert not is_closed(sock)
 
 
-def test_a_wait_for_calls_may_have_no_bound_and_be_shortened() -> None:
-    calls = Calls()
-    with serving(calls, drain_s=0.0) as (server, greenlet, log), connect(server) as sock:
+def test_a_retired_server_ends_after_its_last_call_however_long_that_takes() -> None:
+    calls, closed = Calls(), []
+    with serving(calls, drain_s=0.05) as (server, greenlet, log), connect(server) as sock:
         until(lambda: calls.begun == 1)
-        server.stop(math.inf)
-        until(lambda: logged(log))
+        server.closed = lambda: closed.append(server.active)
+        server.retire()
+        until(lambda: closed)
+        gevent.sleep(0.2)
         assert logged(log) == [("info", "draining", {"calls": 1, "seconds": None})]
-        gevent.sleep(0.05)
         assert not greenlet.ready()
-        server.stop(0.01)
+        sock.sendall(SNAPSHOT)
         greenlet.join(PATIENCE_S)
+        assert (greenlet.ready(), calls.ended, closed) == (True, 1, [1])
+        assert len(logged(log)) == 1
+
+
+def test_a_retired_server_that_is_stopped_waits_no_longer_than_its_limit() -> None:
+    calls = Calls()
+    with serving(calls, drain_s=0.05) as (server, greenlet, log), connect(server):
+        until(lambda: calls.begun == 1)
+        server.retire()
+        until(lambda: logged(log))
+        server.stop()
+        greenlet.join(PATIENCE_S)
+        assert greenlet.ready()
         assert logged(log)[1:] == [("warning", "calls left to FreeSWITCH", {"calls": 1})]
-        assert not is_closed(sock)
+
+
+def test_connections_in_a_socket_of_which_another_copy_is_open_are_not_lost() -> None:
+    calls = Calls(pauses=0)
+    with listen(("127.0.0.1", 0)) as kept:
+        first = Server([kept.dup()], (ip_network("127.0.0.0/8"),), 10, 0.2, calls.handle, calls.overload, CapturingLogger())
+        greenlet = gevent.spawn(first.serve, 0.0)
+        gevent.sleep(0)
+        first.retire()
+        greenlet.join(PATIENCE_S)
+        with socket.create_connection(kept.getsockname(), PATIENCE_S) as sock:
+            second = Server([kept.dup()], first.networks, 10, 0.2, calls.handle, calls.overload, CapturingLogger())
+            greenlet = gevent.spawn(second.serve, 0.0)
+            until(lambda: is_closed(sock))
+            assert calls.ended == 1
+            second.stop()
+            greenlet.join(PATIENCE_S)
+
+
+def test_a_server_takes_calls_from_all_its_sockets() -> None:
+    calls = Calls(pauses=0)
+    with listen(("127.0.0.1", 0)) as one, listen(("127.0.0.2", 0)) as other:
+        server = Server([one, other], (ip_network("127.0.0.0/8"),), 10, 0.2, calls.handle, calls.overload, CapturingLogger())
+        assert server.address == f"{sockets.written(one)}, {sockets.written(other)}"
+        greenlet = gevent.spawn(server.serve, 0.0)
+        gevent.sleep(0)
+        for each in (one.getsockname(), other.getsockname()):
+            with socket.create_connection(each, PATIENCE_S) as sock:
+                until(partial(is_closed, sock))
+        server.stop()
+        greenlet.join(PATIENCE_S)
+    assert calls.ended == 2
 
 
 # --- greenlets --------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def test_a_read_that_hangs_is_given_up_in_time_and_others_go_on(pool: ThreadPool
 
 def test_a_server_is_made_from_settings(url: str) -> None:
     server = serve.make_server(settings(url, max_calls="7", handshake_s="2"), CapturingLogger())
-    with server.listener:
+    with server.listeners[0]:
         assert (server.max_calls, server.timeout_s) == (7, 2.0)
         assert server.address.startswith("127.0.0.1:")
 
@@ -241,7 +241,7 @@ def test_one_process_serves_by_itself(url: str, monkeypatch: pytest.MonkeyPatch)
 
     def run(server: Server, *_: object) -> None:
         served.append(server)
-        server.listener.close()
+        server.listeners[0].close()
 
     monkeypatch.setattr(serve, "run", run)
     serve.serve(settings(url), CapturingLogger())
