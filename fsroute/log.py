@@ -321,7 +321,7 @@ EVENTS = (
         "process", "max_calls lowered",
         ("warning",),
         ("max_calls", "given", "open_files"),
-        "The limit of open files (`ulimit -n`, LimitNOFILE in a unit) does not suffice for the calls that the setting gives.",
+        "The limit of open files (`ulimit -n`, LimitNOFILE in units) is too low for the calls that the setting gives.",
     ),
     LogEvent(
         "process", "draining",

@@ -32,11 +32,11 @@ from fsroute.eventsocket.wait import Wait
 _CHUNK = 16 * 1024
 """Bytes that are read at once. A snapshot has about 8 kB."""
 
-MAX_UNFINISHED = 16 * 1024 * 1024
+MAX_UNFINISHED = 8 * 1024 * 1024
 """Bytes of incomplete frames that all connections of a server may hold. A frame is complete after some milliseconds."""
 
-_SMALL = 16 * 1024
-"""Bytes that a connection may hold in any case: twice a usual snapshot."""
+_SMALL = 8 * 1024
+"""Bytes that a connection may hold in any case."""
 
 READABLE = 1
 """libev's EV_READ."""
@@ -272,11 +272,14 @@ class Session:
         return frame
 
     def _hold(self, count: int) -> None:
-        """Counts the bytes of an incomplete frame. Raises ProtocolError if there are too many in all connections."""
+        """Counts the bytes of an incomplete frame. Drops them and raises ProtocolError if those of all connections are too
+        many."""
         if count != self._held:
             self._unfinished.held += count - self._held
             self._held = count
             if count > _SMALL and self._unfinished.held > MAX_UNFINISHED:
+                self._frames = FrameReader()
+                self._hold(0)
                 raise ProtocolError("incomplete frames of all connections fill the memory that they may have")
 
     def _receive(self, deadline: float | None) -> bytes:

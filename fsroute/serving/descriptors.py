@@ -11,8 +11,8 @@ from fsroute.configuration.settings import Settings
 from fsroute.errors import ConfigError
 
 RESERVED = 100
-"""Descriptors of a process that are no calls: nine connections to the database, with SQLite of three files each; 16 connections
-that are turned away; sockets, pipes and gevent's own. A server without calls has a dozen open."""
+"""Descriptors of a process that are no calls: nine connections to the database, with SQLite of three files each; 16
+connections that are turned away; sockets, pipes and gevent's own. A server without calls has a dozen open."""
 
 
 def fitted(settings: Settings, log: FilteringBoundLogger) -> Settings:
