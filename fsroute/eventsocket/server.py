@@ -103,13 +103,15 @@ class _Acceptor(StreamServer):
             os.close(self._spare)
         try:
             self.socket.accept()[0].close()
-            self._closed += 1
-        except BlockingIOError:
+        except BlockingIOError:  # the kernel looks for a descriptor before it looks for a connection: there was none
             pass
         except OSError:
             self._pause()
+        else:
+            self._closed += 1
         self._spare = _spare()
-        self._say(str(why.strerror))
+        if self._closed:
+            self._say(str(why.strerror))
 
     def _say(self, reason: str) -> None:
         now = time.monotonic()

@@ -16,6 +16,7 @@ writer quotes nothing and allows so few characters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ from fsroute.routing.limits import MAX_LEGS
 _MAX_VARIABLES = 1024
 _QUOTED_COMMA, _UNQUOTED_COMMA = "\x01", "\x02"
 _ENTERPRISE = ":_:"
+
+_MOST_EXPANSIONS = 100
+"""Expansions inside each other; FreeSWITCH leaves deeper ones as they are (switch_channel_expand_variables_check, recur)."""
+
+_EXPANSION = re.compile(r"\$\\*\{")
 
 
 class ParseError(ValueError):
@@ -51,12 +57,12 @@ class Parsed:
 # --- expansion --------------------------------------------------------------------------------------------
 
 
-def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], str]) -> str:
+def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], str], depth: int = 0) -> str:
     """Expands `${name}`, `${name(args)}` and backslashes in an application's argument, as FreeSWITCH does.
 
     `variable` returns a channel variable's value, which is expanded too; `api` a command's output, which is not.
     """
-    if not _needs_expansion(text):
+    if depth > _MOST_EXPANSIONS or not _needs_expansion(text):
         return text
     out: list[str] = []
     i = 0
@@ -74,7 +80,7 @@ def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], 
         elif pair == "${" or text[i : i + 3] == "$${":
             start = text.index("{", i) + 1
             end = _end_of_expansion(text, start)
-            out.append(_expanded(text[start:end], variable, api))
+            out.append(_expanded(text[start:end], variable, api, depth + 1))
             i = end + 1
         else:
             out.append(text[i])
@@ -84,12 +90,7 @@ def expand(text: str, variable: Callable[[str], str], api: Callable[[str, str], 
 
 def _needs_expansion(text: str) -> bool:
     """switch_string_var_check_const and switch_string_has_escaped_data."""
-    dollar = text.find("$")
-    while dollar >= 0:
-        if text[dollar + 1 :].lstrip("\\").startswith("{"):
-            return True
-        dollar = text.find("$", dollar + 1)
-    return any(escape in text for escape in ("\\\\", "\\n", "\\s", "\\t", "\\'"))
+    return _EXPANSION.search(text) is not None or any(escape in text for escape in ("\\\\", "\\n", "\\s", "\\t", "\\'"))
 
 
 def _end_of_expansion(text: str, start: int) -> int:
@@ -104,14 +105,14 @@ def _end_of_expansion(text: str, start: int) -> int:
     return len(text)
 
 
-def _expanded(inner: str, variable: Callable[[str], str], api: Callable[[str, str], str]) -> str:
+def _expanded(inner: str, variable: Callable[[str], str], api: Callable[[str, str], str], depth: int) -> str:
     split = min((i for i in (inner.find(" "), inner.find("(")) if i >= 0), default=-1)
     if split < 0:
-        return expand(variable(expand(inner, variable, api)), variable, api)
+        return expand(variable(expand(inner, variable, api, depth)), variable, api, depth)
     name, args = inner[:split].rstrip(" "), inner[split + 1 :]
     if inner[split] == "(":
         args = _until_parenthesis(args)
-    return api(expand(name, variable, api), expand(args, variable, api))
+    return api(expand(name, variable, api, depth), expand(args, variable, api, depth))
 
 
 def _until_parenthesis(args: str) -> str:
@@ -131,18 +132,17 @@ def parse(text: str) -> Parsed:
     if _ENTERPRISE in text:
         return _parse_enterprise(text)
     variables: dict[str, str] = {}
+    start = 0
     for opening, closing in ("<>", "{}"):
-        while text.startswith(opening):
-            text = _take_block(text, opening, closing, ",", variables)
-    groups = _separate(text.lstrip(" "), "|", MAX_LEGS)
+        start = _take_blocks(text, start, opening, closing, ",", variables)
+    groups = _separate(text[start:].lstrip(" "), "|", MAX_LEGS)
     return Parsed(variables, tuple(tuple(_parse_group(group)) for group in groups))
 
 
 def _parse_enterprise(text: str) -> Parsed:
     variables: dict[str, str] = {}
     text = text.lstrip(" ")
-    while text.startswith("<"):
-        text = _take_block(text, "<", ">", ",", variables)
+    text = text[_take_blocks(text, 0, "<", ">", ",", variables) :]
     return Parsed(variables, (), tuple(_parse_part(part) for part in text.split(_ENTERPRISE)[:MAX_LEGS]))
 
 
@@ -160,10 +160,11 @@ def _parse_group(group: str) -> list[ParsedLeg]:
 def _mark_commas(group: str) -> str:
     """Hides the commas inside `[...]` from the split into legs."""
     chars = list(group)
+    ends = _ends(group, "[", "]")
     end, quoted, caret = -1, False, False
     for i, char in enumerate(chars):
         if end < 0 and char == "[":
-            end = _find_end(group, i, "[", "]")
+            end = ends.get(i, -1)
             caret = group.startswith("^^", i + 1)
             quoted = False
         if char == "'":
@@ -178,39 +179,51 @@ def _mark_commas(group: str) -> str:
 def _parse_leg(leg: str) -> ParsedLeg:
     variables: dict[str, str] = {}
     leg = leg.lstrip(" ")
-    while leg.startswith("["):
-        end = _find_end(leg, 0, "[", "]")
-        block = leg[: end + 1].replace(_QUOTED_COMMA, ",") + leg[end + 1 :]
-        try:
-            leg = _take_block(block, "[", "]", _UNQUOTED_COMMA, variables)
-        except ParseError:
-            return ParsedLeg(variables, leg, error=True)
-    return ParsedLeg(variables, leg.lstrip(" "))
+    start, ends = 0, _ends(leg, "[", "]")
+    while leg.startswith("[", start):
+        end = ends.get(start, -1)
+        if end < 0:
+            return ParsedLeg(variables, leg[start:], error=True)
+        block = leg[start + 1 : end].replace(_QUOTED_COMMA, ",")
+        _read_variables(block, _UNQUOTED_COMMA, variables)
+        start = end + 1
+    return ParsedLeg(variables, leg[start:].lstrip(" "))
 
 
-def _take_block(text: str, opening: str, closing: str, delimiter: str, variables: dict[str, str]) -> str:
-    """Reads the block at the beginning of `text` into `variables`, and returns the text after it."""
-    end = _find_end(text, 0, opening, closing)
-    if end < 0:
-        raise ParseError(f"a {opening} block does not end: {text}")
-    inner = text[1:end]
+def _take_blocks(text: str, start: int, opening: str, closing: str, delimiter: str, variables: dict[str, str]) -> int:
+    """Reads the blocks from `start` on into `variables`, and returns where the text after them begins."""
+    if not text.startswith(opening, start):
+        return start
+    ends = _ends(text, opening, closing)
+    while text.startswith(opening, start):
+        end = ends.get(start, -1)
+        if end < 0:
+            raise ParseError(f"a {opening} block does not end: {text[start:]}")
+        _read_variables(text[start + 1 : end], delimiter, variables)
+        start = end + 1
+    return start
+
+
+def _read_variables(inner: str, delimiter: str, variables: dict[str, str]) -> None:
     if inner.startswith("^^"):
         delimiter, inner = inner[2:3], inner[3:]
     for item in _separate(inner, delimiter, _MAX_VARIABLES):
         name, *value = _separate(item, "=", 2) or [""]
         if value and value[0]:
             variables[name] = value[0]
-    return text[end + 1 :]
 
 
-def _find_end(text: str, start: int, opening: str, closing: str) -> int:
-    """switch_find_end_paren: counts brackets and knows neither quotes nor backslashes."""
-    depth = 0
-    for i in range(start, len(text)):
-        depth += (text[i] == opening) - (text[i] == closing)
-        if not depth:
-            return i
-    return -1
+def _ends(text: str, opening: str, closing: str) -> dict[int, int]:
+    """Where the block of each opening bracket ends, as switch_find_end_paren finds it: it counts brackets and knows neither
+    quotes nor backslashes."""
+    ends: dict[int, int] = {}
+    open_: list[int] = []
+    for i, char in enumerate(text):
+        if char == opening:
+            open_.append(i)
+        elif char == closing and open_:
+            ends[open_.pop()] = i
+    return ends
 
 
 def _separate(text: str, delimiter: str, limit: int) -> list[str]:
@@ -219,11 +232,12 @@ def _separate(text: str, delimiter: str, limit: int) -> list[str]:
         delimiter, text = text[2], text[3:]
     elements: list[str] = []
     start, i, quoted = 0, 0, False
+    last_quote = text.rfind("'")
     while i < len(text) and len(elements) < limit - 1:
         char = text[i]
         if char == "\\":
             i += 1
-        elif char == "'" and (quoted or "'" in text[i + 1 :]):
+        elif char == "'" and (quoted or i < last_quote):
             quoted = not quoted
         elif char == delimiter and not quoted:
             elements.append(text[start:i])
@@ -242,13 +256,14 @@ def _clean(text: str, delimiter: str) -> str:
     out: list[str] = []
     keep, quoted, i = 0, False, 0
     text = text.lstrip(" ")
+    last_quote = text.rfind("'")
     while i < len(text):
         char, following = text[i], text[i + 1 : i + 2]
         if char == "\\" and (following in _ESCAPES or (following and following in f"'\"\\{delimiter}")):
             out.append(_ESCAPES.get(following, following))
             keep = len(out)
             i += 1
-        elif char == "'" and (quoted or "'" in text[i + 1 :]):
+        elif char == "'" and (quoted or i < last_quote):
             quoted = not quoted
             if quoted:
                 keep = len(out)

@@ -5,6 +5,9 @@ The vectors were obtained by running FreeSWITCH's parser; where one line holds s
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
 from fsroute.simulator.dialstring_reader import Parsed, ParseError, expand, parse
@@ -165,3 +168,37 @@ EXPANSIONS: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("text", "expected"), EXPANSIONS.values(), ids=EXPANSIONS.keys())
 def test_expands_as_freeswitch(text: str, expected: str) -> None:
     assert expand(text, variable, api) == expected
+
+
+# --- any length -------------------------------------------------------------------------------------------
+
+PATTERNS = (
+    "[", "]", "[]", "[a=1]", "{", "{a=1}", "<a=1>", "'", "'a", "\\", "\\'", ",", "|", "a,", "'a',", ":_:", ":_:{", " ", "^^:",
+    "$", "$\\", "${", "${a", "${a}", "${a(", "}", "(", ")",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_time_to_read_a_text_grows_with_its_length_only(pattern: str) -> None:
+    def seconds(length: int) -> float:
+        text = pattern * (length // len(pattern))
+        began = time.process_time()
+        with contextlib.suppress(ParseError):
+            parse(text)
+        expand(text, lambda _: "", lambda *_: "")
+        return time.process_time() - began
+
+    short, long = min(seconds(20_000) for _ in range(3)), seconds(200_000)
+    assert long < short * 30 + 0.2  # ten times as long; if time grew with the square, a hundred times
+
+
+def test_expansions_inside_each_other_end_where_freeswitch_ends_them() -> None:
+    asked: list[str] = []
+
+    def variable(name: str) -> str:
+        asked.append(name)
+        return "${a}"
+
+    assert expand("${a}", variable, lambda *_: "") == "${a}"
+    assert asked == ["a"] * 101  # switch_channel_expand_variables_check with recur 0 to 100
+    assert expand("${" * 1000, lambda name: name, lambda *_: "") == "${" * 899
