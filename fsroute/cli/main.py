@@ -81,19 +81,30 @@ def load(flags: dict[str, str | None], config: str | None, files: tuple[Path, ..
 
 @main.command()
 @setting_options(
-    "db", "db_connections", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "handshake_s",
-    "max_calls", "drain_s",
-    "country", "hop_limit", "sip_profiles", "contact_seconds", "confirm_key", "confirm_prompt", "confirm_s", "event_socket",
-    "event_socket_password", "event_socket_s", "log_format", "log_level", "log_numbers",
+    "db", "db_connections", "listen", "allow", "on_failure", "decision_ms", "cache_seconds", "workers", "hang_s",
+    "handshake_s", "max_calls", "drain_s", "country", "hop_limit", "sip_profiles", "contact_seconds", "confirm_key",
+    "confirm_prompt", "confirm_s", "event_socket", "event_socket_password", "event_socket_s", "log_format", "log_level",
+    "log_numbers",
 )  # fmt: skip
-def serve(flags: dict[str, str | None], config: str | None) -> None:
+@click.option(
+    "--take-over",
+    "takes_over",
+    is_flag=True,
+    help="Take the port of the fsroute that runs there. It ends after its last call.",
+)
+@click.option("--worker", "descriptors", hidden=True)  # how the master starts its workers
+def serve(flags: dict[str, str | None], config: str | None, takes_over: bool, descriptors: str | None) -> None:
     """Decide FreeSWITCH's calls until SIGTERM or SIGINT."""
-    from fsroute.log import make_logger
-    from fsroute.serving import serve as server
+    if descriptors is not None:
+        from fsroute.serving import worker
 
+        worker.work(descriptors, lambda: read_settings(flags, config))
+        return
     settings = read_settings(flags, config)
-    log = make_logger(settings.log_format, settings.log_level)
-    server.serve(settings, log)
+    from fsroute.log import make_logger
+    from fsroute.serving import master
+
+    master.serve(settings, make_logger(settings.log_format, settings.log_level), takes_over=takes_over)
 
 
 _direction = click.option(

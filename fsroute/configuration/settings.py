@@ -96,6 +96,12 @@ class Settings:
         "counts per process.",
         least=1,
     )
+    hang_s: float = _setting(
+        3.0,
+        "Seconds without a heartbeat of a worker, after which the master kills and replaces it. A worker's longest step "
+        "takes a tenth of a second; a caller who meets a worker that hangs waits for this time.",
+        least=0.5,
+    )
     handshake_s: float = _setting(
         10.0,
         "Seconds for FreeSWITCH's reply to a command that it answers at once. FreeSWITCH itself waits 25 s for fsroute's "

@@ -25,7 +25,7 @@ def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None 
     reserves the port. Raises ConfigError.
     """
     host, port = address
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound = socket.socket(family(host), socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
@@ -43,5 +43,14 @@ def bind(address: tuple[str, int], *, shared: bool = False, backlog: int | None 
 
 def written(bound: Any) -> str:
     """A socket's address as settings write it, with the port that the kernel chose for port 0."""
-    host, port = bound.getsockname()[:2]
+    return in_settings(*bound.getsockname()[:2])
+
+
+def in_settings(host: str, port: int) -> str:
+    """An address as settings write it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def family(host: str) -> socket.AddressFamily:
+    """The kind of address that a host's text is. A name means an IPv4 address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,29 +1,25 @@
-"""`fsroute serve`: makes the server from the settings, and runs it."""
+"""What a worker of `fsroute serve` serves with: the server that its settings describe."""
 
 from __future__ import annotations
 
-import signal
-from dataclasses import replace
+import socket
+from collections.abc import Sequence
 
 import gevent
 from gevent.threadpool import ThreadPool
 from structlog.typing import FilteringBoundLogger
 
 from fsroute.configuration.settings import Settings, parse_address
-from fsroute.data.database import without_password
-from fsroute.eventsocket import sockets
 from fsroute.eventsocket.greenswitch_session import GreenswitchSession
-from fsroute.eventsocket.server import Server, listen
-from fsroute.eventsocket.session import READABLE
+from fsroute.eventsocket.server import Server
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.descriptors import fitted
 from fsroute.serving.registrations import Listener, Registrations
-from fsroute.serving.wiring import make_controller, refuse_wrong_version
-from fsroute.serving.workers import Master, hold
+from fsroute.serving.wiring import make_controller
 
 
-def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
-    """A server that listens but does not serve yet. Raises ConfigError or DataError."""
+def make_server(settings: Settings, log: FilteringBoundLogger, listeners: Sequence[socket.socket]) -> Server:
+    """A server that does not serve yet. Raises ConfigError or DataError."""
     settings = fitted(settings, log)
     pool = ThreadPool(settings.db_connections)
     registrations = Registrations(settings.contact_seconds)
@@ -35,7 +31,7 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
         gevent.get_hub().loop.now,  # calls of the same poll have the same time
     )
     server = Server(
-        [listen(settings.address, shared=settings.workers > 1)],
+        listeners,
         settings.networks,
         settings.max_calls,
         settings.handshake_s,
@@ -49,26 +45,3 @@ def make_server(settings: Settings, log: FilteringBoundLogger) -> Server:
     return server
 
 
-def serve(settings: Settings, log: FilteringBoundLogger) -> None:
-    """Serves until SIGTERM or SIGINT, with as many processes as the settings say. Raises ConfigError or DataError."""
-    if settings.workers == 1:
-        run(make_server(settings, log), settings, log)
-        return
-    # An error in the settings is reported once, before a worker starts. Workers wait for a database that is away.
-    refuse_wrong_version(settings)
-    held = hold(settings.address)
-    shared = replace(settings, listen=sockets.written(held))
-    log.info("starting workers", listen=shared.listen, workers=settings.workers)
-    with held:
-        Master(settings.workers, lambda lifeline: run(make_server(shared, log), shared, log, lifeline), log).run()
-
-
-def run(server: Server, settings: Settings, log: FilteringBoundLogger, lifeline: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT, or until the process at the other end of the lifeline has ended."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, server.stop)
-    if lifeline is not None:
-        gevent.get_hub().loop.io(lifeline, READABLE).start(server.stop)
-    log.info("serving", listen=server.address, db=without_password(settings.db))
-    server.serve(settings.drain_s)
-    log.info("stopped")

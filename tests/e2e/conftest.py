@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.server import children, kill
 from tests.support.sip import Address, Behaviour, Carrier, MakePhone, Peer, Phone
 from tests.support.switch import CONFIGURATION, IP, Switch, find_switch
 
@@ -100,16 +101,15 @@ class Process(Fsroute):
         return [line for line in self._logged() if line["event"] == "serving"]
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
-        self._end(signal.SIGKILL)
+        """SIGKILL to master and worker: no goodbye."""
+        if self._process is not None:
+            kill(self._process)
+            self._process = None
 
     def stop(self) -> None:
         """SIGTERM."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGTERM)
             self._process.wait(10)
             self._process = None
 
@@ -119,8 +119,10 @@ class Process(Fsroute):
 
     @property
     def pid(self) -> int:
+        """Of the worker, which has the calls."""
         assert self._process is not None
-        return self._process.pid
+        (worker,) = children(self._process.pid)
+        return worker
 
     @property
     def connections(self) -> int:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -21,13 +21,29 @@ from fsroute.simulator.dialstring_reader import Parsed
 from fsroute.simulator.simulated_channel import Command, Result, SimulatedChannel
 
 TOP = Path(__file__).resolve().parents[2]
-START_S = 10.0
+START_S = 30.0
 TIMEOUT_S = 5.0
 
 
 def memory_kb(pid: int) -> int:
     """What a process holds of the machine's memory."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a server with its workers, before any of them can do something about it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        for pid in children(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait(TIMEOUT_S)
 
 
 class Server:
@@ -40,8 +56,13 @@ class Server:
 
     def lines(self, event: str | None = None, call: str | None = None) -> list[dict[str, Any]]:
         """What it logged so far, of this event or call. Each line is checked to be one JSON object."""
-        parsed = [json.loads(line) for line in self._log.read_text().splitlines()]
+        parsed = [json.loads(line) for line in self.text.splitlines()]
         return [line for line in parsed if event in (None, line["event"]) and call in (None, line.get("call"))]
+
+    @property
+    def text(self) -> str:
+        """What it wrote so far."""
+        return self._log.read_text()
 
     def settled(self, event: str) -> int:
         """How many lines of this event it has logged, with those of all that happened before."""
@@ -73,8 +94,13 @@ class Server:
 
     @property
     def descriptors(self) -> int:
-        """Open file descriptors."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """Open file descriptors of the workers."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.workers)
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        return children(self.process.pid)
 
 
 def start(stderr: IO[bytes] | int, *flags: str, listen: str = "127.0.0.1:0") -> subprocess.Popen[bytes]:
@@ -99,18 +125,31 @@ def listening_port(pid: int) -> int:
 
 
 @contextmanager
-def serving(url: str, directory: Path, *flags: str) -> Iterator[Server]:
-    """A server on a port of its own."""
+def serving(
+    url: str,
+    directory: Path,
+    *flags: str,
+    variables: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
+) -> Iterator[Server]:
+    """A server on a port of its own, with these variables more. `before` is a program that starts it."""
     log = directory / "serve.log"
     with log.open("wb") as stream:
-        process = start(stream, "--db", url, *flags)
+        process = subprocess.Popen(
+            [*before, sys.executable, "-m", "fsroute", "serve", "--db", url, "--listen", "127.0.0.1:0", *flags],
+            stdout=stream,
+            stderr=stream,
+            env={**environment, **(variables or {})},
+            pass_fds=descriptors,
+            cwd=directory,
+        )
     server = Server(process, log)
     try:
         server.port = int(server.wait_for("serving", timeout_s=START_S)[0]["listen"].rpartition(":")[2])
         yield server
     finally:
-        process.kill()
-        process.wait(TIMEOUT_S)
+        kill(process)
 
 
 def carrier_channel(to: str, **changes: str) -> SimulatedChannel:
@@ -129,9 +168,11 @@ def busy(_: Parsed) -> Result:
     return Result({"originate_disposition": "USER_BUSY", "originate_causes": "leg;USER_BUSY"})
 
 
-def converse(sock: socket.socket, channel: SimulatedChannel, until: str | None = None) -> SimulatedChannel:
+def converse(
+    sock: socket.socket, channel: SimulatedChannel, until: str | None = None, timeout_s: float = TIMEOUT_S
+) -> SimulatedChannel:
     """Answers commands until the call or the connection has ended, or an application is asked for."""
-    sock.settimeout(TIMEOUT_S)
+    sock.settimeout(timeout_s)
     for command in simulated_channel.read_commands(sock):
         if until is not None and command.application == until:
             channel.commands.append(command)

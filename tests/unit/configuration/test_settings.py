@@ -70,6 +70,7 @@ OTHER: dict[str, Any] = {
     "allow": "192.0.2.0/24",
     "on_failure": "hangup",
     "decision_ms": 1,
+    "hang_s": 0.5,
     "handshake_s": 0.1,
     "max_calls": 1,
     "cache_seconds": 0.0,
@@ -176,6 +177,7 @@ def test_a_number_may_be_written_as_text_and_a_key_as_a_number(tmp_path: Path) -
 LEAST = {
     "db_connections": 1,
     "decision_ms": 1,
+    "hang_s": 0.5,
     "handshake_s": 0.1,
     "max_calls": 1,
     "cache_seconds": 0.0,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import socket
 import sqlite3
 import time
@@ -17,14 +15,13 @@ from structlog.testing import CapturingLogger
 from fsroute.codes import ReasonCode
 from fsroute.configuration.settings import Settings, load_settings
 from fsroute.errors import ConfigError, DataError, WrongVersion
-from fsroute.eventsocket.server import Server
+from fsroute.eventsocket.server import listen
 from fsroute.model import Call, Direction, Plan, Routing
 from fsroute.serving import serve
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Registrations
 from fsroute.serving.wiring import Read, make_controller, refuse_wrong_version
-from fsroute.serving.workers import hold
 from fsroute.target_kinds import Hangup
 from tests.support.tables import demo_database
 from tests.support.wait import wait_until
@@ -203,14 +200,15 @@ def test_a_read_that_hangs_is_given_up_in_time_and_others_go_on(pool: ThreadPool
 
 
 def test_a_server_is_made_from_settings(url: str) -> None:
-    server = serve.make_server(settings(url, max_calls="7", handshake_s="2"), CapturingLogger())
-    with server.listeners[0]:
+    with listen(("127.0.0.1", 0)) as listener:
+        server = serve.make_server(settings(url, max_calls="7", handshake_s="2"), CapturingLogger(), [listener])
         assert (server.max_calls, server.timeout_s) == (7, 2.0)
         assert server.address.startswith("127.0.0.1:")
 
 
 def test_a_call_above_the_limit_is_ended_by_greenswitchs_verb(url: str) -> None:
-    server = serve.make_server(settings(url, on_failure="hangup", handshake_s="0.3"), CapturingLogger())
+    given = settings(url, on_failure="hangup", handshake_s="0.3")
+    server = serve.make_server(given, CapturingLogger(), [listen(("127.0.0.1", 0))])
     server.max_calls = 0
     running = gevent.spawn(server.serve, 0)
     gevent.sleep(0)
@@ -220,47 +218,3 @@ def test_a_call_above_the_limit_is_ended_by_greenswitchs_verb(url: str) -> None:
         assert sock.recv(1000).decode().endswith(f"call-command: hangup\nhangup-cause: {FAILURE_CAUSE}\n\n")
     server.stop()
     running.join(PATIENCE_S)
-
-
-def test_a_server_ends_with_its_lifeline(url: str) -> None:
-    log = CapturingLogger()
-    given = settings(url)
-    lifeline, held = os.pipe()
-    running = gevent.spawn(serve.run, serve.make_server(given, log), given, log, lifeline)
-    gevent.sleep(0.05)
-    assert not running.ready()
-    os.close(held)
-    running.join(PATIENCE_S)
-    os.close(lifeline)
-    assert running.successful()
-    assert [call.args[0] for call in log.calls] == ["serving", "draining", "stopped"]
-
-
-def test_one_process_serves_by_itself(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[Server] = []
-
-    def run(server: Server, *_: object) -> None:
-        served.append(server)
-        server.listeners[0].close()
-
-    monkeypatch.setattr(serve, "run", run)
-    serve.serve(settings(url), CapturingLogger())
-    assert len(served) == 1
-
-
-def test_tables_of_another_version_are_refused_before_workers_start(url: str) -> None:
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
-    log = CapturingLogger()
-    with pytest.raises(WrongVersion):
-        serve.serve(settings(url, workers="2"), log)
-    assert log.calls == []
-
-
-def test_a_held_port_is_free_for_workers_only() -> None:
-    with hold(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
-        with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ConfigError, match="another program"):
-            hold(("127.0.0.1", other.getsockname()[1]))
