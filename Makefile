@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 TOGETHER := -n 2 --dist worksteal
 CALLS_TOGETHER := -n 3 --dist worksteal
 
-.PHONY: help install run postgresql unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench fuzz record clean
+.PHONY: help install run postgresql systemd unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench fuzz record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -68,7 +68,11 @@ run: demo.db
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || sh scripts/install-packages.sh postgresql
 
-test: $(VENV)/tests-installed postgresql
+# What checks scripts/systemd.
+systemd:
+	@command -v systemd-analyze systemd-socket-activate >/dev/null 2>&1 || sh scripts/install-packages.sh systemd
+
+test: $(VENV)/tests-installed postgresql systemd
 	$(BIN)/python -m pytest tests/unit tests/integration $(TOGETHER)
 	$(BIN)/python -m pytest tests/e2e $(CALLS_TOGETHER)
 
@@ -92,7 +96,7 @@ docs: $(BIN)/fsroute
 # It counts the stack and the packages of a process, to which coverage adds its own.
 UNMEASURED := --deselect tests/integration/embedded/test_mod_python.py::test_calls_need_a_quarter_of_the_stack_that_freeswitch_gives_and_no_gevent
 
-coverage: $(VENV)/tests-installed postgresql
+coverage: $(VENV)/tests-installed postgresql systemd
 	@rm -rf build/coverage
 	@mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest tests/unit tests/integration $(TOGETHER) --timeout 600 $(UNMEASURED)

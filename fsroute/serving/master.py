@@ -146,7 +146,8 @@ class Master:
             raise ConfigError(self.supervisor.failure)
 
     def _run(self) -> None:
-        self.log.info("starting workers", listen=self.address, workers=self.settings.workers)
+        if self.settings.workers > 1:  # with one, the line `serving` says as much
+            self.log.info("starting workers", listen=self.address, workers=self.settings.workers)
         if self.taken is None:
             self._make_offer()
             self.supervisor.start(self.now)
