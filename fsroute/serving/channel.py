@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import contextlib
 import json
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -72,7 +73,9 @@ class Channel:
                 descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
         try:
             word, value = json.loads(data)
-        except ValueError as error:  # b"" too: the end
+        except (ValueError, TypeError) as error:  # b"" too: the end
+            for descriptor in descriptors:
+                os.close(descriptor)
             raise EOFError(f"not a message: {data[:80]!r}" if data else "the other process has ended") from error
         return Message(str(word), value, tuple(descriptors))
 
