@@ -113,6 +113,21 @@ class Process(Fsroute):
             self._process.wait(10)
             self._process = None
 
+    def signal(self, number: signal.Signals, event: str) -> None:
+        """Sends a signal to the master, and waits for a line of the log."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        deadline = time.monotonic() + START_S
+        while not any(line["event"] == event for line in self._logged()):
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers, the retired ones too."""
+        assert self._process is not None
+        return children(self._process.pid)
+
     @property
     def runs(self) -> bool:
         return self._process is not None

@@ -6,6 +6,8 @@ check_per_channel_timeouts compares epoch seconds with >), hence the tolerances.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from tests.e2e.conftest import Fsroute, Process, other_side, phones
 from tests.support.sip import Answer, Busy, Carrier, EarlyMedia, IncomingCall, MakePhone, Reject, Ring, Silent, Status
 from tests.support.switch import Switch
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -277,6 +280,37 @@ def test_10_another_fsroute_goes_on_where_the_killed_one_stopped(
         switch.wait_idle()
     finally:
         second.stop()
+
+
+def test_10_a_reload_while_phones_ring(process: Process, switch: Switch, carrier: Carrier, phone: MakePhone) -> None:
+    """The call that rings follows its rules to the end in the worker that has it; the next one is another worker's."""
+    phone("1001", Ring())
+    carrier.numbers["+491713920052"] = Answer()
+    placed = carrier.call("+492214710608")
+    placed.wait_ringing()
+    (before,) = process.workers
+    process.signal(signal.SIGHUP, "reloaded")
+    assert before in process.workers
+    assert len(process.workers) == 2
+    during = carrier.call("+492214710601")
+    during.wait_ringing()
+    placed.wait_answer(10)
+    assert [line["after"] for line in process.routed() if line["number"] == "+492214710608"] == [None, "no_answer"]
+    during.cancel()
+    placed.bye()
+    switch.wait_idle()
+    wait_until(lambda: before not in process.workers)
+
+
+def test_10_a_worker_that_hangs(process: Process, switch: Switch, carrier: Carrier, phone: MakePhone) -> None:
+    """The caller waits until the master has replaced it: three seconds, and the start of another one."""
+    phone("1001", Answer())
+    os.kill(process.workers[0], signal.SIGSTOP)
+    placed = carrier.call("+492214710602")
+    placed.wait_answer(20)
+    assert len(process.routed()) == 1
+    placed.bye()
+    switch.wait_idle()
 
 
 HOSTILE_NAMES = {

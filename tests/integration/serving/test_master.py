@@ -19,7 +19,7 @@ import pytest
 
 from fsroute import __version__
 from fsroute.serving.signals import IGNORED
-from fsroute.serving.supervisor import STOP_BOUND_S
+from fsroute.serving.supervisor import STOP_BOUND_S, UNATTENDED_S
 from tests.support.load import ENDED, NUMBER, Calls, LastingCall
 from tests.support.server import TOP, Server, call, serving
 from tests.support.tables import demo_database
@@ -134,6 +134,32 @@ def test_a_machine_that_stood_still_is_not_a_hang(pair: Server) -> None:
     assert call(pair, NUMBER).hangup_cause == ENDED
     assert pair.workers == pids
     assert pair.lines("worker killed") == []
+
+
+@pytest.mark.long_wait
+def test_while_no_worker_can_be_started_calls_are_turned_away_at_once(url: str, tmp_path: Path) -> None:
+    package = tmp_path / "installed" / "fsroute"
+    shutil.copytree(TOP / "fsroute", package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = package / "__init__.py"
+    good = code.read_text()
+    with serving(url, tmp_path, variables={"PYTHONPATH": str(package.parent)}) as server:
+        code.write_text("this is no Python\n")
+        os.kill(server.workers[0], signal.SIGKILL)
+        with server.connect() as waiting:
+            waiting.settimeout(UNATTENDED_S + PATIENCE_S)
+            began = time.monotonic()
+            assert waiting.recv(1) == b""
+            assert time.monotonic() - began > UNATTENDED_S - 2
+        for _ in range(10):
+            began = time.monotonic()
+            with server.connect() as sock:
+                assert sock.recv(1) == b""
+            assert time.monotonic() - began < 2
+        code.write_text(good)
+        wait_until(lambda: '"calls turned away"' in server.text, timeout_s=2 * PATIENCE_S)
+        assert f'"listen":"127.0.0.1:{server.port}","calls":11,"event":"calls turned away"' in server.text
+        assert f'"listen":"127.0.0.1:{server.port}","event":"no worker takes calls"' in server.text
+        assert call(server, NUMBER).hangup_cause == ENDED
 
 
 # --- the end ----------------------------------------------------------------------------------------------
