@@ -38,6 +38,8 @@ SOCKET_ONLY = {
     "test_10_killed_while_phones_ring": PROCESS,
     "test_10_an_emergency_call_gets_out_without_fsroute": PROCESS,
     "test_10_another_fsroute_goes_on_where_the_killed_one_stopped": PROCESS,
+    "test_10_a_reload_while_phones_ring": PROCESS,
+    "test_10_a_worker_that_hangs": PROCESS,
     "test_9_a_caller_who_hangs_up_leaves_no_connection_behind": "counts connections: by mod_python3 there are none",
     "test_killed_after_the_answer_a_call_ends_with_its_bridge": PROCESS,
     "test_killed_after_the_answer_a_transfer_reaches_the_fallback": PROCESS,
