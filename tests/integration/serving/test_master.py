@@ -270,8 +270,10 @@ def test_new_settings_and_new_code_take_effect(url: str, tmp_path: Path) -> None
         write(config, max_calls=1)
         server.process.send_signal(signal.SIGHUP)
         assert server.wait_for("reloaded", 1, PATIENCE_S)[0]["version"] == "99.1"
-        with server.connect(), server.connect():
+        lasting = LastingCall(server.port)
+        with server.connect():
             assert server.wait_for("call not taken", 1)[0]["reason"] == "1 calls already"
+        assert lasting.end() == ENDED
 
         version.write_text("this is no Python\n")
         server.process.send_signal(signal.SIGHUP)
