@@ -295,7 +295,7 @@ def test_10_a_reload_while_phones_ring(process: Process, switch: Switch, carrier
     during = carrier.call("+492214710601")
     during.wait_ringing()
     placed.wait_answer(10)
-    assert [line["after"] for line in process.routed() if line["number"] == "+492214710608"] == [None, "no_answer"]
+    assert [line["after"] for line in process.routed() if line["number"] == "+492214710608"][-2:] == [None, "no_answer"]
     during.cancel()
     placed.bye()
     switch.wait_idle()
@@ -305,10 +305,11 @@ def test_10_a_reload_while_phones_ring(process: Process, switch: Switch, carrier
 def test_10_a_worker_that_hangs(process: Process, switch: Switch, carrier: Carrier, phone: MakePhone) -> None:
     """The caller waits until the master has replaced it: three seconds, and the start of another one."""
     phone("1001", Answer())
+    earlier = len(process.routed())
     os.kill(process.workers[0], signal.SIGSTOP)
     placed = carrier.call("+492214710602")
     placed.wait_answer(20)
-    assert len(process.routed()) == 1
+    assert len(process.routed()) == earlier + 1
     placed.bye()
     switch.wait_idle()
 
