@@ -43,5 +43,3 @@ def make_server(settings: Settings, log: FilteringBoundLogger, listeners: Sequen
         address = parse_address("event_socket", settings.event_socket)
         Listener(registrations, address, settings.event_socket_password, settings.event_socket_s, log).start()
     return server
-
-

@@ -13,12 +13,11 @@ from fsroute import log as logs
 from fsroute.configuration.settings import Settings
 from fsroute.data.changes import watch
 from fsroute.data.connections import Connections
-from fsroute.data.database import SQLITE_PREFIX, open_database, sqlite_path
+from fsroute.data.database import SQLITE_PREFIX, sqlite_path
 from fsroute.data.routing_cache import RoutingCache
 from fsroute.data.routing_store import prepare_holidays, read_routing
-from fsroute.data.schema import check_version
 from fsroute.data.sqlite_file import SqliteFile
-from fsroute.errors import DataError, WrongVersion
+from fsroute.errors import DataError
 from fsroute.model import Call, Decision, FailedPlan, Routing
 from fsroute.numbers import short_numbers
 from fsroute.routing import router
@@ -61,17 +60,6 @@ def make_controller(
 
 
 _FIRST = Call("+4922100")
-
-
-def refuse_wrong_version(settings: Settings) -> None:
-    """Raises ConfigError, or WrongVersion if the database's tables are of another fsroute. One that is away is no error."""
-    database = open_database(settings.db, only_reads=True)
-    try:
-        check_version(database, settings.db)
-    except WrongVersion:
-        raise
-    except DataError:
-        pass  # whoever serves says so, and goes on
 
 
 def _make_decide(

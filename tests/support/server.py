@@ -103,11 +103,24 @@ class Server:
         return children(self.process.pid)
 
 
-def start(stderr: IO[bytes] | int, *flags: str, listen: str = "127.0.0.1:0") -> subprocess.Popen[bytes]:
-    """`fsroute serve` with this standard error."""
+def start(
+    stderr: IO[bytes] | int,
+    *flags: str,
+    listen: str = "127.0.0.1:0",
+    variables: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
+    directory: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """`fsroute serve` with this standard error, with these variables more. `before` is a program that starts it."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FSROUTE_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "fsroute", "serve", "--listen", listen, *flags], stdout=stderr, stderr=stderr, env=environment
+        [*before, sys.executable, "-m", "fsroute", "serve", "--listen", listen, *flags],
+        stdout=stderr,
+        stderr=stderr,
+        env={**environment, **(variables or {})},
+        pass_fds=descriptors,
+        cwd=directory,
     )
 
 
@@ -136,13 +149,8 @@ def serving(
     """A server on a port of its own, with these variables more. `before` is a program that starts it."""
     log = directory / "serve.log"
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", "fsroute", "serve", "--db", url, "--listen", "127.0.0.1:0", *flags],
-            stdout=stream,
-            stderr=stream,
-            env={**environment, **(variables or {})},
-            pass_fds=descriptors,
-            cwd=directory,
+        process = start(
+            stream, "--db", url, *flags, variables=variables, before=before, descriptors=descriptors, directory=directory
         )
     server = Server(process, log)
     try:

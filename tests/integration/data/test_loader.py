@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import os
 import pwd
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path

@@ -11,8 +11,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from structlog.testing import CapturingLogger
 
-from fsroute.data.routing_cache import CAPACITY, RoutingCache, SqliteChanges
+from fsroute.data.changes import watch
+from fsroute.data.routing_cache import CAPACITY, RoutingCache
 from fsroute.data.routing_store import Store
 from fsroute.model import Call, Direction, FailedPlan, Outcome, RuleKey
 from fsroute.routing import router
@@ -149,7 +151,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_decision_from_memory_is_the_one_without(stored: Store, seed: int, capacity: int) -> None:
     chance = Random(seed)  # noqa: S311 - no secret
-    changes = SqliteChanges(stored.url)
+    changes = watch(stored.url, CapturingLogger())
     cache = RoutingCache(stored.routing, changes, 3600.0, capacity)
     from_memory = 0
     with closing(sqlite3.connect(stored.url.removeprefix("sqlite:///"))) as other:
@@ -173,7 +175,7 @@ def test_a_decision_from_memory_is_the_one_without(stored: Store, seed: int, cap
 def test_the_tables_of_the_property_answer(tmp_path: Path) -> None:
     """The property would hold for tables that find nothing."""
     stored = make_store(tmp_path / "demo.db")
-    cache = RoutingCache(stored.routing, SqliteChanges(stored.url), 3600.0)
+    cache = RoutingCache(stored.routing, watch(stored.url, CapturingLogger()), 3600.0)
     first = Call("0221-47.1/0100", trunk="carrier")
     assert cache.fresh(first) is None
     assert cache.read(first).dialled == "+492214710100"

@@ -20,7 +20,8 @@ import pytest
 
 from fsroute.eventsocket.frames import CONNECT, MAX_BLOCK
 from fsroute.simulator.simulated_channel import reply
-from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, demo_database, serving
+from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, serving
+from tests.support.tables import demo_database
 
 OK = reply("+OK")
 MOST_KB = 128 * 1024

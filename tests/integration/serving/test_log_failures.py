@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from tests.support import server as servers
-from tests.support.server import applications, carrier_channel, converse, demo_database, listening_port
+from tests.support.server import applications, carrier_channel, converse, listening_port
+from tests.support.tables import demo_database
 
 PATIENCE_S = 20.0
 """For what takes a second at most on an idle machine."""

@@ -40,7 +40,10 @@ LIMITS = Limits(
 )  # fmt: skip
 ANNA, BEN = Author("anna", "portal 192.0.2.7"), Author("ben", "cli:desk")
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
-NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, not even in a diverted call."
+NEVER = (
+    "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, not even in a "
+    "diverted call."
+)
 FIRST, LAST = "+4922129191000", "+4922129191099"
 
 TABLES = """

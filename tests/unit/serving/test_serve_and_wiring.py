@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
 import time
@@ -14,14 +15,14 @@ from structlog.testing import CapturingLogger
 
 from fsroute.codes import ReasonCode
 from fsroute.configuration.settings import Settings, load_settings
-from fsroute.errors import ConfigError, DataError, WrongVersion
+from fsroute.errors import DataError, WrongVersion
 from fsroute.eventsocket.server import listen
 from fsroute.model import Call, Direction, Plan, Routing
 from fsroute.serving import serve
 from fsroute.serving.call_control import FAILURE_CAUSE, CallController
 from fsroute.serving.deadline import within_deadline
 from fsroute.serving.registrations import Registrations
-from fsroute.serving.wiring import Read, make_controller, refuse_wrong_version
+from fsroute.serving.wiring import Read, make_controller
 from fsroute.target_kinds import Hangup
 from tests.support.tables import demo_database
 from tests.support.wait import wait_until
@@ -149,9 +150,8 @@ def test_a_first_decision_that_takes_too_long_ends_no_start(url: str) -> None:
 def test_a_start_with_tables_of_another_version_is_refused(url: str) -> None:
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
-    for start in (lambda: controller(url, Database(), CapturingLogger()), lambda: refuse_wrong_version(settings(url))):
-        with pytest.raises(WrongVersion, match="its schema version is 99, this fsroute needs"):
-            start()
+    with pytest.raises(WrongVersion, match="its schema version is 99, this fsroute needs"):
+        controller(url, Database(), CapturingLogger())
 
 
 @pytest.mark.parametrize(("log_numbers", "shown"), [("short", "+493023125xxx"), ("full", "+493023125001")])

@@ -232,7 +232,9 @@ def test_a_plan_of_several_rounds_remembers_how_many_have_rung(
 
 
 def test_a_rule_s_call_remembers_its_rule() -> None:
-    decision = Decision("+492214710100", "acme", Rule("+492214710100", 3), Plan(((DESK,),)), NUMBER_UNREADABLE, ReasonCode.ROUTED, ())
+    decision = Decision(
+        "+492214710100", "acme", Rule("+492214710100", 3), Plan(((DESK,),)), NUMBER_UNREADABLE, ReasonCode.ROUTED, ()
+    )
     *before, bridge = sent(decision, Call("+492214710100", '+49;x>1"', 'A"b'))
     assert before == [
         variables(

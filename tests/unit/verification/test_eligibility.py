@@ -31,7 +31,10 @@ ACME = Applicant(
 )  # fmt: skip
 NUMBER, MOBILE = "+4922129191999", "+491713920042"
 
-NEVER = "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, not even in a diverted call."
+NEVER = (
+    "Directory, mass-traffic, premium and short-code numbers, 110 and 112 are never a caller's number, not even in a "
+    "diverted call."
+)
 OTHERS = Denial(Code.VERIFIED_BY_ANOTHER_ACCOUNT, "is verified for another account; an operator has to resolve that")
 HOSTED = Denial(Code.HOSTED_BY_ANOTHER_ACCOUNT, "is hosted here for another account; an operator has to resolve that")
 
