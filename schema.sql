@@ -15,11 +15,14 @@
 --     when it writes a dial string. ltrim(x, 'abc') = '' says "x has no character but a, b and c" in both databases.
 --   * Durations end in _s and are whole seconds, as FreeSWITCH's ring timers are.
 
--- The version of these tables. An fsroute of another version refuses them.
+-- The version of these tables, one row. `fsroute upgrade` brings older tables to the newest version.
+--   version          the oldest version of fsroute's tables whose fsroute can work with these. An older fsroute refuses them.
+--   tables_version   the version of these tables themselves.
 CREATE TABLE schema_version (
-    version INTEGER NOT NULL PRIMARY KEY
+    version INTEGER NOT NULL PRIMARY KEY,
+    tables_version INTEGER NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (3);
+INSERT INTO schema_version (version, tables_version) VALUES (3, 4);
 
 -- A customer.
 --   country             ISO 3166. Gives the meaning of a number dialled without +, and the legal rules for caller IDs.

@@ -9,8 +9,9 @@ import io
 import sys
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -22,17 +23,23 @@ _DECIDING = ("db", "country", "hop_limit", "confirm_key", "confirm_prompt", "con
 
 
 class _Main(Group):
-    """Loads a group of commands from its own module when it is used."""
+    """Loads commands of other modules when they are used."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "verify": "fsroute.cli.verify",
+        "upgrade": "fsroute.cli.maintenance",
+        "backup": "fsroute.cli.maintenance",
+        "roles": "fsroute.cli.maintenance",
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "verify"])
+        return sorted([*super().list_commands(ctx), *self.elsewhere])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "verify":
+        if cmd_name not in self.elsewhere:
             return super().get_command(ctx, cmd_name)
-        from fsroute.cli.verify import verify
-
-        return verify
+        command: click.Command = getattr(import_module(self.elsewhere[cmd_name]), cmd_name)
+        return command
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -166,7 +173,7 @@ def explain(
     way = Direction.OUTBOUND if transferred else Direction(direction)
     call = Call(to, caller, "", way, hidden, trunk, account, user, presented=presented, transferred=transferred)
     opened = database.open_database(settings.db, only_reads=True)
-    schema.check_version(opened, settings.db)
+    schema.check_version(opened, settings.db, routing=True)
     store = Store(opened, settings.db, settings.country)
     routing = store.routing(call)
     store.close()

@@ -16,7 +16,7 @@ from fsroute.data.database import DATABASE_ERRORS, Row, database_errors, is_sqli
 from fsroute.errors import ConfigError, DataError
 from fsroute.model import AuditEntry, Verification, VerificationState
 
-_LOCK = int.from_bytes(b"fsroute", "big")
+LOCK = int.from_bytes(b"fsroute", "big")
 """Number of fsroute's advisory lock in PostgreSQL. All programs of a database share these numbers, so it spells a name."""
 
 _WAIT_S = 5
@@ -60,7 +60,7 @@ def exclusive(database: Database, url: str) -> Iterator[None]:
                     # Not the server's default: a snapshot from before the wait would miss the other writer's changes.
                     database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     database.execute_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
-                    database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                    database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
                 yield
         except DATABASE_ERRORS:
             opened = True  # a broken connection must not be used again

@@ -374,7 +374,7 @@ class Connections:
                         self._note_opened(self._file, has_log=mode == "wal", is_first=is_first)
                 else:
                     database.execute_sql(f"SET statement_timeout = {2000 * self._wait_s:.0f}")
-                check_tables(database, self._url)
+                check_tables(database, self._url, routing=True)
                 connection.versions = read_versions(database)
         except BaseException:
             connection.close()

@@ -280,6 +280,7 @@ class AuditRow(Model):
 
 class SchemaVersion(Model):
     version = IntegerField(primary_key=True)
+    tables_version = IntegerField()
 
     class Meta:
         table_name = "schema_version"

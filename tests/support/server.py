@@ -145,12 +145,18 @@ def serving(
     variables: Mapping[str, str] | None = None,
     before: Sequence[str] = (),
     descriptors: Sequence[int] = (),
+    code: Path | None = None,
 ) -> Iterator[Server]:
-    """A server on a port of its own, with these variables more. `before` is a program that starts it."""
+    """A server on a port of its own, with these variables more. `before` is a program that starts it; `code` is the
+    directory of another version of fsroute."""
     log = directory / "serve.log"
     with log.open("wb") as stream:
-        process = start(
-            stream, "--db", url, *flags, variables=variables, before=before, descriptors=descriptors, directory=directory
+            stream,
+            *("--db", url, *flags),
+            variables=variables,
+            before=before,
+            descriptors=descriptors,
+            directory=code or directory,
         )
     server = Server(process, log)
     try:

@@ -717,10 +717,10 @@ def test_without_tables_the_version_is_missed(database_url: str) -> None:
 def test_tables_of_another_version_are_refused(tables_url: str) -> None:
     database = open_database(tables_url)
     with database.connection_context():
-        database.execute_sql("UPDATE schema_version SET version = 2")
+        database.execute_sql("UPDATE schema_version SET tables_version = 2")
     told = refused(lambda: check_version(database, tables_url))
-    assert told.startswith(
-        f"database {tables_url}: its schema version is 2, this fsroute needs 3: use the fsroute that made"
+    assert told == (
+        f"database {tables_url}: its tables have version 2, and this fsroute needs 3 or newer: run fsroute upgrade"
     )
 
 
@@ -784,7 +784,7 @@ def test_sqlite_files_may_have_any_name(tmp_path: Path) -> None:
     url = f"sqlite:///{path}"
     loader.make_tables(open_database(url, create=True), url)
     check_version(open_database(url), url)
-    assert sqlite3.connect(path).execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+    assert sqlite3.connect(path).execute("SELECT * FROM schema_version").fetchall() == [(3, 4)]
 
 
 def test_postgresql_away() -> None:

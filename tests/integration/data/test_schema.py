@@ -29,7 +29,7 @@ from tests.support.tables import DEMO
 Row = dict[str, Any]
 
 BASE: dict[str, Row] = {
-    "schema_version": {"version": 4},
+    "schema_version": {"version": 4, "tables_version": 4},
     "accounts": {"name": "a", "country": "DE", "timezone": "UTC", "domain": "a.example"},
     "call_permissions": {"account": "acme", "prefix": "+49900", "allowed": True},
     "numbers": {"number": "+492214710600", "account": "acme"},
@@ -1006,8 +1006,8 @@ def test_schema_sql_loads_unchanged(tables_url: str) -> None:
     database = open_database(tables_url)
     with database.connection_context():
         found = database.get_tables()
-        versions = database.execute_sql("SELECT version FROM schema_version").fetchall()
-    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(3,)])
+        versions = database.execute_sql("SELECT version, tables_version FROM schema_version").fetchall()
+    assert (sorted(found), versions) == (sorted(re.findall(r"(?m)^CREATE TABLE (\w+)", schema())), [(3, 4)])
 
 
 def test_the_demo_data_load(demo_url: str) -> None:

@@ -74,7 +74,7 @@ def test_the_models_are_the_tables(databases: Databases) -> None:
 def test_the_version_is_the_one_in_the_tables(databases: Databases) -> None:
     database = open_database(databases.shared())
     with database.connection_context():
-        assert database.execute_sql("SELECT version FROM schema_version").fetchall() == [(schema_version(),)]
+        assert database.execute_sql("SELECT tables_version FROM schema_version").fetchall() == [(schema_version(),)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fsroute.data import loader
 from fsroute.data import schema as schemas
 from fsroute.data import tables as t
 from fsroute.data.database import open_database
-from fsroute.data.schema import check_version, is_empty, schema
+from fsroute.data.schema import Version, check_tables, check_version, is_empty, read_versions, schema
 from fsroute.errors import DataError
 
 
@@ -40,18 +40,63 @@ def test_a_database_of_this_version_is_taken(tables: Database, url: str) -> None
     assert not is_empty(tables, url)
 
 
-@pytest.mark.parametrize(("versions", "text"), [([2], "2"), ([], "missing"), ([2, 3], "2, 3")])
-def test_another_schema_version_says_what_to_do(tables: Database, url: str, versions: list[int], text: str) -> None:
+def versions(tables: Database, *rows: tuple[int, int]) -> None:
     with tables.connection_context():
         t.SchemaVersion.delete().bind(tables).execute()
-        for version in versions:
-            t.SchemaVersion.insert(version=version).bind(tables).execute()
+        for version, tables_version in rows:
+            t.SchemaVersion.insert(version=version, tables_version=tables_version).bind(tables).execute()
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([(2, 2)], "its tables have version 2, and this fsroute needs 3 or newer: run fsroute upgrade"),
+        ([], "its schema version is missing, which must be one number: run fsroute upgrade"),
+        ([(2, 2), (3, 4)], "its schema version is 2, 3, which must be one number: run fsroute upgrade"),
+        (
+            [(5, 6)],
+            "its tables have version 6, for an fsroute of schema version 5 or newer, and this one has 4: install a newer fsroute",  # noqa: E501
+        ),
+    ],
+)
+def test_tables_that_this_fsroute_cannot_use(tables: Database, url: str, rows: list[tuple[int, int]], text: str) -> None:
+    versions(tables, *rows)
     with pytest.raises(DataError) as raised:
         check_version(tables, url)
-    assert str(raised.value) == (
-        f"database {url}: its schema version is {text}, this fsroute needs 3: use the fsroute that made these tables, or "
-        "make new ones (fsroute init with another --db) and load your SQL files there"
-    )
+    assert str(raised.value) == f"database {url}: {text}"
+
+
+@pytest.mark.parametrize("row", [(3, 3), (3, 4), (4, 4), (3, 5), (4, 9)])
+def test_tables_that_this_fsroute_can_use(tables: Database, url: str, row: tuple[int, int]) -> None:
+    versions(tables, row)
+    check_version(tables, url)
+
+
+def test_tables_of_version_3_had_one_number(tables: Database, url: str) -> None:
+    with tables.connection_context():
+        tables.execute_sql("ALTER TABLE schema_version DROP COLUMN tables_version")
+        assert read_versions(tables) == [Version(tables=3, oldest=3)]
+    check_version(tables, url)
+
+
+def test_columns_that_are_missing_are_named(tables: Database, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tables.connection_context():
+        tables.execute_sql("DROP TABLE rule_callers")
+        tables.execute_sql("ALTER TABLE verifications DROP COLUMN answer")
+    with pytest.raises(DataError) as raised:
+        check_version(tables, url)
+    missing = "rule_callers.caller, rule_callers.number, rule_callers.rule_position, verifications.answer"
+    assert str(raised.value) == f"database {url}: its tables have version 4 and lack {missing}: run fsroute upgrade"
+    monkeypatch.setattr(schemas, "NOT_FOR_ROUTING", frozenset(missing.split(", ")))
+    check_version(tables, url, routing=True)
+    with pytest.raises(DataError):
+        check_version(tables, url)
+
+
+def test_a_connection_that_is_open_is_checked(tables: Database, url: str) -> None:
+    with tables.connection_context():
+        check_tables(tables, url)
+        assert not tables.is_closed()
 
 
 def test_a_broken_link_to_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,361 @@
+-- fsroute: the tables that decide where a call goes.
+--
+-- One file for SQLite (3.37 or newer) and PostgreSQL (13 or newer), unchanged. `fsroute init` runs it;
+-- `fsroute load FILE...` fills it, all files or nothing. It is the only definition of these tables: the
+-- models in fsroute/tables.py mirror it, and a test fails when the two differ.
+--
+-- Conventions
+--   * Natural keys: an E.164 number is its own key, everything else is named by its account and its name,
+--     so a script reads like what it does.
+--   * Every row that belongs to a customer carries its account, and references include it: no row can
+--     point at another customer's phone, group or number.
+--   * Order is a column called position, never the order of insertion.
+--   * Names reach FreeSWITCH dial strings. They are therefore checked here against an allow-list, and again
+--     when a dial string is written. ltrim(x, 'abc') = '' says "x has no character but a, b and c" in both
+--     databases.
+--   * Durations end in _s and are whole seconds, because FreeSWITCH's ring timers are.
+
+CREATE TABLE schema_version (
+    version INTEGER NOT NULL PRIMARY KEY
+);
+INSERT INTO schema_version (version) VALUES (1);
+
+-- A customer. Its country gives the meaning of a number dialled without +; its domain is the SIP domain of
+-- its phones in the FreeSWITCH directory.
+CREATE TABLE accounts (
+    name TEXT NOT NULL PRIMARY KEY,
+    country TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    domain TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL DEFAULT 'active',
+    CONSTRAINT account_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT account_country_is_iso_3166 CHECK (
+        length(country) = 2 AND ltrim(country, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ') = ''),
+    CONSTRAINT account_timezone_is_plain CHECK (
+        length(timezone) BETWEEN 1 AND 64
+        AND ltrim(timezone, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+/-') = ''),
+    CONSTRAINT account_domain_is_plain CHECK (
+        length(domain) BETWEEN 1 AND 253
+        AND ltrim(domain, 'abcdefghijklmnopqrstuvwxyz0123456789.-') = ''),
+    CONSTRAINT account_status_is_known CHECK (status IN ('trial', 'active', 'suspended'))
+);
+
+-- A number that is hosted here: a call to it is routed by its rules. is_network_number marks the one number
+-- that identifies the account's line towards a carrier (P-Asserted-Identity).
+CREATE TABLE numbers (
+    number TEXT NOT NULL PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES accounts (name),
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    is_network_number BOOLEAN NOT NULL DEFAULT FALSE,
+    UNIQUE (account, number),
+    CONSTRAINT number_is_e164 CHECK (
+        length(number) BETWEEN 4 AND 16
+        AND substr(number, 1, 1) = '+' AND substr(number, 2, 1) <> '0'
+        AND ltrim(substr(number, 2), '0123456789') = ''),
+    CONSTRAINT number_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE)),
+    CONSTRAINT number_is_network_number_is_boolean CHECK (is_network_number IN (TRUE, FALSE))
+);
+CREATE UNIQUE INDEX one_network_number_per_account ON numbers (account) WHERE is_network_number;
+
+-- A person (or a place such as a reception) that is called on all its endpoints at once.
+CREATE TABLE users (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    name TEXT NOT NULL,
+    extension TEXT,
+    PRIMARY KEY (account, name),
+    UNIQUE (account, extension),
+    CONSTRAINT user_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT user_extension_is_digits CHECK (
+        length(extension) BETWEEN 2 AND 8 AND ltrim(extension, '0123456789') = '')
+);
+
+-- A device: the user part of its SIP address in the account's domain. All phones registered with it ring.
+CREATE TABLE endpoints (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    name TEXT NOT NULL,
+    user_name TEXT,
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    PRIMARY KEY (account, name),
+    FOREIGN KEY (account, user_name) REFERENCES users (account, name),
+    CONSTRAINT endpoint_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT endpoint_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
+);
+CREATE INDEX endpoints_by_user ON endpoints (account, user_name);
+
+-- A named pool of endpoints, used as one target. Its members always ring together.
+CREATE TABLE ring_groups (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    name TEXT NOT NULL,
+    PRIMARY KEY (account, name),
+    CONSTRAINT ring_group_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = '')
+);
+
+-- 128 members: FreeSWITCH rings at most 128 legs together (MAX_PEERS, switch_ivr_originate.c).
+CREATE TABLE ring_group_members (
+    account TEXT NOT NULL,
+    ring_group TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
+    PRIMARY KEY (account, ring_group, position),
+    UNIQUE (account, ring_group, endpoint),
+    FOREIGN KEY (account, ring_group) REFERENCES ring_groups (account, name),
+    FOREIGN KEY (account, endpoint) REFERENCES endpoints (account, name),
+    CONSTRAINT ring_group_has_at_most_128_members CHECK (
+        position BETWEEN 1 AND 128 AND position = CAST(position AS INTEGER))
+);
+
+-- A named set of times. It matches when one of its ranges does. Without a timezone the account's counts.
+-- holiday_region names a calendar of public holidays: a country (DE) or one of its parts (DE-NW).
+CREATE TABLE time_profiles (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    name TEXT NOT NULL,
+    timezone TEXT,
+    holiday_region TEXT,
+    PRIMARY KEY (account, name),
+    CONSTRAINT time_profile_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT time_profile_timezone_is_plain CHECK (
+        length(timezone) BETWEEN 1 AND 64
+        AND ltrim(timezone, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+/-') = ''),
+    CONSTRAINT time_profile_holiday_region_is_iso_3166 CHECK (
+        (length(holiday_region) = 2 OR (length(holiday_region) BETWEEN 4 AND 6 AND substr(holiday_region, 3, 1) = '-'))
+        AND ltrim(holiday_region, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-') = '')
+);
+
+-- One range of a time profile. Everything given must hold; what is left out does not restrict.
+--   weekdays   mon-fri, or across the week's end: sat-mon.
+--   hours      wall clock 'HH:MM', from start_time up to but without end_time; end_time at or before start_time
+--              means the next day. A range across midnight belongs to the day on which it starts: fri, 22:00 to
+--              06:00 ends on Saturday morning. 24:00 ends the day.
+--   dates      'YYYY-MM-DD', both ends included.
+--   holidays   any day, 'only' on public holidays of the profile's holiday_region, or 'except' on them.
+CREATE TABLE time_profile_ranges (
+    account TEXT NOT NULL,
+    time_profile TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    first_weekday TEXT,
+    last_weekday TEXT,
+    start_time TEXT,
+    end_time TEXT,
+    first_date TEXT,
+    last_date TEXT,
+    holidays TEXT NOT NULL DEFAULT 'any',
+    PRIMARY KEY (account, time_profile, position),
+    FOREIGN KEY (account, time_profile) REFERENCES time_profiles (account, name),
+    CONSTRAINT time_range_position_is_positive CHECK (position >= 1 AND position = CAST(position AS INTEGER)),
+    CONSTRAINT time_range_weekdays_are_known CHECK (
+        first_weekday IN ('mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun')
+        AND last_weekday IN ('mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun')),
+    CONSTRAINT time_range_weekdays_come_in_pairs CHECK ((first_weekday IS NULL) = (last_weekday IS NULL)),
+    CONSTRAINT time_range_start_is_hh_mm CHECK (
+        length(start_time) = 5 AND substr(start_time, 3, 1) = ':'
+        AND ltrim(substr(start_time, 1, 2) || substr(start_time, 4, 2), '0123456789') = ''
+        AND substr(start_time, 1, 2) <= '23' AND substr(start_time, 4, 2) <= '59'),
+    CONSTRAINT time_range_end_is_hh_mm CHECK (
+        length(end_time) = 5 AND substr(end_time, 3, 1) = ':'
+        AND ltrim(substr(end_time, 1, 2) || substr(end_time, 4, 2), '0123456789') = ''
+        AND (end_time = '24:00' OR (substr(end_time, 1, 2) <= '23' AND substr(end_time, 4, 2) <= '59'))),
+    CONSTRAINT time_range_hours_come_in_pairs CHECK ((start_time IS NULL) = (end_time IS NULL)),
+    CONSTRAINT time_range_hours_are_not_empty CHECK (start_time <> end_time),
+    CONSTRAINT time_range_first_date_is_iso CHECK (
+        length(first_date) = 10 AND substr(first_date, 5, 1) = '-' AND substr(first_date, 8, 1) = '-'
+        AND ltrim(substr(first_date, 1, 4) || substr(first_date, 6, 2) || substr(first_date, 9, 2), '0123456789') = ''
+        AND substr(first_date, 6, 2) BETWEEN '01' AND '12' AND substr(first_date, 9, 2) BETWEEN '01' AND '31'),
+    CONSTRAINT time_range_last_date_is_iso CHECK (
+        length(last_date) = 10 AND substr(last_date, 5, 1) = '-' AND substr(last_date, 8, 1) = '-'
+        AND ltrim(substr(last_date, 1, 4) || substr(last_date, 6, 2) || substr(last_date, 9, 2), '0123456789') = ''
+        AND substr(last_date, 6, 2) BETWEEN '01' AND '12' AND substr(last_date, 9, 2) BETWEEN '01' AND '31'),
+    CONSTRAINT time_range_dates_are_in_order CHECK (first_date <= last_date),
+    CONSTRAINT time_range_holidays_is_known CHECK (holidays IN ('any', 'only', 'except'))
+);
+
+-- What happens to a call to a number. The rules of a number are tried by position:
+--   general       the first enabled one whose filter matches is used;
+--   busy, no_answer, unreachable
+--                 used after a rule's targets failed in this way, again the first whose filter matches;
+--   base          the last resort: when no general rule matches, and after everything else failed. One per number.
+-- Filter: anonymous (TRUE: only callers who hide their number, FALSE: only others), time_profile, and the
+-- callers in rule_callers. Everything given must hold.
+--   mode          parallel: all targets ring together. sequential: one after another, by position.
+--   ring_s        how long the rule rings in all. Without it, a parallel rule rings 25 s and a sequential one
+--                 as long as its targets do.
+CREATE TABLE rules (
+    account TEXT NOT NULL,
+    number TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    type TEXT NOT NULL DEFAULT 'general',
+    mode TEXT NOT NULL DEFAULT 'parallel',
+    ring_s INTEGER,
+    anonymous BOOLEAN,
+    time_profile TEXT,
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    PRIMARY KEY (number, position),
+    UNIQUE (account, number, position),
+    FOREIGN KEY (account, number) REFERENCES numbers (account, number),
+    FOREIGN KEY (account, time_profile) REFERENCES time_profiles (account, name),
+    CONSTRAINT rule_position_is_positive CHECK (position >= 1 AND position = CAST(position AS INTEGER)),
+    CONSTRAINT rule_type_is_known CHECK (type IN ('general', 'busy', 'no_answer', 'unreachable', 'base')),
+    CONSTRAINT rule_mode_is_known CHECK (mode IN ('parallel', 'sequential')),
+    CONSTRAINT rule_ring_s_is_1_to_3600 CHECK (ring_s BETWEEN 1 AND 3600 AND ring_s = CAST(ring_s AS INTEGER)),
+    CONSTRAINT rule_anonymous_is_boolean CHECK (anonymous IN (TRUE, FALSE)),
+    CONSTRAINT rule_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE)),
+    CONSTRAINT base_rule_has_no_filter CHECK (type <> 'base' OR (anonymous IS NULL AND time_profile IS NULL))
+);
+CREATE UNIQUE INDEX one_base_rule_per_number ON rules (number) WHERE type = 'base';
+
+-- The callers a rule is for: a number (+492214710199), or all that begin alike (+49171*).
+CREATE TABLE rule_callers (
+    number TEXT NOT NULL,
+    rule_position INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    PRIMARY KEY (number, rule_position, caller),
+    FOREIGN KEY (number, rule_position) REFERENCES rules (number, position),
+    CONSTRAINT caller_is_e164_or_prefix CHECK (
+        length(caller) BETWEEN 3 AND 16
+        AND substr(caller, 1, 1) = '+' AND substr(caller, 2, 1) NOT IN ('0', '*')
+        AND (ltrim(substr(caller, 2), '0123456789') = '*'
+             OR (ltrim(substr(caller, 2), '0123456789') = '' AND length(caller) >= 4)))
+);
+
+-- What a rule rings, in this order. Exactly one of the target columns is given:
+--   endpoint, ring_group, user_name   phones of the account;
+--   external_number                   any number, through the account's trunk routes;
+--   hosted_number                     another number of the account: its own rules apply, in place;
+--   voicemail                         the mailbox of this endpoint;
+--   announcement                      a sound file, relative to FreeSWITCH's sounds directory;
+--   hangup_cause                      the call ends with this cause.
+-- The last three end the call's way: they run when the targets before them (in a parallel rule: all that ring)
+-- did not answer, and nothing after them is reached.
+--   start_s       parallel rules: this target starts to ring so many seconds after the others.
+--   ring_s        how long it rings. Without it: to the end of a parallel rule, 20 s in a sequential one.
+--   confirm       external numbers: who answers must press 1 to take the call, so that a mobile's voicemail can not.
+--                 Without it: yes beside other targets, no when the number rings alone.
+CREATE TABLE rule_targets (
+    account TEXT NOT NULL,
+    number TEXT NOT NULL,
+    rule_position INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    endpoint TEXT,
+    ring_group TEXT,
+    user_name TEXT,
+    external_number TEXT,
+    hosted_number TEXT,
+    voicemail TEXT,
+    announcement TEXT,
+    hangup_cause TEXT,
+    start_s INTEGER NOT NULL DEFAULT 0,
+    ring_s INTEGER,
+    confirm BOOLEAN,
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    PRIMARY KEY (number, rule_position, position),
+    FOREIGN KEY (account, number, rule_position) REFERENCES rules (account, number, position),
+    FOREIGN KEY (account, endpoint) REFERENCES endpoints (account, name),
+    FOREIGN KEY (account, ring_group) REFERENCES ring_groups (account, name),
+    FOREIGN KEY (account, user_name) REFERENCES users (account, name),
+    FOREIGN KEY (account, hosted_number) REFERENCES numbers (account, number),
+    FOREIGN KEY (account, voicemail) REFERENCES endpoints (account, name),
+    CONSTRAINT rule_target_position_is_1_to_128 CHECK (
+        position BETWEEN 1 AND 128 AND position = CAST(position AS INTEGER)),
+    CONSTRAINT rule_target_is_exactly_one CHECK (
+        CASE WHEN endpoint IS NULL THEN 0 ELSE 1 END + CASE WHEN ring_group IS NULL THEN 0 ELSE 1 END
+        + CASE WHEN user_name IS NULL THEN 0 ELSE 1 END + CASE WHEN external_number IS NULL THEN 0 ELSE 1 END
+        + CASE WHEN hosted_number IS NULL THEN 0 ELSE 1 END + CASE WHEN voicemail IS NULL THEN 0 ELSE 1 END
+        + CASE WHEN announcement IS NULL THEN 0 ELSE 1 END + CASE WHEN hangup_cause IS NULL THEN 0 ELSE 1 END = 1),
+    CONSTRAINT rule_target_external_number_is_e164 CHECK (
+        length(external_number) BETWEEN 4 AND 16
+        AND substr(external_number, 1, 1) = '+' AND substr(external_number, 2, 1) <> '0'
+        AND ltrim(substr(external_number, 2), '0123456789') = ''),
+    CONSTRAINT rule_target_announcement_is_plain CHECK (
+        length(announcement) BETWEEN 1 AND 200
+        AND ltrim(announcement, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-') = ''
+        AND substr(announcement, 1, 1) NOT IN ('/', '.') AND announcement NOT LIKE '%..%'),
+    CONSTRAINT rule_target_hangup_cause_is_known CHECK (hangup_cause IN (
+        'NORMAL_CLEARING', 'USER_BUSY', 'NO_USER_RESPONSE', 'NO_ANSWER', 'CALL_REJECTED', 'NUMBER_CHANGED',
+        'UNALLOCATED_NUMBER', 'NO_ROUTE_DESTINATION', 'DESTINATION_OUT_OF_ORDER', 'INVALID_NUMBER_FORMAT',
+        'NORMAL_CIRCUIT_CONGESTION', 'NORMAL_TEMPORARY_FAILURE', 'OUTGOING_CALL_BARRED', 'INCOMING_CALL_BARRED',
+        'SERVICE_UNAVAILABLE')),
+    CONSTRAINT rule_target_start_s_is_0_to_3600 CHECK (start_s BETWEEN 0 AND 3600 AND start_s = CAST(start_s AS INTEGER)),
+    CONSTRAINT rule_target_ring_s_is_1_to_3600 CHECK (ring_s BETWEEN 1 AND 3600 AND ring_s = CAST(ring_s AS INTEGER)),
+    CONSTRAINT only_external_numbers_are_confirmed CHECK (confirm IS NULL OR external_number IS NOT NULL),
+    CONSTRAINT rule_target_confirm_is_boolean CHECK (confirm IN (TRUE, FALSE)),
+    CONSTRAINT rule_target_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
+);
+
+-- A way to the telephone network: a gateway of FreeSWITCH. Its country gives the meaning of a number that it
+-- delivers without +.
+CREATE TABLE trunks (
+    name TEXT NOT NULL PRIMARY KEY,
+    gateway TEXT NOT NULL,
+    country TEXT NOT NULL,
+    enabled BOOLEAN NOT NULL DEFAULT TRUE,
+    CONSTRAINT trunk_name_is_plain CHECK (
+        length(name) BETWEEN 1 AND 64
+        AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT trunk_gateway_is_plain CHECK (
+        length(gateway) BETWEEN 1 AND 64
+        AND ltrim(gateway, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = ''),
+    CONSTRAINT trunk_country_is_iso_3166 CHECK (
+        length(country) = 2 AND ltrim(country, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ') = ''),
+    CONSTRAINT trunk_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
+);
+
+-- Which trunk carries an account's calls to numbers that begin with prefix (+ is every number): the longest
+-- prefix counts, then the position.
+CREATE TABLE trunk_routes (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    prefix TEXT NOT NULL,
+    position INTEGER NOT NULL DEFAULT 1,
+    trunk TEXT NOT NULL REFERENCES trunks (name),
+    PRIMARY KEY (account, prefix, position),
+    UNIQUE (account, prefix, trunk),
+    CONSTRAINT trunk_route_prefix_is_e164 CHECK (
+        length(prefix) BETWEEN 1 AND 16
+        AND substr(prefix, 1, 1) = '+' AND substr(prefix, 2, 1) <> '0'
+        AND ltrim(substr(prefix, 2), '0123456789') = ''),
+    CONSTRAINT trunk_route_position_is_positive CHECK (position >= 1 AND position = CAST(position AS INTEGER))
+);
+
+-- External numbers that an account may show as caller ID: a single number (first = last) or a block.
+-- Times are UTC, 'YYYY-MM-DDTHH:MM:SSZ', which sorts as text.
+CREATE TABLE verified_numbers (
+    account TEXT NOT NULL REFERENCES accounts (name),
+    first_number TEXT NOT NULL,
+    last_number TEXT NOT NULL,
+    method TEXT NOT NULL,
+    state TEXT NOT NULL,
+    verified_at TEXT,
+    expires_at TEXT,
+    revoked_at TEXT,
+    verified_by TEXT,
+    PRIMARY KEY (account, first_number),
+    CONSTRAINT verified_first_number_is_e164 CHECK (
+        length(first_number) BETWEEN 4 AND 16
+        AND substr(first_number, 1, 1) = '+' AND substr(first_number, 2, 1) <> '0'
+        AND ltrim(substr(first_number, 2), '0123456789') = ''),
+    CONSTRAINT verified_last_number_is_e164 CHECK (
+        length(last_number) BETWEEN 4 AND 16
+        AND substr(last_number, 1, 1) = '+' AND substr(last_number, 2, 1) <> '0'
+        AND ltrim(substr(last_number, 2), '0123456789') = ''),
+    CONSTRAINT verified_block_is_in_order CHECK (
+        length(first_number) = length(last_number) AND first_number <= last_number),
+    CONSTRAINT verified_method_is_known CHECK (method IN ('call', 'sms', 'manual', 'import')),
+    CONSTRAINT verified_state_is_known CHECK (state IN ('pending', 'verified', 'failed', 'expired', 'cancelled', 'revoked')),
+    CONSTRAINT verified_state_has_its_times CHECK (
+        (state <> 'verified' OR (verified_at IS NOT NULL AND expires_at IS NOT NULL AND revoked_at IS NULL))
+        AND (state <> 'revoked' OR revoked_at IS NOT NULL)),
+    CONSTRAINT verified_at_is_utc CHECK (
+        length(verified_at) = 20 AND substr(verified_at, 11, 1) = 'T' AND substr(verified_at, 20, 1) = 'Z'),
+    CONSTRAINT expires_at_is_utc CHECK (
+        length(expires_at) = 20 AND substr(expires_at, 11, 1) = 'T' AND substr(expires_at, 20, 1) = 'Z'),
+    CONSTRAINT revoked_at_is_utc CHECK (
+        length(revoked_at) = 20 AND substr(revoked_at, 11, 1) = 'T' AND substr(revoked_at, 20, 1) = 'Z')
+);
