@@ -63,7 +63,8 @@ def exclusive(database: Database, url: str) -> Iterator[None]:
                     database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
                 yield
         except DATABASE_ERRORS:
-            opened = True  # a broken connection must not be used again
+            # A broken connection must not be used again. Who connected with a `connection_context` closes it themselves.
+            opened = opened or not database._state.ctx  # type: ignore[attr-defined]  # noqa: SLF001
             raise
         finally:
             if opened:
