@@ -16,7 +16,7 @@ from typing import Any
 
 from peewee import Database, DatabaseError, IntegrityError, InterfaceError
 
-from fsroute.data import audit, script_postgresql, script_sqlite, scripts
+from fsroute.data import audit, roles, script_postgresql, script_sqlite, scripts
 from fsroute.data.audit import Author, Watch
 from fsroute.data.checks import problems
 from fsroute.data.database import database_errors, execute_literally, execute_whole, is_sqlite, without_password
@@ -31,7 +31,10 @@ _BETWEEN = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)+", re.DOTALL)
 
 
 def make_tables(database: Database, url: str) -> None:
-    """Runs schema.sql. It puts SQLite into WAL mode permanently, so that calls do not wait for loads. Raises DataError."""
+    """Runs schema.sql. It puts SQLite into WAL mode permanently, so that calls do not wait for loads. Raises DataError.
+
+    On PostgreSQL the owner also grants the other roles what they need on the new tables.
+    """
     path = Path("schema.sql")
     with database_errors(url), database.connection_context():
         if is_sqlite(database):
@@ -44,6 +47,7 @@ def make_tables(database: Database, url: str) -> None:
                 # The text is cut by SQLite's lexer. PostgreSQL's triggers are in comments that only PostgreSQL reads
                 # differently, so it gets the whole text.
                 execute_whole(database, schema())
+                roles.grant(database)
 
 
 def load(database: Database, url: str, paths: Iterable[Path], now: datetime, actor: str) -> int:

@@ -1,4 +1,4 @@
-"""The four roles that fsroute uses on PostgreSQL, and what each may do: nobody has more than the command that it is for.
+"""The roles that fsroute uses on PostgreSQL, and what each may do: nobody has more than the command that it is for.
 
 `fsroute roles` prints the SQL, which a superuser runs. `fsroute init` and `fsroute upgrade` grant the rights on new
 tables when they run as the owner.
@@ -16,22 +16,27 @@ from fsroute.data.database import execute_whole
 from fsroute.data.tables import MODELS
 from fsroute.errors import ConfigError
 
-OWNER, ROUTER, LOADER, VERIFIER = "owner", "router", "loader", "verifier"
+OWNER, ROUTER, LOADER, SCRIPTS, VERIFIER = "owner", "router", "loader", "scripts", "verifier"
 
 _TABLES = [model._meta.table_name for model in MODELS]  # noqa: SLF001 - peewee has no other way to ask
 _KEPT_BY_VERIFY = {"verifications", "audit_log"}
 _ROUTING = [name for name in _TABLES if name not in {"schema_version", *_KEPT_BY_VERIFY}]
 _VERIFYING = ["verified_numbers", "verifications"]
 
+_CHECKED_TIMES = "account, first_number, started_at, code_expires_at, delivered_at, settled_at"
+"""What fsroute load checks of verifications: not the hashes of verification codes."""
+
 RIGHTS: dict[str, dict[str, list[str]]] = {
     ROUTER: {"SELECT": ["schema_version", *_ROUTING]},
     # Scripts may fill verified_numbers, and fsroute load records that in audit_log in the same transaction.
     LOADER: {
         "SELECT": ["schema_version", *_ROUTING, "audit_log"],
+        f"SELECT ({_CHECKED_TIMES})": ["verifications"],
         "INSERT": [*_ROUTING, "audit_log"],
         "UPDATE": _ROUTING,
         "DELETE": _ROUTING,
     },
+    SCRIPTS: dict.fromkeys(("SELECT", "INSERT", "UPDATE", "DELETE"), _ROUTING),
     VERIFIER: {"SELECT": _TABLES, "INSERT": [*_VERIFYING, "audit_log"], "UPDATE": _VERIFYING},
 }
 """The rights of each role, except the owner, on tables."""
@@ -47,19 +52,24 @@ def sql(prefix: str) -> str:
         raise ConfigError(
             f"--prefix {prefix!r}: must be lower-case letters, digits and _, at most 40, and begin with a letter"
         )
-    owner, router, loader, verifier = (f"{prefix}_{kind}" for kind in (OWNER, ROUTER, LOADER, VERIFIER))
-    others = f"{router}, {loader}, {verifier}"
+    owner, *kinds = (f"{prefix}_{kind}" for kind in (OWNER, ROUTER, LOADER, VERIFIER, SCRIPTS))
+    router, loader, verifier, scripts = kinds
+    others = ", ".join(kinds)
     return f"""\
 -- fsroute's roles, for psql as a superuser, connected to fsroute's database. It can be run again at any time.
 BEGIN;
 
 -- Without a password: set one where pg_hba.conf asks for it (\\password {router}).
 DO $$ DECLARE name text; BEGIN
-    FOREACH name IN ARRAY ARRAY['{owner}', '{router}', '{loader}', '{verifier}'] LOOP
+    FOREACH name IN ARRAY ARRAY['{owner}', '{router}', '{loader}', '{verifier}', '{scripts}'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN', name);
+            EXECUTE format('CREATE ROLE %I %s', name, CASE name WHEN '{scripts}' THEN 'NOLOGIN' ELSE 'LOGIN' END);
         END IF;
     END LOOP;
+    -- fsroute load runs the statements of scripts as this role, which cannot write the audit log.
+    IF NOT pg_has_role('{loader}', '{scripts}', 'MEMBER') THEN
+        GRANT {scripts} TO {loader};
+    END IF;
 END $$;
 
 -- The owner makes and changes the tables: fsroute init, fsroute upgrade. The loader needs a temporary table.

@@ -59,7 +59,7 @@ SELECT relname, relkind::text, row_number() OVER (PARTITION BY c.oid ORDER BY at
 FROM pg_class AS c JOIN pg_attribute AS a ON attrelid = c.oid LEFT JOIN pg_attrdef AS d ON adrelid = c.oid AND adnum = attnum
 WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped;
 
-SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid), convalidated, condeferrable,
+SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid, true), convalidated, condeferrable,
     conindid::regclass::text
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace;
 

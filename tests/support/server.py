@@ -151,6 +151,7 @@ def serving(
     directory of another version of fsroute."""
     log = directory / "serve.log"
     with log.open("wb") as stream:
+        process = start(
             stream,
             *("--db", url, *flags),
             variables=variables,

@@ -29,7 +29,7 @@ ORDER BY c.relname, a.attnum"""
 
 # contype n: from version 18 on NOT NULL is a constraint too. It is compared with the column.
 _CONSTRAINTS = """
-SELECT c.relname, k.conname, pg_get_constraintdef(k.oid), coalesce(r.relname, '')
+SELECT c.relname, k.conname, pg_get_constraintdef(k.oid, true), coalesce(r.relname, '')
 FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid LEFT JOIN pg_class AS r ON r.oid = k.confrelid
 WHERE c.relnamespace = %s::regnamespace AND k.contype IN ('c', 'f', 'p', 'u', 'x')
 ORDER BY c.relname, k.contype = 'f', k.conname"""
