@@ -39,7 +39,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 compose build
-compose run --rm fsroute init
-compose run --rm --volume "$PWD/scripts:/scripts:ro" fsroute load /scripts/demo.sql
+compose run --rm owner init
+compose run --rm --volume "$PWD/scripts:/scripts:ro" loader load /scripts/demo.sql
 compose up --detach --wait --wait-timeout 120 freeswitch fsroute
 compose run --rm peers

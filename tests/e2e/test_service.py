@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fsroute.data.database import execute_whole, open_database
 from tests.e2e.conftest import TOP, Process
 from tests.support.containers import COMPOSE, COMPOSE_E2E, contained, directory_of_the_user, image_environment, read_yaml
 from tests.support.containers import service_environment as variables_of
@@ -48,11 +49,21 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     server: Server = request.getfixturevalue("postgresql_server")
     port = next(free_ports())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FSROUTE_")}
-    environment |= image_environment() | variables_of(COMPOSE, "fsroute", GIVEN)
-    environment |= {"FSROUTE_DB": server.create("service"), "FSROUTE_LISTEN": f"127.0.0.1:{port}"}
+    url = server.create("service")
+    superuser = open_database(url)
+    with superuser.connection_context():
+        execute_whole(superuser, (COMPOSE.parent / "postgresql" / "roles.sql").read_text())
     program = [sys.executable, "-m", "fsroute"]
-    for arguments in (["init"], ["load", TOP / "scripts" / "demo.sql"]):
-        subprocess.run([*program, *arguments], env=environment, check=True, capture_output=True)
+
+    def variables(name: str) -> dict[str, str]:
+        """Those of a service, with the role that compose gives it."""
+        found = environment | image_environment() | variables_of(COMPOSE, name, GIVEN)
+        role = found["FSROUTE_DB"].removeprefix("postgresql://").partition("@")[0]
+        return found | {"FSROUTE_DB": url.replace("fsroute@", f"{role}@", 1), "FSROUTE_LISTEN": f"127.0.0.1:{port}"}
+
+    for name, arguments in (("owner", ["init"]), ("loader", ["load", TOP / "scripts" / "demo.sql"])):
+        subprocess.run([*program, *arguments], env=variables(name), check=True, capture_output=True)
+    environment = variables("fsroute")
     log = tmp_path / "log"
     with log.open("wb") as output, subprocess.Popen([*program, "serve"], env=environment, stderr=output) as process:
         try:

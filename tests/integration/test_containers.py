@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from fsroute.data import roles
 from tests.support.containers import (
     COMPOSE,
     COMPOSE_E2E,
@@ -80,6 +81,9 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+COMMANDS = ("owner", "loader", "verifier")
+"""Services that only run commands, each with its role."""
+
 IMAGE = re.compile(r"[a-z0-9.]+/[a-z0-9/_-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64}")
 
 
@@ -87,7 +91,7 @@ def test_images_are_pinned_by_registry_tag_and_digest() -> None:
     services = [*read_yaml(COMPOSE)["services"].items(), *read_yaml(COMPOSE_E2E)["services"].items()]
     pulled = [service["image"] for service in read_yaml(COMPOSE)["services"].values() if "build" not in service]
     assert len(pulled) == 2
-    assert {name for name, service in services if "build" in service} == {"fsroute", "peers"}
+    assert {name for name, service in services if "build" in service} == {"fsroute", *COMMANDS, "peers"}
     bases = [argument.partition("=")[2] for name, argument in instructions() if name == "ARG"]
     assert len(bases) == 1
     assert [image for image in (*pulled, *bases) if not IMAGE.fullmatch(image)] == []
@@ -137,6 +141,26 @@ def test_containers_get_no_more_than_they_need() -> None:
             assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
     assert services["postgresql"]["network_mode"] == "none"
     assert [argument for name, argument in stage(-1) if name == "USER"] == [f"{USER}:{USER}"]
+
+
+def test_no_service_of_fsroute_is_the_superuser_or_more_than_its_role() -> None:
+    services = read_yaml(COMPOSE)["services"]
+    using = {name: service["environment"]["FSROUTE_DB"] for name, service in services.items() if name.startswith("fsroute")}
+    using |= {name: services[name]["environment"]["FSROUTE_DB"] for name in COMMANDS}
+    assert {name: url.removeprefix("postgresql://").partition("@")[0] for name, url in using.items()} == {
+        "fsroute": "fsroute_router",
+        "owner": "fsroute_owner",
+        "loader": "fsroute_loader",
+        "verifier": "fsroute_verifier",
+    }
+    for name in COMMANDS:
+        assert (services[name]["profiles"], services[name]["restart"]) == (["commands"], "no")
+    assert "POSTGRES_USER" not in services["postgresql"]["environment"]
+
+
+def test_the_roles_of_compose_are_those_that_fsroute_prints() -> None:
+    """Otherwise: fsroute roles > freeswitch/postgresql/roles.sql."""
+    assert (COMPOSE.parent / "postgresql" / "roles.sql").read_text() == roles.sql("fsroute")
 
 
 def test_every_value_of_the_configuration_can_come_from_the_environment() -> None:
@@ -338,8 +362,8 @@ UP = [
     "compose version",
     "info",
     "build",
-    "run --rm fsroute init",
-    "run --rm --volume TOP/scripts:/scripts:ro fsroute load /scripts/demo.sql",
+    "run --rm owner init",
+    "run --rm --volume TOP/scripts:/scripts:ro loader load /scripts/demo.sql",
     "up --detach --wait --wait-timeout 120 freeswitch fsroute",
     "run --rm peers",
 ]
@@ -355,7 +379,7 @@ def test_the_containers_are_brought_up_called_and_taken_down(script: Path) -> No
     assert (conf / "vars.xml").read_text() == VARIABLES.read_text()
 
 
-@pytest.mark.parametrize("fails", ["run --rm peers", "up --detach", "fsroute init", "build"])
+@pytest.mark.parametrize("fails", ["run --rm peers", "up --detach", "owner init", "build"])
 def test_after_a_failure_logs_are_kept_and_the_containers_taken_down(script: Path, fails: str) -> None:
     done, commands = asked(script, fails)
     assert (done.returncode, done.stderr) == (3, "e2e-docker: failed; logs are in build/e2e\n")

@@ -100,10 +100,10 @@ def why_not() -> str | None:
         import psycopg  # noqa: F401, PLC0415 - an optional dependency: whether it is there is the question
     except ImportError:
         return "psycopg is not installed (pip install fsroute[postgresql])"
-    return None if _binaries() else "PostgreSQL is not installed (on Debian: apt-get install postgresql)"
+    return None if binaries() else "PostgreSQL is not installed (on Debian: apt-get install postgresql)"
 
 
-def _binaries() -> Path | None:
+def binaries() -> Path | None:
     """Where initdb and postgres are: the newest version, in Debian's place or where pg_config says."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if found:
@@ -119,10 +119,10 @@ def start(*, primary: bool = False) -> Server:
     """Starts a server with a cluster of its own. It refuses to be root, so as root it is another user's.
 
     Standbys can follow a `primary`."""
-    binaries, directory, user = _place()
+    programs, directory, user = _place()
     made = subprocess.run(
         [
-            *(binaries / "initdb", "--pgdata", directory / "data", "--username", _SUPERUSER, "--auth", "trust"),
+            *(programs / "initdb", "--pgdata", directory / "data", "--username", _SUPERUSER, "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
         ],
         user=user, cwd=directory, capture_output=True, text=True, check=False,
@@ -136,10 +136,10 @@ def start(*, primary: bool = False) -> Server:
 
 def standby_of(primary: Server) -> Server:
     """A streaming standby of the primary, which has received all that the primary has now."""
-    binaries, directory, user = _place()
+    programs, directory, user = _place()
     made = subprocess.run(
         [
-            *(binaries / "pg_basebackup", "--pgdata", directory / "data", "--dbname", primary.url("postgres")),
+            *(programs / "pg_basebackup", "--pgdata", directory / "data", "--dbname", primary.url("postgres")),
             *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
         ],
         user=user, cwd=directory, capture_output=True, text=True, check=False,
@@ -150,13 +150,13 @@ def standby_of(primary: Server) -> Server:
 
 def _place() -> tuple[Path, Path, str | None]:
     """PostgreSQL's programs, a directory for a server, and the user who may run it."""
-    binaries = _binaries()
-    assert binaries is not None
+    programs = binaries()
+    assert programs is not None
     directory = Path(tempfile.mkdtemp(prefix="fsroute-postgresql-"))
     user = _unprivileged_user() if os.geteuid() == 0 else None
     if user is not None:
         shutil.chown(directory, user)
-    return binaries, directory, user
+    return programs, directory, user
 
 
 def restart(server: Server) -> Server:
@@ -168,8 +168,8 @@ def restart(server: Server) -> Server:
 
 
 def _run(directory: Path, more: dict[str, str]) -> Server:
-    binaries = _binaries()
-    assert binaries is not None
+    programs = binaries()
+    assert programs is not None
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(directory),
@@ -184,7 +184,7 @@ def _run(directory: Path, more: dict[str, str]) -> Server:
     }
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [binaries / "postgres", "-D", directory / "data", *(f"--{name}={value}" for name, value in settings.items())],
+            [programs / "postgres", "-D", directory / "data", *(f"--{name}={value}" for name, value in settings.items())],
             user=_unprivileged_user() if os.geteuid() == 0 else None, cwd=directory, stdout=log, stderr=log,
             # A terminal's Ctrl-C is for pytest, which stops the server itself.
             start_new_session=True,

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from fsroute.data import roles
@@ -18,6 +17,8 @@ from fsroute.errors import ConfigError
 from tests.support.postgresql import DEMO, Server
 from tests.support.schemas import SCHEMAS, old_database, parts_of, rows_of
 from tests.support.server import applications, call, serving
+
+psycopg = pytest.importorskip("psycopg", reason="NOT RUN: the roles of PostgreSQL: psycopg is not installed")
 
 KINDS = ("owner", "router", "loader", "verifier")
 CALLED = "+492214710100"
@@ -61,7 +62,8 @@ def demo(empty: str) -> dict[str, str]:
 
 def ask(url: str, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(query.encode()).fetchall()
+        rows: list[tuple[Any, ...]] = connection.execute(query.encode()).fetchall()
+        return rows
 
 
 def test_each_command_runs_as_the_role_that_is_for_it(demo: dict[str, str], tmp_path: Path) -> None:
