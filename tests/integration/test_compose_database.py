@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.containers import COMPOSE, read_yaml
-from tests.support.postgresql import DEMO, binaries
+from tests.support.postgresql import binaries
+from tests.support.tables import DEMO
 
 psycopg = pytest.importorskip("psycopg", reason="NOT RUN: compose's PostgreSQL: psycopg is not installed")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,9 +19,11 @@ import pytest
 from fsroute.data import loader
 from fsroute.data.database import open_database
 from fsroute.data.migrations.upgrade import upgrade
-from tests.support.postgresql import LOADED, Databases, Server
+from tests.support.documents import blocks
+from tests.support.postgresql import Databases, Server
 from tests.support.schemas import SCHEMAS, old_database, parts_of, rows_of
-from tests.support.server import applications, call, serving
+from tests.support.server import TOP, applications, call, serving
+from tests.support.tables import DEMO, LOADED
 
 CALLS = ["+492214710100", "+492214710300", "+492214710500", "+4930999999"]
 
@@ -204,3 +207,35 @@ def test_what_pg_dump_says_is_one_line(postgresql_demo_url: str, tmp_path: Path)
     said = "server version: 17.1; pg_dump version: 15.2; no backup was written"
     assert (status, out, err) == (2, "", f"fsroute: database {postgresql_demo_url}: {said}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_what_operating_md_says_of_postgresql_works(postgresql_server: Server, tmp_path: Path) -> None:
+    """Its blocks about roles and backups, in the order in which an operator needs them."""
+    for program in ("psql", "createdb", "pg_dump", "pg_restore"):
+        if shutil.which(program) is None:
+            pytest.skip(f"NOT RUN: PostgreSQL's blocks of docs/operating.md: {program} is not installed (postgresql-client)")
+    here = Path(__file__).name
+    found = [block for block in blocks(TOP / "docs" / "operating.md") if block.not_run and here in block.not_run]
+    [backup, roles] = found
+    (tmp_path / "my-company.sql").write_text(DEMO.read_text())
+    socket = quote(str(postgresql_server.directory), safe="")
+    script = (roles.text + backup.text).replace("db.example", socket)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PGHOST": str(postgresql_server.directory),
+        "PGUSER": "fsroute",
+    }
+    try:
+        done = subprocess.run(
+            ["bash", "-eu", "-o", "pipefail", "-c", script],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "number +492214710300, account acme" in done.stdout
+        first, restored_url = (postgresql_server.url(name) for name in ("fsroute", "restored"))
+        assert rows_of(restored_url) == rows_of(first)
+        assert [part[:2] for part in parts_of(restored_url)] == [part[:2] for part in parts_of(first)]
+    finally:
+        for name in ("fsroute", "restored"):
+            with suppress(Exception):
+                postgresql_server.drop(name)

@@ -14,9 +14,10 @@ import pytest
 from fsroute.data import roles
 from fsroute.data.database import execute_whole, open_database
 from fsroute.errors import ConfigError
-from tests.support.postgresql import DEMO, Server
+from tests.support.postgresql import Server
 from tests.support.schemas import SCHEMAS, old_database, parts_of, rows_of
 from tests.support.server import applications, call, serving
+from tests.support.tables import DEMO
 
 psycopg = pytest.importorskip("psycopg", reason="NOT RUN: the roles of PostgreSQL: psycopg is not installed")
 

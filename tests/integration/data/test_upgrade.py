@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peewee import IntegrityError
 
 from fsroute.data import loader
 from fsroute.data.database import execute_literally, is_sqlite, open_database
@@ -20,9 +21,10 @@ from fsroute.data.migrations import rows as row_rules
 from fsroute.data.migrations.upgrade import Upgrade, upgrade
 from fsroute.data.schema import Version, check_version
 from fsroute.errors import DataError
-from tests.support.postgresql import DEMO, LOADED, Databases
+from tests.support.postgresql import Databases
 from tests.support.schemas import DIRECTORY, SCHEMAS, Rows, old_database, parts_of, rows_of
 from tests.support.server import applications, call, serving
+from tests.support.tables import DEMO, LOADED
 
 NEW = Version(tables=4, oldest=3)
 NEWEST_OLD = SCHEMAS[-1]
@@ -251,6 +253,32 @@ def test_what_an_operator_has_added_stays(databases: Databases) -> None:
         assert ask(url, "SELECT has_table_privilege('pg_monitor', 'trunks', 'SELECT')") == [(True,)]
     assert ask(url, "SELECT * FROM notes") == [("mine",)]
     assert ask(url, "SELECT * FROM active") == [("acme",)]
+
+
+def test_rows_that_point_to_a_table_that_is_made_again_stay(databases: Databases) -> None:
+    """With foreign keys on, SQLite's DROP TABLE deletes the rows first, and a cascade those of other tables (efcore 37598,
+    drizzle-orm 5782). PRAGMA foreign_keys has no effect inside a transaction."""
+    url = old(databases, SCHEMAS[0])
+    execute(
+        url,
+        "CREATE TABLE prices (account TEXT REFERENCES accounts (name) ON DELETE CASCADE,"
+        " trunk TEXT REFERENCES trunks (name) ON DELETE SET NULL)",
+        "INSERT INTO prices VALUES ('acme', 'carrier')",
+    )
+    upgraded(url)
+    assert ask(url, "SELECT * FROM prices") == [("acme", "carrier")]
+    database = open_database(url)
+    with database.connection_context(), pytest.raises(IntegrityError, match=r"(?i)foreign key"), database.atomic():
+        database.execute_sql("INSERT INTO prices VALUES ('nobody', 'carrier')")
+
+
+def test_an_upgrade_that_was_begun_by_hand_is_finished(databases: Databases, tables_url: str) -> None:
+    """Numbered steps end here: the column exists already (phpipam 3563, Home Assistant 37293)."""
+    url = old(databases, SCHEMAS[5])
+    execute(url, "ALTER TABLE accounts ADD COLUMN area_code TEXT", "UPDATE accounts SET area_code = '221'")
+    upgraded(url)
+    assert parts_of(url) == parts_of(tables_url)
+    assert ask(url, "SELECT DISTINCT area_code FROM accounts") == [("221",)]
 
 
 def test_a_column_that_fsroute_does_not_know_is_not_lost(databases: Databases) -> None:
