@@ -1,43 +1,49 @@
 -- fsroute: the tables that decide where a call goes.
 --
--- One file for SQLite (3.37 or newer) and PostgreSQL (13 or newer), unchanged. `fsroute init` runs it;
--- `fsroute load FILE...` fills it, all files or nothing. It is the only definition of these tables: the
--- models in fsroute/tables.py mirror it, and a test fails when the two differ.
+-- One file for SQLite (3.37 or newer) and PostgreSQL (13 or newer), unchanged. `fsroute init` runs it; `fsroute load
+-- FILE...` runs scripts that fill it, all files or none. It is the only definition of these tables: the models in
+-- fsroute/data/tables.py mirror it, and a test fails if the two differ. docs/reference/tables.md is made from its
+-- comments.
 --
 -- Conventions
---   * Natural keys: an E.164 number is its own key, everything else is named by its account and its name,
---     so a script reads like what it does.
---   * Every row that belongs to a customer carries its account, and references include it: no row can
---     point at another customer's phone, group or number.
---   * Order is a column called position, never the order of insertion.
---   * Names reach FreeSWITCH dial strings. They are therefore checked here against an allow-list, and again
---     when a dial string is written. ltrim(x, 'abc') = '' says "x has no character but a, b and c" in both
---     databases.
---   * Durations end in _s and are whole seconds, because FreeSWITCH's ring timers are.
+--   * Natural keys: an E.164 number is its own key; everything else is named by its account and its name. So a script
+--     reads like what it does.
+--   * Every row of a customer carries its account, and references include it: no row can refer to another customer's
+--     phone, group or number.
+--   * The column position gives the order; the order of insertion has no meaning.
+--   * Names reach FreeSWITCH dial strings. The constraints here compare them with an allow-list, and fsroute does so again
+--     when it writes a dial string. ltrim(x, 'abc') = '' says "x has no character but a, b and c" in both databases.
+--   * Durations end in _s and are whole seconds, as FreeSWITCH's ring timers are.
 
+-- The version of these tables. An fsroute of another version refuses them.
 CREATE TABLE schema_version (
     version INTEGER NOT NULL PRIMARY KEY
 );
 INSERT INTO schema_version (version) VALUES (3);
 
--- A customer. Its country gives the meaning of a number dialled without +, and the rules for caller IDs; its domain is
--- the SIP domain of its phones in the FreeSWITCH directory.
+-- A customer.
+--   country             ISO 3166. Gives the meaning of a number dialled without +, and the legal rules for caller IDs.
+--   timezone            IANA name, as Europe/Berlin: the default of time profiles.
+--   domain              the SIP domain of its phones in the FreeSWITCH directory. The two must agree.
+--   status              'trial': shows no verified number and verifies none. 'suspended': only emergency calls and protected
+--                       numbers pass.
 --   refused_caller_id   what happens to a call that asks to show a number it may not show: 'reject' ends it with a cause,
---                       'network_number' shows the account's network number. Either way the reason is told.
+--                       'network_number' shows the account's network number. The reason code is given either way.
 --   presented_number    shown on outgoing calls of users who have no primary number, if it may be shown.
 --   presents_mobile     mobile numbers may be shown too. Carriers differ on them.
 --   presents_abroad     chosen numbers are shown abroad too. Networks on the way may change or drop them there.
---   verifies_abroad     codes may be sent to numbers of other countries. They cost more, and are what fraud is after.
---   verification_days   how long a verified number may be shown before it must be verified anew.
---   approves_blocks     what was verified by hand counts only when a second person has approved it.
+--   verifies_abroad     verification codes may be sent to numbers of other countries. They cost more and attract fraud.
+--   verification_days   how long a verified number may be shown before it must be verified again.
+--   approves_blocks     what was verified by hand counts only after a second person has approved it.
 --   transferred_caller_id
 --                       what an external number sees of a call that a user transfers to it: 'own', the number that the
 --                       user's calls show; 'original', the number of the party that is transferred (hidden, if that party
 --                       hides it).
 --   failed_transfer     where a transferred call goes that nobody takes: 'transferor', back to the phones of the user who
 --                       transferred it; 'hangup', it ends; or a number of the account (+49...), whose rules then apply.
---   area_code           what its users may leave out when they dial a number of their own place: '221' in Cologne, '212' in New
---                       York, without the national prefix. Without it such a call ends with the reason local_number.
+--   area_code           the digits that its users may leave out when they dial a local number: '221' in Cologne, '212' in
+--                       New York, without the national prefix. Without an area code such a call ends with the reason code
+--                       local_number.
 CREATE TABLE accounts (
     name TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
@@ -87,9 +93,11 @@ CREATE TABLE accounts (
         length(area_code) BETWEEN 1 AND 7 AND ltrim(area_code, '0123456789') = '')
 );
 
--- Where an account may call, beside what everybody may: the longest prefix counts. Without a row premium-rate and
--- satellite numbers are barred, and everything else is allowed. Emergency numbers, and others that must get through
+-- Exceptions to where an account may call: the longest prefix that fits decides. Without a fitting row premium-rate and
+-- satellite numbers are barred, and all others are allowed. Emergency numbers, and others that must get through
 -- (fsroute/short_numbers.toml), are never barred.
+--   prefix     the beginning of an E.164 number: '+499001'.
+--   allowed    TRUE allows, FALSE bars.
 CREATE TABLE call_permissions (
     account TEXT NOT NULL REFERENCES accounts (name),
     prefix TEXT NOT NULL,
@@ -102,9 +110,11 @@ CREATE TABLE call_permissions (
     CONSTRAINT call_permission_allowed_is_boolean CHECK (allowed IN (TRUE, FALSE))
 );
 
--- A number that is hosted here: a call to it is routed by its rules. A row counts also for a number that phonenumbers calls
--- impossible (+5215555123456). is_network_number marks the one number that identifies the account's line towards a carrier
--- (P-Asserted-Identity); an account with trunk_routes must have one.
+-- A hosted number: a call to it is routed by its rules. A row also counts for a number that phonenumbers calls impossible
+-- (+5215555123456).
+--   enabled             FALSE: calls to it end as for an unknown number.
+--   is_network_number   TRUE for the one number that identifies the account's line to a carrier (P-Asserted-Identity). An
+--                       account with trunk_routes must have one.
 CREATE TABLE numbers (
     number TEXT NOT NULL PRIMARY KEY,
     account TEXT NOT NULL REFERENCES accounts (name),
@@ -120,7 +130,9 @@ CREATE TABLE numbers (
 );
 CREATE UNIQUE INDEX one_network_number_per_account ON numbers (account) WHERE is_network_number;
 
--- A person (or a place such as a reception) that is called on all its endpoints at once.
+-- A person, or a place such as a reception. A call to a user rings all the user's endpoints together.
+--   name        must agree with the variable fsroute_user in the FreeSWITCH directory.
+--   extension   what colleagues dial.
 CREATE TABLE users (
     account TEXT NOT NULL REFERENCES accounts (name),
     name TEXT NOT NULL,
@@ -134,7 +146,9 @@ CREATE TABLE users (
         length(extension) BETWEEN 2 AND 8 AND ltrim(extension, '0123456789') = '')
 );
 
--- A device: the user part of its SIP address in the account's domain. All phones registered with it ring.
+-- A device: the user part of its SIP address in the account's domain. All phones that have registered with it ring.
+--   name        must agree with the user id in the FreeSWITCH directory.
+--   user_name   whose device it is, if anybody's. A mailbox without a phone is an endpoint too.
 CREATE TABLE endpoints (
     account TEXT NOT NULL REFERENCES accounts (name),
     name TEXT NOT NULL,
@@ -149,11 +163,12 @@ CREATE TABLE endpoints (
 );
 CREATE INDEX endpoints_by_user ON endpoints (account, user_name);
 
--- The numbers of a user, hosted here or verified outside.
---   primary     receives calls, and is shown on the user's outgoing calls if it may be shown; one per user.
---   secondary   receives only. Inside the account it is called by its short code.
--- A call to a hosted number that has no rules rings its user. Inside the account a short code follows the rules of its number,
--- an extension those of its user's primary number; if there are none for the call, the user's phones ring.
+-- The numbers of a user, hosted here or verified. A call to a hosted number that has no rules rings its user. Inside
+-- the account a short code follows the rules of its number, an extension those of its user's primary number; if there
+-- are none for the call, the user's phones ring.
+--   kind         'primary': receives calls, and outgoing calls of the user show it if it may be shown; one per user.
+--                'secondary': receives only.
+--   short_code   what colleagues dial to call a secondary number.
 CREATE TABLE user_numbers (
     account TEXT NOT NULL,
     number TEXT NOT NULL,
@@ -184,7 +199,7 @@ CREATE TABLE ring_groups (
         AND ltrim(name, 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-') = '')
 );
 
--- 128 members: FreeSWITCH rings at most 128 legs together (MAX_PEERS, switch_ivr_originate.c).
+-- An endpoint of a ring group. At most 128: FreeSWITCH rings at most 128 legs together (MAX_PEERS, switch_ivr_originate.c).
 CREATE TABLE ring_group_members (
     account TEXT NOT NULL,
     ring_group TEXT NOT NULL,
@@ -198,8 +213,9 @@ CREATE TABLE ring_group_members (
         position BETWEEN 1 AND 128 AND position = CAST(position AS INTEGER))
 );
 
--- A named set of times. It matches when one of its ranges does. Without a timezone the account's counts.
--- holiday_region names a calendar of public holidays: a country (DE) or one of its parts (DE-NW).
+-- A named set of times. It matches if one of its ranges matches.
+--   timezone         IANA name. Without it the account's time zone applies.
+--   holiday_region   a calendar of public holidays: a country (DE) or one of its parts (DE-NW).
 CREATE TABLE time_profiles (
     account TEXT NOT NULL REFERENCES accounts (name),
     name TEXT NOT NULL,
@@ -217,13 +233,16 @@ CREATE TABLE time_profiles (
         AND ltrim(holiday_region, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-') = '')
 );
 
--- One range of a time profile. Everything given must hold; what is left out does not restrict.
---   weekdays   mon-fri, or across the week's end: sat-mon.
---   hours      wall clock 'HH:MM', from start_time up to but without end_time; end_time at or before start_time
---              means the next day. A range across midnight belongs to the day on which it starts: fri, 22:00 to
---              06:00 ends on Saturday morning. 24:00 ends the day.
---   dates      'YYYY-MM-DD', both ends included.
---   holidays   any day, 'only' on public holidays of the profile's holiday_region, or 'except' on them.
+-- One range of a time profile. Everything that is given must hold; a column that is left out does not restrict.
+--   first_weekday, last_weekday
+--                mon to fri, or across the end of the week: sat to mon.
+--   start_time, end_time
+--                wall clock 'HH:MM', from start_time up to but without end_time. An end_time at or before start_time
+--                means the next day. A range across midnight belongs to the day on which it starts: fri, 22:00 to
+--                06:00 ends on Saturday morning. 24:00 ends the day.
+--   first_date, last_date
+--                'YYYY-MM-DD', both ends included.
+--   holidays     'any' day, 'only' on public holidays of the profile's holiday_region, or 'except' on them.
 CREATE TABLE time_profile_ranges (
     account TEXT NOT NULL,
     time_profile TEXT NOT NULL,
@@ -264,16 +283,18 @@ CREATE TABLE time_profile_ranges (
     CONSTRAINT time_range_holidays_is_known CHECK (holidays IN ('any', 'only', 'except'))
 );
 
--- What happens to a call to a number. The rules of a number are tried by position:
---   general       the first enabled one whose filter matches is used;
---   busy, no_answer, unreachable
---                 used after a rule's targets failed in this way, again the first whose filter matches;
---   base          the last resort: when no general rule matches, and after everything else failed. One per number.
--- Filter: anonymous (TRUE: only callers who hide their number or have none, FALSE: only others; docs/operation.md says who
--- is anonymous), time_profile, and the callers in rule_callers. Everything given must hold.
---   mode          parallel: all targets ring together. sequential: one after another, by position.
---   ring_s        how long the rule rings in all. Without it, a parallel rule rings 25 s and a sequential one
---                 as long as its targets do.
+-- What happens to a call to a number. The rules of a number are tried by position. Everything that a rule's filter
+-- gives must hold: anonymous, time_profile, and the callers in rule_callers.
+--   type          'general': the first enabled one whose filter matches is used. 'busy', 'no_answer', 'unreachable': used
+--                 after a rule's targets failed in this way, again the first whose filter matches. 'base': the last
+--                 resort, if no general rule matches and after everything else failed. One per number, without a filter.
+--   mode          'parallel': all targets ring together. 'sequential': one after another, by position.
+--   ring_s        how long the rule rings in all. Without it a parallel rule rings 25 s, and a sequential one as long as its
+--                 targets do. In a sequential rule it only limits: a target that says no ring_s rings 20 s, also if
+--                 this is larger.
+--   anonymous     TRUE: only for callers who hide their number or have none. FALSE: only for others. docs/caller-id.md says
+--                 who is anonymous.
+--   time_profile  only at the times of this profile.
 CREATE TABLE rules (
     account TEXT NOT NULL,
     number TEXT NOT NULL,
@@ -298,9 +319,11 @@ CREATE TABLE rules (
 );
 CREATE UNIQUE INDEX one_base_rule_per_number ON rules (number) WHERE type = 'base';
 
--- The callers a rule is for: a number (+492214710199), or all that begin alike (+49171*), also such that phonenumbers calls
--- impossible. A number without + that can mean two is compared in both readings with a whole number, in the likelier one with
--- a beginning. Anonymous callers are in no such list.
+-- The callers that a rule is for. A rule without such rows is for all. Anonymous callers are in no such list: use
+-- rules.anonymous.
+--   caller    a number (+492214710199), or a beginning (+49171*), also of numbers that phonenumbers calls impossible. A
+--             caller's number without + may have two readings: both are compared with a whole number, the likelier one
+--             with a beginning.
 CREATE TABLE rule_callers (
     number TEXT NOT NULL,
     rule_position INTEGER NOT NULL,
@@ -314,22 +337,26 @@ CREATE TABLE rule_callers (
              OR (ltrim(substr(caller, 2), '0123456789') = '' AND length(caller) >= 4)))
 );
 
--- What a rule rings, in this order. Exactly one of the target columns is given:
---   endpoint, ring_group, user_name   phones of the account;
---   external_number                   any number, through the account's trunk routes;
---   hosted_number                     another number of the account: its own rules apply, in place;
---   voicemail                         the mailbox of this endpoint;
---   announcement                      a sound file, relative to FreeSWITCH's sounds directory;
---   hangup_cause                      the call ends with this cause.
--- The last three end the call's way: they run when the targets before them (in a parallel rule: all that ring)
--- did not answer, and nothing after them is reached.
---   start_s       parallel rules: this target starts to ring so many seconds after the others.
+-- What a rule rings, by position. Exactly one of the columns from endpoint to hangup_cause is given. Voicemail,
+-- announcement and hangup_cause end the call's way: they run if the targets before them (in a parallel rule: all that
+-- ring) did not answer, and nothing after them is reached.
+--   endpoint, ring_group, user_name
+--                 phones of the account.
+--   external_number
+--                 any number, through the account's trunk routes.
+--   hosted_number
+--                 another number of the account: its own rules apply, in place.
+--   voicemail     the mailbox of this endpoint.
+--   announcement  a sound file, relative to FreeSWITCH's sounds directory. Nothing checks that it exists: without it the
+--                 caller gets half a second of silence, and the call ends.
+--   hangup_cause  the call ends with this cause.
+--   start_s       parallel rules: this target starts to ring so many seconds after the rule starts.
 --   ring_s        how long it rings. Without it: to the end of a parallel rule, 20 s in a sequential one.
 --   caller_id     external numbers: what they see. 'own', the number that was dialled, is the default; 'original', the
 --                 caller's number (hidden, if the caller hides it); 'verified:+49...', another number of the account, if
 --                 it may be shown.
---   confirm       external numbers: who answers must press 1 to take the call, so that a mobile's voicemail can not.
---                 Without it: yes beside other targets, no when the number rings alone.
+--   confirm       external numbers: whoever answers must press 1 to take the call, so that a mobile's voicemail cannot
+--                 take it. Without it: yes if other targets ring too, no if the number rings alone.
 CREATE TABLE rule_targets (
     account TEXT NOT NULL,
     number TEXT NOT NULL,
@@ -388,13 +415,14 @@ CREATE TABLE rule_targets (
     CONSTRAINT rule_target_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 
--- How a carrier wants to be told who calls, and tells it: the presented number is what the called side sees, the network
--- number belongs to the line. What fsroute sends by a profile it also shows, when it comes in through a trunk with that
--- profile. Rules (rule_callers) are for callers of whom any number in the INVITE fits.
---   from_number       which of the two stands in From.
---   identity_header   where the other facts go: P-Asserted-Identity (pai), P-Preferred-Identity (ppi), Remote-Party-ID
---                     (rpid), or nowhere (none).
---   identity_number   which of the two stands there.
+-- In which headers a carrier gets the two numbers of a call, and sends them. The presented number is what the called
+-- party sees; the network number belongs to the line. For calls from a trunk fsroute reads the caller from the header
+-- in which the profile puts the presented number. Rules (rule_callers) are for callers of whom any number in the INVITE
+-- fits.
+--   from_number       which of the two is in From.
+--   identity_header   which header has the other one: P-Asserted-Identity (pai), P-Preferred-Identity (ppi), Remote-Party-ID
+--                     (rpid), or none (none).
+--   identity_number   which of the two is there.
 --   diversion         forwarded calls name the number that diverted them, in Diversion (RFC 5806).
 --   history_info      and in History-Info (RFC 7044).
 CREATE TABLE identity_profiles (
@@ -415,10 +443,10 @@ CREATE TABLE identity_profiles (
     CONSTRAINT identity_profile_diversion_is_boolean CHECK (diversion IN (TRUE, FALSE)),
     CONSTRAINT identity_profile_history_info_is_boolean CHECK (history_info IN (TRUE, FALSE))
 );
--- Modelled on what vendors and carriers describe in public: presented-in-from on Swyx's demand to its carriers (the line's
--- number in P-Asserted-Identity, any shown one in From), presented-in-pai on NFON's trunk (the shown number in
--- P-Asserted-Identity), preferred on RFC 3325's form for a network that does not trust us. The other two are for older
--- gateways. Insert a row of your own to change one.
+-- Modelled on what vendors and carriers describe in public: presented-in-from on what Swyx requires of its carriers
+-- (the line's number in P-Asserted-Identity, any shown one in From), presented-in-pai on NFON's trunk (the shown number
+-- in P-Asserted-Identity), preferred on RFC 3325's form for a network that does not trust us. The other two are for
+-- older gateways. Insert a row of your own to change one.
 INSERT INTO identity_profiles (name, from_number, identity_header, identity_number, diversion, history_info) VALUES
     ('presented-in-from', 'presented', 'pai', 'network', TRUE, FALSE),
     ('presented-in-pai', 'network', 'pai', 'presented', TRUE, TRUE),
@@ -426,16 +454,18 @@ INSERT INTO identity_profiles (name, from_number, identity_header, identity_numb
     ('remote-party', 'presented', 'rpid', 'network', TRUE, FALSE),
     ('from-only', 'presented', 'none', 'network', FALSE, FALSE);
 
--- A way to the telephone network: a gateway of FreeSWITCH. Its country gives the meaning of a number that it
--- delivers without +.
---   domain            what the carrier wants to read behind the @ of our numbers.
---   number_format     how it wants numbers, and writes them: e164 (+49221...), digits (49221...), national (0221..., others
---                     0049...; in North America 1 and ten digits), international (0049221...). A number that arrives with
---                     + or with a prefix (00) is read as what it says; without, 12025550123 of a carrier that writes digits
---                     is +12025550123, and the digits of one that writes national are national.
---   called_number_in  where the number that was called stands in calls from this carrier: in the Request-URI (request), or
---                     in To (to), for carriers that call the name under which a gateway has registered.
---   is_foreign        it delivers calls from networks of other countries. A number of this country that comes from there
+-- A way to the telephone network: a gateway of FreeSWITCH.
+--   gateway           its name in FreeSWITCH's external profile. The two must agree.
+--   country           gives the meaning of a number that it delivers without +.
+--   domain            what the carrier expects after the @ of our numbers.
+--   identity_profile  in which headers it gets and sends the numbers of a call.
+--   number_format     how it expects numbers, and writes them: e164 (+49221...), digits (49221...), national (0221...,
+--                     others 0049...; in North America 1 and ten digits), international (0049221...). A number that arrives with
+--                     + or with a prefix (00) is read as what it says. Without them, 12025550123 of a carrier that writes
+--                     digits is +12025550123, and the digits of one that writes national are national.
+--   called_number_in  where calls from this carrier have the number that was called: in the Request-URI (request), or in
+--                     To (to), for carriers that call the name under which a gateway has registered.
+--   is_foreign        it delivers calls from networks of other countries. A number of this country that arrives from there
 --                     may be forged, and is hidden.
 CREATE TABLE trunks (
     name TEXT NOT NULL PRIMARY KEY,
@@ -463,8 +493,9 @@ CREATE TABLE trunks (
     CONSTRAINT trunk_enabled_is_boolean CHECK (enabled IN (TRUE, FALSE))
 );
 
--- Which trunk carries an account's calls to numbers that begin with prefix (+ is every number): the longest
--- prefix counts, then the position.
+-- Which trunk carries an account's calls to numbers that begin with prefix. The longest prefix is tried first, then the
+-- position.
+--   prefix    the beginning of an E.164 number; '+' is every number.
 CREATE TABLE trunk_routes (
     account TEXT NOT NULL REFERENCES accounts (name),
     prefix TEXT NOT NULL,
@@ -479,12 +510,15 @@ CREATE TABLE trunk_routes (
     CONSTRAINT trunk_route_position_is_positive CHECK (position >= 1 AND position = CAST(position AS INTEGER))
 );
 
--- External numbers that an account may show as caller ID: a single number (first = last) or a block, and how they stand.
--- The numbers of a block agree but for their last four digits: so the few blocks that can hold a number are found at once.
--- `fsroute verify` keeps this table; scripts may fill it too, and `fsroute load` writes down what they changed.
+-- External numbers that an account may show as caller ID, each a single number (first = last) or a block, with its state.
+-- `fsroute verify` keeps this table. Scripts may fill it too: `fsroute load` records what they changed in audit_log.
 -- Times are UTC, 'YYYY-MM-DDTHH:MM:SSZ', which sorts as text.
---   method        call or sms, by a code; manual, by an operator with evidence; import, by another system.
---   source        the system that it was imported from. NULL for what was verified here.
+--   first_number, last_number
+--                 the numbers of a block differ only in their last four digits: so an index finds the few blocks that can
+--                 contain a number.
+--   method        call or sms, by a verification code; manual, by an operator with evidence; import, by another system.
+--   state         'verified' until expires_at; the others do not allow the number to be shown.
+--   source        the system that it was imported from. NULL if it was verified here.
 CREATE TABLE verified_numbers (
     account TEXT NOT NULL REFERENCES accounts (name),
     first_number TEXT NOT NULL,
@@ -528,15 +562,16 @@ CREATE TABLE verified_numbers (
 CREATE INDEX verified_numbers_by_last_number ON verified_numbers (last_number, first_number);
 CREATE INDEX verified_blocks ON verified_numbers (first_number) WHERE first_number <> last_number;
 
--- Every attempt to verify a number: one code that was sent, or one block that an operator entered. At most one of an
+-- Every attempt to verify a number: one code that was sent, or one block that an operator entered. At most one per
 -- account and number is pending.
---   id                  what the customer confirms with; can not be guessed.
---   state               pending, until the code is confirmed (verified), or used up (failed), or too old (expired), or a new
---                       attempt takes its place (cancelled); failed, when the call or message did not arrive; conflict, when
---                       another account holds the number, which an operator has to settle.
---   code_hash           of a pending code, salted; NULL when there is none, or none any more.
+--   id                  what the customer confirms with. Nobody can guess it.
+--   state               pending, until the code is confirmed (verified), too many wrong codes were given or the delivery
+--                       failed (failed), it is too old (expired), or a new attempt replaces it (cancelled); conflict, if
+--                       another account holds the number: an operator must settle that.
+--   code_hash           of a pending code, salted; NULL if there is none, or none any more.
 --   tries               codes that were compared.
---   outcome             what became of the call or message; delivered_at says when that was known.
+--   outcome             what became of the call or message.
+--   delivered_at        when the outcome was known.
 --   answer              what the SMS gateway answered, or the hang-up cause.
 --   evidence            by hand: what proves the right to the numbers.
 CREATE TABLE verifications (
@@ -596,14 +631,17 @@ CREATE UNIQUE INDEX one_pending_verification ON verifications (account, first_nu
 CREATE INDEX verifications_by_number ON verifications (first_number, started_at);
 CREATE INDEX verifications_by_account ON verifications (account, started_at);
 
--- Who did what to a number's right to be shown, when, from where and why. Rows are only ever added. Accounts are not
--- referenced: a row outlives what it is about. `fsroute verify history` reads it.
---   id          1, 2, 3, ...: the order in which it happened, also when a clock was set back in between.
---   actor       who: a login name. origin: from where, such as the machine, or the script that was loaded.
---   action      what was done: 'loaded', 'removed', and what fsroute verify does.
---   state       how the row of verified_numbers with this account and first_number has stood since then, with this
---               last_number and, if verified, until expires_at; 'removed', that there is none. NULL where it did not change.
---   method      as in verified_numbers; verification is the id of the attempt.
+-- Who changed a number's right to be shown, when, from where and why. Rows are only added. Accounts are not referenced:
+-- a row outlives what it is about. `fsroute verify history` reads it.
+--   id          1, 2, 3, ...: the order in which things happened, also if a clock was set back in between.
+--   actor       who: a login name.
+--   origin      from where, such as the machine, or the script that was loaded.
+--   action      what was done: 'loaded', 'removed', and the operations of fsroute verify.
+--   state       the state of the row of verified_numbers with this account and first_number since then, with this
+--               last_number and, if verified, until expires_at; 'removed' if there is none. NULL if it did not change.
+--   method      as in verified_numbers.
+--   verification
+--               the id of the attempt.
 --   reason      why: the evidence, what a gateway answered, why an attempt was refused.
 CREATE TABLE audit_log (
     id INTEGER NOT NULL PRIMARY KEY,
@@ -642,9 +680,9 @@ CREATE TABLE audit_log (
 CREATE INDEX audit_log_by_last_number ON audit_log (last_number, first_number);
 CREATE INDEX audit_log_by_first_number ON audit_log (first_number);
 
--- Triggers are written differently in the two databases. PostgreSQL nests comments and SQLite does not, so each of them
--- takes the lines of the other for a comment: first SQLite's triggers, then PostgreSQL's. SQLite replaces a row
--- (INSERT OR REPLACE) without a DELETE that triggers could see, hence its third one.
+-- The two databases write triggers differently. PostgreSQL nests comments and SQLite does not, so each of them takes
+-- the other's lines for a comment: first SQLite's triggers, then PostgreSQL's. SQLite replaces a row
+-- (INSERT OR REPLACE) without a DELETE that triggers could see; its third trigger refuses that.
 /* /* */
 CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
@@ -658,8 +696,8 @@ BEGIN SELECT RAISE(ABORT, 'audit_log is append-only'); END;
 /* /* */ -- */ CREATE TRIGGER audit_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
 /* /* */ -- */ EXECUTE FUNCTION refuse_change();
 
--- Every change of what calls are routed by is told to whoever listens (LISTEN fsroute): fsroute serve, which remembers
--- what it has read. SQLite needs no help for that.
+-- PostgreSQL notifies listeners (LISTEN fsroute) of every change of the rows that route calls: fsroute serve listens,
+-- because it remembers what it has read. SQLite needs no help for that.
 /* /* */ -- */ CREATE FUNCTION tell_change() RETURNS trigger LANGUAGE plpgsql AS
 /* /* */ -- */ $$ BEGIN PERFORM pg_notify('fsroute', ''); RETURN NULL; END $$;
 /* /* */ -- */ DO $$ DECLARE name text; BEGIN
