@@ -104,14 +104,14 @@ class _Acceptor(StreamServer):
         try:
             self.socket.accept()[0].close()
         except BlockingIOError:  # the kernel looks for a descriptor before it looks for a connection: there was none
-            pass
+            return
         except OSError:
             self._pause()
         else:
             self._closed += 1
-        self._spare = _spare()
-        if self._closed:
-            self._say(str(why.strerror))
+        finally:
+            self._spare = _spare()
+        self._say(str(why.strerror))
 
     def _say(self, reason: str) -> None:
         now = time.monotonic()

@@ -150,7 +150,9 @@ def test_a_first_decision_that_takes_too_long_ends_no_start(url: str) -> None:
 def test_a_start_with_tables_of_another_version_is_refused(url: str) -> None:
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
-    with pytest.raises(WrongVersion, match="its schema version is 99, this fsroute needs"):
+    with pytest.raises(
+        WrongVersion, match=r"for an fsroute of schema version 99 or newer, and this one has \d+: install a newer fsroute"
+    ):
         controller(url, Database(), CapturingLogger())
 
 

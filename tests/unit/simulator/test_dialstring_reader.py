@@ -202,4 +202,4 @@ def test_expansions_inside_each_other_end_where_freeswitch_ends_them() -> None:
 
     assert expand("${a}", variable, lambda *_: "") == "${a}"
     assert asked == ["a"] * 101  # switch_channel_expand_variables_check with recur 0 to 100
-    assert expand("${" * 1000, lambda name: name, lambda *_: "") == "${" * 899
+    assert expand("${" * 1000, lambda name: name, lambda *_: "") == ""
