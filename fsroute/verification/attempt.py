@@ -175,4 +175,11 @@ def _used_up() -> Denial[VerificationCode]:
 
 
 def _same_person(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+    """Whether two names of the audit log are of one person, who may have been root by sudo for one of them."""
+    return _people(one) & _people(other) - {"root"} != set() or one.strip().casefold() == other.strip().casefold()
+
+
+def _people(name: str) -> set[str]:
+    """The names in `root (sudo: anna)`: that of the process, and that from before sudo."""
+    user, _, before = name.strip().casefold().removesuffix(")").partition(" (sudo: ")
+    return {user, before} - {""}

@@ -327,11 +327,21 @@ def answer(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_container_without_tables_ends_and_says_what_is_missing(image: Image) -> None:
-    done = image.run(*image_command("CMD"))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "no such file (fsroute init makes it)" in done.stderr
+def test_a_container_without_tables_says_what_is_missing_and_serves_once_it_is_there(image: Image) -> None:
+    """A container that ended would be started again and again. Its health check says that it cannot route."""
+    server = image.start()
+    try:
+        image.wait_for("serving", server)
+        image.wait_for("database unavailable", server)
+        assert "no such file (fsroute init makes it)" in (image.volume / "log").read_text()
+        assert answer(image.health()) == (1, "")
+        assert image.run("init").returncode == 0
+        image.wait_for("database available again", server)
+        assert answer(image.health()) == (0, "call ended: UNALLOCATED_NUMBER\n")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        status = server.wait(START_S)
+    assert status == 0
 
 
 # --- make e2e-docker --------------------------------------------------------------------------------------

@@ -567,8 +567,7 @@ def test_a_block_waits_for_a_second_person_where_the_account_asks_for_that(desk:
     attempt = add(desk, "careful")
     assert (attempt.state, attempt.code_expires_at) == ("pending", None)
     assert desk.verdict("+4922129191050", "careful") == "verification_pending"
-    same = Author(" Anna", "cli:desk")
-    for who in (ANNA, same):
+    for who in (ANNA, Author(" Anna", "cli:desk"), Author("root (sudo: anna)", "cli:desk")):
         told = refused("same_person", lambda who=who: desk.numbers.approve(attempt.id, now=NOW, who=who))  # type: ignore[misc]
         assert str(told) == f"{FIRST} to {LAST}: was entered by anna; somebody else must approve it"
     refused("has_no_code", lambda: desk.numbers.confirm(attempt.id, "123456", now=NOW, who=BEN))
