@@ -190,6 +190,16 @@ class Switch:
         if self._ports is not None:
             self._ports.close()
 
+    def kill(self) -> None:
+        """SIGKILL to our own FreeSWITCH. Its files stay, for `restart`."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """Starts it again after `kill`, with the same ports and files. Returns when it takes calls."""
+        self._start()
+
     # How it starts
 
     def _configure(self, rtp: int) -> None:
