@@ -321,3 +321,11 @@ def postgresql_demo_url(postgresql_server: Server, tmp_path: Path) -> str:
 def changeable_demo_url(databases: Databases) -> str:
     """A database with the demo data of the test's own."""
     return databases.filled(DEMO)
+
+
+def version() -> str:
+    """Of the programs that `start` runs."""
+    found = binaries()
+    assert found is not None
+    told = subprocess.run([found / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return told.split()[2]
