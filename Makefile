@@ -13,7 +13,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 TOGETHER := -n 2 --dist worksteal
 CALLS_TOGETHER := -n 3 --dist worksteal
 
-.PHONY: help install run postgresql systemd unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker bench fuzz record clean
+.PHONY: help install run postgresql systemd unit test lint docs coverage lowest lowest-tests constraints e2e e2e-docker faults fault-tools bench fuzz record clean
 
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
@@ -26,6 +26,8 @@ help:
 	@echo "make coverage  which lines and branches tests/unit and tests/integration run, by package"
 	@echo "make lowest   tests/unit and tests/integration/data with the lowest versions that setup.cfg allows"
 	@echo "make constraints  write constraints.txt and constraints-lowest.txt anew, with the newest versions"
+	@echo "make faults   every fault at every step of a call, and a load with random faults; writes docs/reliability.md (an hour"
+	@echo "              at most; FAULTS='--rate 20 --seconds 60': a shorter load, FAULTS=--help: all options)"
 	@echo "make bench    measure fsroute beside its peers, docs/performance.md says how (BENCH=--quick: a smoke test)"
 	@echo "make fuzz     look for inputs that break something, FUZZ_S=30 seconds for each target (FUZZ=\"frames --seed 1\": options)"
 	@echo "make install  .venv/bin/fsroute and nothing else"
@@ -72,7 +74,12 @@ postgresql:
 systemd:
 	@command -v systemd-analyze systemd-socket-activate >/dev/null 2>&1 || sh scripts/install-packages.sh systemd
 
-test: $(VENV)/tests-installed postgresql systemd
+# What the tests of faults need: SIPp for the load, and a clock that can be set for one process.
+fault-tools:
+	@command -v sipp >/dev/null || sh scripts/install-packages.sh sip-tester
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || sh scripts/install-packages.sh libfaketime
+
+test: $(VENV)/tests-installed postgresql systemd fault-tools
 	$(BIN)/python -m pytest tests/unit tests/integration $(TOGETHER)
 	$(BIN)/python -m pytest tests/e2e $(CALLS_TOGETHER)
 
@@ -81,6 +88,9 @@ unit: $(VENV)/tests-installed
 
 e2e: $(VENV)/tests-installed
 	$(BIN)/python -m pytest tests/e2e --require-freeswitch $(CALLS_TOGETHER)
+
+faults: $(VENV)/tests-installed postgresql fault-tools
+	$(BIN)/python -m scripts.faults.run $(FAULTS)
 
 e2e-docker:
 	sh scripts/e2e-docker.sh
