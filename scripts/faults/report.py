@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scripts.faults.records import FINAL_S, NORMAL_SILENCE_S, Effect, Step, cell
 from scripts.faults.sipp import Load
-from scripts.faults.table import FAULTS, Fault
+from scripts.faults.table import FAULTS, Fault, can_be_in_load
 
 HEAD = "# What faults do to calls"
 
@@ -51,7 +51,7 @@ def document(
     machine: Machine, calls: int, findings: Sequence[Finding], carried: Sequence[Load], loaded: Loaded | None
 ) -> str:
     """The whole page. `carried`: loads without faults, by rate."""
-    parts = [HEAD, _intro(machine, calls), "## One fault at a time", _table(findings), _done()]
+    parts = [HEAD, _intro(machine, calls), "## One fault at a time", _table(findings), _done(), LIMITS]
     if problems := [f"- {finding.fault.name}: {each}." for finding in findings for each in finding.broken]:
         parts += ["### Not as it should be", "\n".join(problems)]
     parts += ["## Random faults under load", _load(carried, loaded)]
@@ -105,6 +105,18 @@ def _done() -> str:
     return "\n".join(lines)
 
 
+LIMITS = """\
+What this does not show:
+
+- If FreeSWITCH itself dies, the calls that it carries end with it, and those that are placed until it is up again get no
+  response or a 503. Only a second FreeSWITCH, to which the carrier sends calls then, can take them.
+- The clock jumps for the first fsroute only (libfaketime); FreeSWITCH and PostgreSQL keep theirs.
+- Calls are signalling only: no audio is sent, so it shows whether a talk goes on, not how it sounds.
+- All runs on one machine: a network that drops packets is not among the faults.
+- For the run FreeSWITCH may begin 1,000 legs a second instead of the shipped 100 (`fsctl sps`), and logs warnings only: the
+  shipped limit refuses a load of 50 calls a second with two legs each."""
+
+
 def _load(carried: Sequence[Load], loaded: Loaded | None) -> str:
     if not carried and loaded is None:
         return "Not run."
@@ -122,11 +134,14 @@ def _load(carried: Sequence[Load], loaded: Loaded | None) -> str:
         load = loaded.load
         counts = {name: loaded.faults.count(name) for name in dict.fromkeys(loaded.faults)}
         happened = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        others = ", ".join(fault.name for fault in FAULTS if not can_be_in_load(fault))
         parts.append(f"""\
 With faults at random times (seed {loaded.seed}), {loaded.asked_rate:g} calls a second for {loaded.asked_s:g} s:
 **{load.lost} of {load.calls} calls lost**. {load.by_fallback} were answered by the fallback, the others by a phone.
 The ringing tone began after {load.heard_p50 * 1000:.0f} ms (median), {load.heard_p99:.1f} s (99 of 100) and
 {load.heard_most:.1f} s (longest).
 
-{len(loaded.faults)} faults, one after another: {happened}.""")
+{len(loaded.faults)} faults, one after another: {happened}.
+
+Not among them, because they need another log, database or clock, or end the calls: {others}.""")
     return "\n\n".join(parts)

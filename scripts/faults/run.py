@@ -25,7 +25,7 @@ from scripts.faults.node import Sink, WorldError
 from scripts.faults.phones import Calls
 from scripts.faults.records import broken, effect
 from scripts.faults.report import Finding, Loaded, Machine, document
-from scripts.faults.table import BY_NAME, FAULTS, Fault
+from scripts.faults.table import BY_NAME, FAULTS, Fault, can_be_in_load
 from scripts.faults.world import Ended, Setting, World, find_faketime, make_switch, prepare
 from tests.support.switch import Switch, find_freeswitch
 
@@ -122,11 +122,7 @@ def run_load(
 
 def _possible(happened: Sequence[str]) -> list[Fault]:
     """Faults that can happen in the world of the load."""
-    return [
-        fault
-        for fault in FAULTS
-        if fault.in_load and not (fault.once and fault.name in happened) and fault.setting.sink is not Sink.DISK
-    ]
+    return [fault for fault in FAULTS if can_be_in_load(fault) and not (fault.once and fault.name in happened)]
 
 
 def versions(switch: Switch) -> dict[str, str]:

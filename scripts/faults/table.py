@@ -170,7 +170,7 @@ FAULTS = (
     ),
     Fault(
         "the only fsroute killed", "SIGKILL to master and workers, no second fsroute; started again after 2 s",
-        lambda world: world.first.kill(), _start_first, 2.0, ALONE, RESCUED,
+        lambda world: world.first.kill(), _start_first, 2.0, ALONE, RESCUED, in_load=False,
     ),
     Fault(
         "both fsroutes killed", "SIGKILL to all processes of both; started again after 2 s", _kill_all, _start_all, 2.0,
@@ -254,6 +254,12 @@ FAULTS = (
         bound=UNHARMED,
     ),
 )  # fmt: skip
+
+
+def can_be_in_load(fault: Fault) -> bool:
+    """The load has one world, with PostgreSQL and a log on a pipe."""
+    return fault.in_load and fault.setting.sink is not Sink.DISK
+
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
