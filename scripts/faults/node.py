@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 HANG = Path(__file__).parent / "hang"
-START_S = 30.0
+START_S = 90.0
 STOP_S = 60.0
 TMPFS_KB = 256
 PIPE_BYTES = 4096

@@ -34,6 +34,8 @@ class Loaded:
     faults: Sequence[str]
     """In the order in which they happened."""
     seed: int
+    broken_off: str | None = None
+    """Why there were no more faults before the end: a fault, and what the harness could not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +146,6 @@ The ringing tone began after {load.heard_p50 * 1000:.0f} ms (median), {load.hear
 {len(loaded.faults)} faults, one after another: {happened}.
 
 Not among them, because they need another log, database or clock, or end the calls: {others}.""")
+        if loaded.broken_off is not None:
+            parts.append(f"There were no more faults before the end: {loaded.broken_off}.")
     return "\n\n".join(parts)

@@ -52,4 +52,5 @@ def test_no_call_is_lost_under_load(own_switch: Switch, tmp_path: Path) -> None:
     happened: list[str] = []
     found = run_load(own_switch, tmp_path, RATE, SECONDS, 3, happened.append)
     assert happened
+    assert found.broken_off is None
     assert (found.load.calls, found.load.lost) == (RATE * SECONDS, 0), (happened, found.load.failures)
