@@ -20,7 +20,7 @@ import pytest
 
 from fsroute.eventsocket.frames import CONNECT, MAX_BLOCK
 from fsroute.simulator.simulated_channel import reply
-from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, serving
+from tests.support.server import TIMEOUT_S, Server, applications, call, carrier_channel, converse, kill, serving
 from tests.support.tables import demo_database
 
 OK = reply("+OK")
@@ -112,7 +112,7 @@ def test_a_flood_delays_other_calls_by_little(url: str, tmp_path: Path, data: by
             time.sleep(0.1)
             during = seconds_of_calls(server)
         assert during < before * 10 + 0.1  # one such connection once stopped all calls for twelve seconds
-        assert most_kb(server.process.pid) < MOST_KB
+        assert most_kb(server.workers[0]) < MOST_KB
         seconds_of_calls(server, 5)
 
 
@@ -143,7 +143,7 @@ def test_many_that_send_byte_by_byte_delay_other_calls_by_little_and_are_closed(
         assert time.monotonic() - began < 12
         for sock in socks:
             sock.close()
-        assert most_kb(server.process.pid) < MOST_KB
+        assert most_kb(server.workers[0]) < MOST_KB
 
 
 @pytest.mark.parametrize("on_failure", ["fallback", "hangup"])
@@ -194,7 +194,7 @@ def test_incomplete_frames_of_many_connections_have_a_bound_in_memory(url: str, 
         reason = "incomplete frames of all connections fill the memory that they may have"
         assert server.wait_for("not a call", 500, timeout_s=30)[0]["reason"] == reason
         seconds_of_calls(server, 20)
-        assert most_kb(server.process.pid) < MOST_KB
+        assert most_kb(server.workers[0]) < MOST_KB
 
 
 # --- descriptors ------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_incomplete_frames_of_many_connections_have_a_bound_in_memory(url: str, 
 def test_without_descriptors_connections_are_closed_at_once_and_later_ones_are_served(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path) as server, contextlib.ExitStack() as open_:
         seconds_of_calls(server, 5)
-        pid = server.process.pid
+        (pid,) = server.workers
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (server.descriptors + 3, hard))
         while open_.enter_context(server.connect()).recv(100) == CONNECT:
@@ -241,12 +241,11 @@ def test_the_default_fits_the_limit_of_open_files(url: str, tmp_path: Path, soft
     server = Server(process, log)
     try:
         server.wait_for("serving", timeout_s=30)
-        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        assert resource.prlimit(server.workers[0], resource.RLIMIT_NOFILE) == (hard, hard)
         said = [(line["max_calls"], line["given"], line["open_files"]) for line in server.lines("max_calls lowered")]
         assert said == ([(taken, 2000, hard)] if taken < 2000 else [])
     finally:
-        process.kill()
-        process.wait(TIMEOUT_S)
+        kill(process)
 
 
 # --- addresses --------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def serving(url: str, stderr: int, workers: int, *flags: str) -> Iterator[tuple[
     )
 
     def ports() -> set[int]:
-        pids = [process.pid] if workers == 1 else children(process)
+        pids = children(process)
         found = {listening_port(pid) for pid in pids}
         return found if len(pids) == workers else {0}
 
@@ -66,8 +66,7 @@ def serving(url: str, stderr: int, workers: int, *flags: str) -> Iterator[tuple[
         (port,) = ports()
         yield process, port
     finally:
-        process.kill()
-        process.wait(PATIENCE_S)
+        servers.kill(process)
 
 
 def place_calls(port: int, count: int) -> list[float]:
@@ -250,7 +249,7 @@ def test_it_serves_with_a_closed_standard_error_and_writes_lines_into_no_other_f
 @pytest.mark.parametrize("kind", ["full", "without a reader", "stalled"])
 def test_a_command_that_fails_ends_with_its_status_if_nobody_can_be_told(kind: str) -> None:
     descriptor = dead(kind)
-    command = [sys.executable, "-m", "fsroute", "serve", "--db", "sqlite:///nowhere/x.db"]
+    command = [sys.executable, "-m", "fsroute", "serve", "--country", "XX"]
     assert subprocess.run(command, stderr=descriptor, timeout=PATIENCE_S, check=False).returncode == 2
     os.close(descriptor)
 
