@@ -25,7 +25,7 @@ from tests.support.tables import DEMO
 
 MONDAY_AT_NINE, MONDAY_AT_FIVE = "2026-11-23T09:00", "2026-11-23T17:00"
 MOBILE = "external +491713920042"
-COMMANDS = ["init", "load", "serve", "explain", "call", "verify", "emergency-numbers"]
+COMMANDS = ["init", "load", "serve", "explain", "call", "verify", "emergency-numbers", "upgrade", "backup", "roles"]
 
 
 def environment(**given: str) -> dict[str, str]:

@@ -418,9 +418,10 @@ def test_a_load_needs_the_counters(postgresql: Loaded) -> None:
 @pytest.fixture
 def role(postgresql: Loaded) -> Iterator[str]:
     """The role, which all databases of the server share: other tests' databases grant it nothing."""
-    postgresql.change(f"CREATE ROLE {ROLE} NOLOGIN")
+    postgresql.change(f"DO $$ BEGIN CREATE ROLE {ROLE}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    postgresql.change(f"ALTER ROLE {ROLE} NOLOGIN NOSUPERUSER")
     yield ROLE
-    postgresql.change(f"DROP OWNED BY {ROLE}", f"DROP ROLE {ROLE}")
+    postgresql.change(f"DROP OWNED BY {ROLE}", f"ALTER ROLE {ROLE} NOLOGIN NOSUPERUSER")
 
 
 def test_scripts_run_as_the_role(postgresql: Loaded, role: str) -> None:

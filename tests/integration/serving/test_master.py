@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -605,8 +606,37 @@ def test_a_second_fsroute(pair: Server, url: str) -> None:
     assert told == f"fsroute: cannot listen on {address}: another program listens there\n"
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_database_that_is_not_there_is_waited_for(tmp_path: Path, workers: int) -> None:
+    url, path = f"sqlite:///{tmp_path}/demo.db", tmp_path / "demo.db"
+    with serving(url, tmp_path, "--workers", str(workers)) as server:
+        lines = server.wait_for("database unavailable", workers, PATIENCE_S)
+        assert [line["reason"] for line in lines] == [f"database {url}: no such file (fsroute init makes it)"] * workers
+        demo_database(tmp_path / "new.db")
+        (tmp_path / "new.db").rename(path)
+        server.wait_for("database available again", workers, PATIENCE_S)
+        assert call(server, NUMBER).bridge is not None
+
+
+def test_a_worker_that_is_replaced_while_the_database_is_away_waits_for_it(tmp_path: Path) -> None:
+    url = demo_database(tmp_path / "demo.db")
+    with serving(url, tmp_path, "--workers", "2") as server:
+        server.wait_for("serving", 2, PATIENCE_S)
+        (tmp_path / "demo.db").rename(tmp_path / "away.db")
+        server.wait_for("database unavailable", 2, PATIENCE_S)
+        os.kill(server.workers[0], signal.SIGKILL)
+        server.wait_for("serving", 3, PATIENCE_S)
+        lines = server.wait_for("database unavailable", 3, PATIENCE_S)
+        assert [line["reason"] for line in lines] == [f"database {url}: no such file (fsroute init makes it)"] * 3
+        (tmp_path / "away.db").rename(tmp_path / "demo.db")
+        server.wait_for("database available again", 2, PATIENCE_S)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_database_that_is_not_there(tmp_path: Path, workers: str) -> None:
-    url = f"sqlite:///{tmp_path}/missing.db"
+def test_tables_of_another_version(tmp_path: Path, workers: str) -> None:
+    url = demo_database(tmp_path / "demo.db")
+    with sqlite3.connect(tmp_path / "demo.db") as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
     told = refused("--db", url, "--workers", workers, "--listen", "127.0.0.1:0").splitlines()[-1]
-    assert told == f"fsroute: database {url}: no such file (fsroute init makes it)"
+    assert told.startswith(f"fsroute: database {url}: its tables have version ")
+    assert "for an fsroute of schema version 99 or newer" in told

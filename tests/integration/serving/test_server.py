@@ -332,6 +332,7 @@ def test_while_the_database_is_away_calls_like_one_before_are_routed_from_memory
         assert applications(call(server, "02214710400").commands) == [("connect", "")]
         with sqlite3.connect(tmp_path / "demo.db") as mender:
             mender.execute("ALTER TABLE gone RENAME TO numbers")
+        server.wait_for("database available again")
         told = server.settled("routed from memory")
         assert applications(call(server, "02214710300").commands) == before
         assert server.settled("routed from memory") == told
