@@ -300,10 +300,19 @@ class Master:
             channel.close()
         elif self._successor is not None or self.supervisor.coming or not self.supervisor.ready:
             channel.say(take_over.Word.REFUSED, "it starts, reloads, or hands over to another process")
-            channel.close()
+            # Closed by the other process first: closing with its message unread would take ours from it (unix(7): ECONNRESET).
+            self._selector.register(channel, selectors.EVENT_READ, partial(self._refused_spoke, channel))
         else:
             self._successor = channel
             self._selector.register(channel, selectors.EVENT_READ, partial(self._successor_spoke, channel, pid))
+
+    def _refused_spoke(self, channel: Channel) -> None:
+        try:
+            while channel.heard() is not None:
+                pass
+        except EOFError:
+            self._unregister(channel)
+            channel.close()
 
     def _successor_spoke(self, channel: Channel, pid: int) -> None:
         try:

@@ -399,6 +399,23 @@ def test_one_that_cannot_start_takes_nothing_over(url: str, tmp_path: Path) -> N
             assert ended(server) == 0
 
 
+def test_a_second_one_that_takes_over_meanwhile_reads_why_it_is_refused(url: str, tmp_path: Path) -> None:
+    """A socket that is closed before its messages are read resets the other end, which then reads nothing more."""
+    with serving(url, tmp_path) as server:
+        flags = ("--db", url, "--listen", f"127.0.0.1:{server.port}", "--take-over")
+        with subprocess.Popen([sys.executable, "-m", "fsroute", "serve", *flags], stderr=subprocess.DEVNULL) as first:
+            try:
+                server.wait_for("take-over begins", 1, PATIENCE_S)
+                first.send_signal(signal.SIGSTOP)
+                reason = f"process {server.process.pid} refuses: it starts, reloads, or hands over to another process"
+                for _ in range(3):
+                    assert refused(*flags) == f"fsroute: cannot take over 127.0.0.1:{server.port}: {reason}\n"
+            finally:
+                first.kill()
+        server.wait_for("take-over failed", 1, PATIENCE_S)
+        assert call(server, NUMBER).hangup_cause == ENDED
+
+
 def test_where_nobody_serves_there_is_nothing_to_take_over(url: str, tmp_path: Path) -> None:
     with serving(url, tmp_path, "--take-over") as server:
         assert call(server, NUMBER).hangup_cause == ENDED
