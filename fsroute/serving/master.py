@@ -300,7 +300,7 @@ class Master:
             channel.close()
         elif self._successor is not None or self.supervisor.coming or not self.supervisor.ready:
             channel.say(take_over.Word.REFUSED, "it starts, reloads, or hands over to another process")
-            # Closed by the other process first: closing with its message unread would take ours from it (unix(7): ECONNRESET).
+            # The other process closes first: closing with its message unread would take ours from it (unix(7): ECONNRESET).
             self._selector.register(channel, selectors.EVENT_READ, partial(self._refused_spoke, channel))
         else:
             self._successor = channel
