@@ -18,7 +18,7 @@ CALLS_TOGETHER := -n 3 --dist worksteal
 help:
 	@echo "make run      set up everything, load the demo, serve on $(LISTEN)"
 	@echo "make test     set up what tests need, run them all (real calls too where a FreeSWITCH is found)"
-	@echo "make unit     only the tests that start no process, in less than a minute"
+	@echo "make unit     only the tests that start no process, in a minute or two"
 	@echo "make e2e      only the calls through a real FreeSWITCH (FREESWITCH=/path/to/freeswitch names it)"
 	@echo "make e2e-docker  the same calls through containers: FreeSWITCH, fsroute, PostgreSQL (needs Docker)"
 	@echo "make lint     ruff and mypy"
