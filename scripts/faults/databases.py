@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.support import postgresql
 from tests.support.postgresql import Server
+from tests.support.wait import wait_until
 
 TOP = Path(__file__).resolve().parents[2]
 SCRIPTS = (TOP / "scripts" / "demo.sql", Path(__file__).parent / "routing.sql")
@@ -27,6 +28,9 @@ def fill(url: str) -> None:
         )
         if done.returncode:
             raise AssertionError(f"fsroute {command[0]}: {done.stderr}")
+
+
+_STREAMING = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"
 
 
 class PostgreSQL:
@@ -68,6 +72,9 @@ class PostgreSQL:
     def fail_over(self) -> None:
         """The primary dies, the standby becomes the primary."""
         assert self.standby is not None
+        # An earlier fault has cut the stream: a standby that waits to connect again (wal_retrieve_retry_interval, 5 s) is
+        # promoted late.
+        wait_until(lambda: self.primary.execute(NAME, _STREAMING), "a standby that streams")
         self.primary.kill()
         self.standby.promote()
         self._all.remove(self.primary)
