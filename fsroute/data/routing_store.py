@@ -80,11 +80,6 @@ class Store:
                 self.database.close()  # the next call opens a new connection
                 raise
 
-    def prepare(self) -> None:
-        """Computes the public holidays that the time profiles refer to. Raises DataError."""
-        with database_errors(self.url), self.database.connection_context():
-            prepare_holidays(self.database)
-
     def close(self) -> None:
         """Closes this thread's connection."""
         self.database.close()

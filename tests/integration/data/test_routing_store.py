@@ -18,7 +18,7 @@ from peewee import DatabaseError
 from fsroute.codes import ReasonCode
 from fsroute.data import loader
 from fsroute.data.database import Prepared, is_sqlite, open_database
-from fsroute.data.routing_store import Store
+from fsroute.data.routing_store import Store, prepare_holidays
 from fsroute.data.schema import check_version, is_empty
 from fsroute.data.tables import VerifiedNumber
 from fsroute.errors import DataError
@@ -853,13 +853,18 @@ def test_holidays_are_computed_where_no_call_waits_for_them(changeable_demo_url:
     """At the start, and in the thread that reads rows of a new region."""
     database = open_database(changeable_demo_url)
     store = Store(database, changeable_demo_url, "DE")
+
+    def prepare() -> None:
+        with database.connection_context():
+            prepare_holidays(database)
+
     timeprofile.public_holidays.cache_clear()
-    store.prepare()
+    prepare()
     assert timeprofile.public_holidays.cache_info().currsize == 0
     with database.connection_context():
         for statement in WITH_HOLIDAYS:
             database.execute_sql(statement)
-    for compute in (store.prepare, lambda: store.routing(Call("+492214710100"))):
+    for compute in (prepare, lambda: store.routing(Call("+492214710100"))):
         timeprofile.public_holidays.cache_clear()
         compute()
         before = timeprofile.public_holidays.cache_info()

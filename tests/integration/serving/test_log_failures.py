@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support import server as servers
-from tests.support.server import applications, carrier_channel, converse, listening_port
+from tests.support.server import applications, carrier_channel, children, converse, listening_port
 from tests.support.tables import demo_database
 
 PATIENCE_S = 20.0
@@ -44,10 +44,6 @@ def until(is_so: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-def children(process: subprocess.Popen[bytes]) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
 @contextmanager
 def serving(url: str, stderr: int, workers: int, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A server with this standard error, and the port on which it answers calls."""
@@ -56,7 +52,7 @@ def serving(url: str, stderr: int, workers: int, *flags: str) -> Iterator[tuple[
     )
 
     def ports() -> set[int]:
-        pids = children(process)
+        pids = children(process.pid)
         found = {listening_port(pid) for pid in pids}
         return found if len(pids) == workers else {0}
 
@@ -84,9 +80,9 @@ def place_calls(port: int, count: int) -> list[float]:
 
 def replaced(process: subprocess.Popen[bytes], port: int) -> None:
     """The master replaces a worker that dies."""
-    first = children(process)[0]
+    first = children(process.pid)[0]
     os.kill(first, signal.SIGKILL)
-    until(lambda: len(pids := children(process)) == 2 and first not in pids and listening_port(pids[1]) == port)
+    until(lambda: len(pids := children(process.pid)) == 2 and first not in pids and listening_port(pids[1]) == port)
 
 
 def stopped(process: subprocess.Popen[bytes]) -> None:
@@ -183,7 +179,7 @@ def test_a_full_disk_loses_no_call_and_after_it_no_line(url: str, tmp_path: Path
     with serving(url, descriptor, workers) as (process, port):
         place_calls(port, 5)
         until(lambda: count(lines_of(log.read_bytes()), "call ended") == 5)
-        pids = [process.pid, *children(process)]
+        pids = [process.pid, *children(process.pid)]
         for pid in pids:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size + 1000, resource.RLIM_INFINITY))
         place_calls(port, 10 * MAX_CALLS)
